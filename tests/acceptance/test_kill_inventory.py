@@ -22,7 +22,7 @@ from tests.support.by_hand import (
 )
 from tests.support.killing import NAME, SECRET, Stage
 from tests.support.proving import with_sample
-from tests.support.sent import IDENTITY, LIST, NAMES, READ, VERSIONS, Sent
+from tests.support.sent import IDENTITY, LIST, NAMES, READ, VERSIONS, WRITTEN, Sent
 
 pytestmark = pytest.mark.prove
 
@@ -248,7 +248,10 @@ COMMANDS = (
         "rebuild",
         lambda _: ("inventory", "rebuild", "--yes"),
         finish_rebuild,
-        requests=(NAMES, NAMES, VERSIONS, READ, IDENTITY, LIST, *(VERSIONS, READ) * 5),
+        requests=(
+            *(NAMES, NAMES, VERSIONS, READ, IDENTITY, LIST, WRITTEN, WRITTEN, VERSIONS, READ, WRITTEN),
+            *(VERSIONS, READ) * 4,
+        ),
         commits=("policy_changed", "inventory_rebuilt", "inventory_rebuilt"),
         prepare=lose_commits,
     ),
