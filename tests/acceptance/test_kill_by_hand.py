@@ -62,8 +62,8 @@ def name_others(stage: Stage) -> None:
 
 
 def finish_rotation(stage: Stage, command: ByHand) -> None:
-    """Whether it was finished or given up: the person rotates, and one PAT is left."""
-    run_once(stage)
+    """Whether it was finished or given up, once a late answer is no longer waited for: the person rotates."""
+    settle(stage)
     command.repeat(stage)
     settle(stage)
     stage.check_end()
