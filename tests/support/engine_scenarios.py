@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+from rotator.engine.updating import make_change, update
 from rotator.errors import RotatorError, TransientError
-from tests.support.engine import EngineWorld, make_world
+from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
 
@@ -69,3 +70,12 @@ def make_late_store(*, disabling: bool = False) -> EngineWorld:
     assert world.states() == ["abandoned", "overlapping"]
     assert world.secrets.apply_late() == 1
     return world
+
+
+def lose_update(world: EngineWorld) -> str:
+    """Ask for another display name; the mint of that has its effect, and its answer is lost. Return the clone's id."""
+    world.pats.fail("mint", after_effect=True)
+    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
+    world.watch(lambda: update(world.make_run(), change))
+    [lost] = world.live_ids("npm-publish")
+    return lost

@@ -24,6 +24,7 @@ from rotator.ports.secret_store import SecretVersion, StoredSecret
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_fakes import ProcessDied
 from tests.support.engine_restores import lose
+from tests.support.engine_scenarios import lose_update
 from tests.support.records import make_rotation
 
 SETTLE = {"minutes": 11}
@@ -405,10 +406,7 @@ def test_mint_is_revoked_when_its_display_name_was_marked() -> None:
 def test_mint_of_an_update_is_revoked_when_the_database_does_not_know_what_was_wanted() -> None:
     world = make_world()
     restore = world.database.back_up()
-    world.pats.fail("mint", after_effect=True)
-    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
-    world.watch(lambda: update(world.make_run(), change))
-    [lost] = world.live_ids("npm-publish")
+    lost = lose_update(world)
     restore()
     world.finish()
     assert lost in world.revoked_ids()
@@ -517,10 +515,7 @@ def test_mint_of_an_update_is_revoked_after_a_rebuild_although_its_name_is_none_
     restore = world.database.back_up()
     world.run()
     world.finish()
-    world.pats.fail("mint", after_effect=True)
-    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
-    world.watch(lambda: update(world.make_run(), change))
-    [lost] = world.live_ids("npm-publish")
+    lost = lose_update(world)
     restore()
     run = world.make_run()
     if is_killed:
@@ -619,10 +614,7 @@ def test_mint_of_an_update_is_reported_when_a_rebuild_refuses_the_secret_and_its
     restore = world.database.back_up()
     world.run()
     world.finish()
-    world.pats.fail("mint", after_effect=True)
-    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
-    world.watch(lambda: update(world.make_run(), change))
-    [lost] = world.live_ids("npm-publish")
+    lost = lose_update(world)
     world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id)
     restore()
     run = world.make_run()

@@ -16,10 +16,9 @@ from rotator.engine.auditing import load_events
 from rotator.engine.choices import make_choice
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
-from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import LIFETIME, NAME, EngineWorld, codes_of, make_world
-from tests.support.engine_scenarios import make_busy
+from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
+from tests.support.engine_scenarios import lose_update, make_busy
 from tests.support.stop import make_stop
 
 LEASE, SETTLE = {"minutes": 6}, {"minutes": 11}
@@ -217,10 +216,7 @@ def test_lost_mint_is_not_adopted_with_all_others_by_a_person_whose_host_is_fast
     world = make_world()
     world.run()
     world.finish()
-    world.pats.fail("mint", after_effect=True)
-    change = make_change(NAME, display_name="npm-publish", scopes=(), lifetime=None)
-    world.watch(lambda: update(world.make_run(), change))
-    [lost] = world.live_ids("npm-publish")
+    lost = lose_update(world)
     world.host_clock.ahead = timedelta(days=40)
     run = world.make_run()
     assert adopt(run, propose(run, [], everything=True)).proposals == ()
