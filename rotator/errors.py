@@ -55,10 +55,9 @@ _NO_IDS: Mapping[str, str] = {}
 class FailureKind(StrEnum):
     """What a failure is, where that decides what may be done next; its code is for people and scripts.
 
-    `not_listed`: a listing lacks the PAT, which alone proves nothing. `forbidden`: by the policy. `unconfirmed`: nobody
-    confirmed what its secret holds. `late_write_kept`: consumers read a late write that could not be undone yet.
-    `explained_loss`: why the clone was lost is known. `write_refused`: the vault refused the only write, so that none
-    can take effect. `unusable`: no repeat mends the receiver or the hook.
+    `not_listed`: a listing lacks the PAT. `forbidden`: by the policy. `unconfirmed`: nobody confirmed what its secret
+    holds. `late_write_kept`: consumers read a late write. `explained_loss`: why the clone was lost is known.
+    `write_refused`: the vault took no write. `unusable`: no repeat helps. `ends_with_all`: it is for all organizations.
     """
 
     NOT_LISTED = auto()
@@ -68,6 +67,7 @@ class FailureKind(StrEnum):
     EXPLAINED_LOSS = auto()
     WRITE_REFUSED = auto()
     UNUSABLE = auto()
+    ENDS_WITH_ALL = auto()
 
 
 class Terms(TypedDict, total=False):

@@ -17,7 +17,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
 from rotator.engine.moments import read_clocks, read_moments
-from rotator.engine.report import PatOutcome
+from rotator.engine.report import OutcomeReason, PatOutcome
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
 from rotator.ports.clock import Clock
@@ -120,7 +120,7 @@ def make_skew_error(verdict: Verdict, done: Iterable[PatOutcome] = ()) -> ClockS
 
 
 def _is_of_the_clock(found: PatOutcome) -> bool:
-    return found.failure is not None and found.failure.code == ClockSkewError.code
+    return found.reason is OutcomeReason.CLOCK_SKEWED
 
 
 def _tell(found: PatOutcome) -> str:

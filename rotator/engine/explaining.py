@@ -40,7 +40,8 @@ def explain_uncovered(decision: Decision) -> Failure:
 def explain_obstacle(obstacle: Obstacle) -> Failure:
     """Return what is in the way of rotating a PAT, and who must do what."""
     message, fix = _say_obstacle(obstacle)
-    return Failure(obstacle.kind.value, message, fix)
+    kind = FailureKind.ENDS_WITH_ALL if obstacle.kind is ObstacleKind.ALL_ORGANIZATIONS else None
+    return Failure(obstacle.kind.value, message, fix, kind)
 
 
 def explain_left_behind(left: LeftBehind) -> Failure:

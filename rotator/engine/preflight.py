@@ -88,7 +88,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
         told = explain_obstacle(obstacle)
-        raise PlanRefusedError(told.message, code=told.code, fix=told.fix)
+        raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     is_leak = decision.is_leak and not _is_by_hand(held)
     return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, held.find_held_back())
 

@@ -52,6 +52,7 @@ class OutcomeReason(StrEnum):
     OUTSIDE_WINDOWS = "outside_windows"
     CHANGE_FREEZE = "change_freeze"
     ALL_PAUSED = "all_paused"
+    CLOCK_SKEWED = "clock_skewed"
 
 
 DONE_KINDS = frozenset(

@@ -228,7 +228,8 @@ class Run:
             raise
         except ClockSkewError as error:
             # Nothing is noted on the record: the time to try again would be a wrong one.
-            self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
+            failed = PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error)
+            self.report.add(replace(failed, reason=OutcomeReason.CLOCK_SKEWED))
         except RotatorError as error:
             self.view.note_error(held.pat.account, held.pat.organization, error)
             self._note_failure(held, error)

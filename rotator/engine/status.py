@@ -95,6 +95,8 @@ class PatStatus:
     last_error: Failure | None
     ends_with_all: bool = False
     """It stops working with all PATs for all organizations, before its own expiry."""
+    signed_out: bool = False
+    """`last_error` is that a person must sign its account in, which is said once for all its PATs."""
     waits_for_all: bool = False
     """It waits until a person ends the pause of everything, and for nothing else."""
 
@@ -190,13 +192,16 @@ def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus
     if needed is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
         return row
     if row.next_action is NextAction.REPLACE_BY_HAND:
-        return replace(row, last_error=row.last_error or needed.explain(row.account))
+        if row.last_error is not None:
+            return row
+        return replace(row, last_error=needed.explain(row.account), signed_out=True)
     return replace(
         row,
         state=find_signed_out_state(row.state, row.next_action),
         next_action=NextAction.SIGN_IN,
         next_at=needed.since,
         last_error=needed.explain(row.account),
+        signed_out=True,
     )
 
 

@@ -10,7 +10,7 @@ from rotator.cli.output.details import say_details
 from rotator.cli.output.words import say_all_paused, say_both, say_expiry
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS, ManagedPat
+from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.refusal import Refusal
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
@@ -22,6 +22,7 @@ from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_refusal, explain_sight, say_ends_with_all
 from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
+from rotator.errors import FailureKind
 
 COLUMNS = (
     Column("name", is_key=True),
@@ -80,7 +81,7 @@ def render_record_notes(records: Iterable[ManagedPat]) -> Iterator[str]:
             yield clean(f"{pat.name}: {failure.message}")
             if failure.fix:
                 yield clean(f"    fix: {failure.fix}")
-        if pat.ends_with_all and (failure is None or failure.code != ALL_ORGANIZATIONS):
+        if pat.ends_with_all and (failure is None or failure.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(pat.name))
     if early:
         yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"

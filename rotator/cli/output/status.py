@@ -11,14 +11,14 @@ from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import say_ago, say_in, say_moment
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import SIGN_IN_REQUIRED, NeededSignIn, PatState, PatStatus
+from rotator.engine.status import NeededSignIn, PatState, PatStatus
+from rotator.errors import FailureKind
 
 COLUMNS = (
     Column("name", is_key=True),
@@ -183,15 +183,11 @@ def _say_next(row: PatStatus, now: datetime) -> str:
     said = ACTION_WORDS.get(row.next_action)
     if said is None:
         return "after resume --all" if row.waits_for_all else "-"
-    if _is_signed_out(row) and row.next_action is NextAction.REPLACE_BY_HAND:
+    if row.signed_out and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
     if row.next_at is not None and row.next_at > now:
         return f"{said} {say_in(row.next_at, now)}"
     return said if row.next_action in BY_HAND else f"{said} now"
-
-
-def _is_signed_out(row: PatStatus) -> bool:
-    return row.last_error is not None and row.last_error.code == SIGN_IN_REQUIRED
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
@@ -201,9 +197,9 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     """
     early = []
     for row in rows:
-        if row.ends_with_all and (row.last_error is None or row.last_error.code != ALL_ORGANIZATIONS):
+        if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
-        if row.last_error is not None and not _is_signed_out(row):
+        if row.last_error is not None and not row.signed_out:
             yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
