@@ -89,7 +89,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
     },
     ConditionKind.ROTATION_BLOCKED: {
         "all_organizations": "The PAT is valid for all organizations, and no such PAT works much longer.",
-        "blocked": "The policy forbids to rotate the PAT.",
+        "blocked": "The policy forbids rotating the PAT.",
         "clone_in_use": "The PAT that was about to be revoked is in use elsewhere.",
         "database_behind": "A rotation that the database does not know wrote the secret: the database is older.",
         "foreign_write": "Somebody else wrote the secret, or deleted it.",

@@ -19,7 +19,7 @@ from rotator.domain.words import say_duration
 PAUSED = HeldBack(HeldBackBy.ALL_PAUSED, None)
 """What holds back while a person has paused everything."""
 FORBIDDEN = "blocked"
-"""The code of the failure of a ManagedPat that the policy forbids to rotate."""
+"""The code of the failure of a ManagedPat whose rotation the policy forbids."""
 
 
 class RuleAction(StrEnum):

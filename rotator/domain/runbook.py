@@ -150,7 +150,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         reasons={
             "paused": "Somebody paused it: `rotator inventory resume NAME` has it rotated again.",
             "replace_by_hand": "Its rule says `action: alert`: a person replaces it.",
-            "blocked": "The policy forbids to rotate it.",
+            "blocked": "The policy forbids rotating it.",
+            "hook_awaited": "Its last rotation still waits for a required hook.",
             "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",
         },
     ),

@@ -11,6 +11,7 @@ from rotator.engine.overlapping import make_overlap
 from rotator.errors import ClaimHeldError, NotManagedError, RotationError
 from rotator.ports.database import Reading
 
+AWAITED = "hook_awaited"
 _MAY_AWAIT = (RotationState.STORED, RotationState.OVERLAPPING)
 """The states in which the old PAT may wait for a hook: it is stored first, and the hook may be the quicker one."""
 
@@ -61,7 +62,7 @@ def make_awaiting_error(name: str, hooks: tuple[str, ...]) -> RotationError:
     said = f"the hook {hooks[0]} has" if len(hooks) == 1 else f"the hooks {', '.join(hooks)} have"
     return RotationError(
         f"the old PAT of {name} stays valid: {said} not succeeded since the new value was stored",
-        code="hook_awaited",
+        code=AWAITED,
         fix="Correct what `rotator audit list --event hook_failed` reports. If its consumers have the new value all "
         f"the same: `rotator revoke {name} --previous --without-hook --reason TEXT`.",
     )

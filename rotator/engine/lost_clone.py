@@ -9,16 +9,19 @@ from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import ServerView
+from rotator.engine.requested import may_still_be_revoked
 from rotator.errors import CloneLostError
 
 
 def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
     """When our clone is proven gone, make the old PAT current again, if it lives, and raise CloneLostError.
 
-    Call it when the clone's value did not authenticate. While it is not proven how either of the two stands, nothing
-    is decided.
+    Call it when the clone's value did not authenticate. While it is not proven how either of the two stands, or our
+    request to revoke the old PAT may still take effect, nothing is decided.
     """
     rotation = held.rotation
+    if may_still_be_revoked(held):
+        return
     place = (rotation.account, rotation.organization)
     if view.look_for(*place, rotation.new_authorization_id or "").is_gone:
         if not rotation.has_predecessor:

@@ -7,7 +7,7 @@ it while it has its claim.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.clocks import MOST_SKEW
@@ -15,6 +15,7 @@ from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.events.rotations import RotationFailed, RotationFrozen
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.accounting import get_ids
+from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.moments import find_earliest
 from rotator.ports.audit_log import AuditFilter
@@ -31,8 +32,7 @@ def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterabl
 
     By the earliest clock at hand; what that has not reached yet was dated by the database's clock.
     """
-    ids, timing, now = set(authorization_ids), run.services.timing, find_earliest(run, reading)
-    span = max(timing.lease, timing.settle)
+    ids, now, span = set(authorization_ids), find_earliest(run, reading), _get_span(run)
     found: dict[str, str] = {}
     for event in tuple(reading.audit.load_after(None, _MOST_STARTED, AuditFilter(event=_STARTED, since=now - span))):
         doomed = str(event.entry.details["authorization_id"])
@@ -46,6 +46,18 @@ def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterabl
         if (reading.now() if at > now + MOST_SKEW else now) - at < span:
             found[pending.authorization_id] = pending.name
     return {doomed: name for doomed, name in found.items() if doomed in ids}
+
+
+def may_still_be_revoked(held: ClaimedPat) -> bool:
+    """Whether the request to revoke the old PAT that a rotation was interrupted in may still take effect."""
+    if held.rotation.state is not RotationState.RETIRING:
+        return False
+    now = held.load(lambda reading: find_earliest(held.run, reading))
+    return now - held.rotation.updated_at < _get_span(held.run)
+
+
+def _get_span(run: RunContext) -> timedelta:
+    return max(run.services.timing.lease, run.services.timing.settle)
 
 
 def _list_doomed(reading: Reading, rotation: Rotation, since: datetime) -> list[str]:

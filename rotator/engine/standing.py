@@ -12,6 +12,7 @@ from rotator.domain.managed_pat import ALL_ORGANIZATIONS, Failure, Hold, Managed
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import FORBIDDEN, Decision, RuleAction, Verdict
 from rotator.domain.urgency import is_near_expiry
+from rotator.engine.awaiting import AWAITED
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_obstacle
 from rotator.engine.in_force import put_in_force
@@ -26,6 +27,8 @@ class Standing:
     is_rotating: bool
     decision: Decision
     is_all_paused: bool = False
+    is_awaiting: bool = False
+    """Its rotation waits for a hook that must succeed."""
 
     @property
     def is_retried(self) -> bool:
@@ -65,11 +68,11 @@ class Standing:
     def may_expire(self, now: datetime) -> bool:
         """Whether it is near its expiry, or due where a person has to replace it, and nothing replaces it now.
 
-        While everything is paused an open rotation replaces nothing: neither the old PAT nor its own clone.
+        An open rotation replaces nothing while everything is paused or it waits for a hook, not even its own clone.
         """
         pat, verdict = self.pat.as_ending(), self.decision.verdict
         is_gone = not pat.has_pat or pat.hold in (Hold.REVOKED_BY_HAND, Hold.REVOKED_ELSEWHERE)
-        is_replaced = self.is_rotating and not self.is_all_paused
+        is_replaced = self.is_rotating and not self.is_all_paused and not self.is_awaiting
         if is_gone or is_replaced or verdict is Verdict.IGNORED:
             return False
         return verdict is Verdict.ALERT or is_near_expiry(pat.valid_from, pat.valid_to, now)
@@ -84,6 +87,7 @@ class Standing:
             "replace_by_hand": decision.verdict is Verdict.ALERT,
             ALL_ORGANIZATIONS: pat.all_organizations,
             FORBIDDEN: decision.verdict is Verdict.BLOCKED,
+            AWAITED: self.is_awaiting,
         }
         failure = None if pat.last_failure is None else pat.last_failure.code
         code = next((code for code, is_so in why.items() if is_so), failure)
@@ -116,11 +120,13 @@ class Standing:
 def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:
     """Load how every ManagedPat stands now, by name."""
     now, limits = run.services.clock.now(), reading.limits.load()
-    rotating = {rotation.name for rotation in reading.journal.load_open()}
-    is_all_paused = put_in_force(reading, run.policy).is_paused
+    rotating = {rotation.name: rotation for rotation in reading.journal.load_open()}
+    policy = put_in_force(reading, run.policy)
     standings = {}
     for pat in reading.inventory.load_all():
         longest = find_longest(limits, pat, now)
         decision = run.policy.decide(pat.as_ending(), now=now, longest=longest)
-        standings[pat.name] = Standing(pat, pat.name in rotating, decision, is_all_paused)
+        rotation = rotating.get(pat.name)
+        is_awaiting = rotation is not None and bool(policy.find_awaited(rotation))
+        standings[pat.name] = Standing(pat, rotation is not None, decision, policy.is_paused, is_awaiting)
     return standings

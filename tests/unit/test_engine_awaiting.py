@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Match
@@ -20,7 +21,7 @@ from rotator.engine.report import OutcomeReason
 from rotator.engine.status import PatState
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, HookError, RotationError
 from rotator.ports.audit_log import AuditFilter
-from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from tests.support.engine import NAME, ORGANIZATION, OVERLAP, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
 from tests.support.policies import RULE, make_policy
@@ -131,6 +132,21 @@ def test_old_pat_that_expires_ends_the_wait() -> None:
     assert stage.list_events("predecessor_expired") == 1
     assert stage.list_events("hook_call_dropped") == 1
     assert stage.call() == {}
+
+
+def test_new_pat_that_expires_during_the_wait_is_told() -> None:
+    """It cannot be rotated either while its own rotation waits."""
+    stage = Stage()
+    stage.hook.fails = lambda _: BAD
+    stage.world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=4)
+    stage.world.advance(days=1)
+    stage.world.run()
+    assert stage.rotation.new_valid_to is not None
+    assert stage.rotation.new_valid_to - stage.rotation.predecessor_valid_to < timedelta(days=1)
+    stage.go(timedelta(days=3, hours=20))
+    with stage.world.database.read() as reading:
+        (told,) = reading.conditions.load_of([ConditionKind.PAT_EXPIRING])
+    assert (told.subject, told.code) == (NAME, "hook_awaited")
 
 
 def test_person_overrules_the_hook_and_says_why() -> None:

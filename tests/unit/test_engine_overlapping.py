@@ -56,6 +56,32 @@ def test_old_pat_is_current_again_and_rotated_anew_when_the_clone_was_revoked_by
     world.finish()
 
 
+def test_old_pat_is_not_current_again_while_its_own_revocation_may_still_take_effect() -> None:
+    world = make_overlapping()
+    old, lost = world.live_ids()
+    world.run_and_die(after="retiring")
+    world.advance(**LEASE)
+    world.pats.pats[lost].revoked = True
+    world.run()
+    assert (world.states(), world.record().authorization_id) == (["retiring"], lost)
+    world.pats.pats[old].revoked = True  # the request of the process that died
+    world.advance(**SETTLE)
+    world.run()
+    assert world.record().authorization_id != old
+
+
+def test_old_pat_is_current_again_once_its_own_revocation_can_no_longer_take_effect() -> None:
+    world = make_overlapping()
+    old, lost = world.live_ids()
+    world.run_and_die(after="retiring")
+    world.advance(**SETTLE)
+    world.pats.pats[lost].revoked = True
+    world.run()
+    assert world.states() == ["failed", "overlapping"]
+    assert world.rotations()[1].predecessor_id == old
+    world.finish()
+
+
 @pytest.mark.parametrize("is_paused", [False, True])
 def test_old_value_is_put_back_when_the_clone_was_revoked_by_hand_and_nothing_is_due(is_paused: bool) -> None:
     """Else consumers would read a dead PAT until the old one is due, or for as long as it is paused."""
