@@ -28,22 +28,27 @@ def end_wait(run: RunContext, call: HookCall) -> bool:
 
     Return whether that is done: not while another run works on the ManagedPat, nor before the value was read back.
     """
-    with run.services.database.read() as reading:
-        rotation = find_awaiting(reading, call)
+    rotation = _load_awaiting(run, call)
     if rotation is None:
         return True
     try:
         with claimed(run, rotation.name) as held:
-            return _end_wait(held, rotation, call.hook)
+            if held.has_open_rotation and held.rotation.id == rotation.id:
+                return _end_wait(held, call.hook)
     except ClaimHeldError:
         return False
     except NotManagedError:
-        return True
+        pass  # it was forgotten, or has another name by now
+    found = _load_awaiting(run, call)
+    return found is None or found.name == rotation.name
 
 
-def _end_wait(held: ClaimedPat, rotation: Rotation, hook: str) -> bool:
-    if not held.has_open_rotation or held.rotation.id != rotation.id:
-        return True
+def _load_awaiting(run: RunContext, call: HookCall) -> Rotation | None:
+    with run.services.database.read() as reading:
+        return find_awaiting(reading, call)
+
+
+def _end_wait(held: ClaimedPat, hook: str) -> bool:
     if held.rotation.state is RotationState.STORED:
         return False
     if hook not in held.rotation.awaited_hooks:

@@ -144,15 +144,30 @@ def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     return rotation
 
 
-def revoke_previous(run: RunContext, name: str, *, without_hook: bool = False) -> str:
+def _check_asked(held: ClaimedPat, asked: ManagedPat | None) -> None:
+    """Raise UsageError when the record is not as it was when a person was `asked` about it."""
+    pat = held.pat
+    if asked is None or (pat.record_id, pat.authorization_id) == (asked.record_id, asked.authorization_id):
+        return
+    raise UsageError(
+        f"{pat.name} was {asked.authorization_id} when you were asked, and is {pat.authorization_id} now; "
+        "nothing was revoked",
+        code="changed_meanwhile",
+        fix=f"See `rotator inventory show {pat.name}`, then run the command again.",
+    )
+
+
+def revoke_previous(run: RunContext, name: str, asked: ManagedPat | None = None, *, without_hook: bool = False) -> str:
     """End the overlap now: revoke the old PAT, guarded as always. Return its id.
 
     It is pending until the server calls it revoked, as a rule at once. RotationError while a hook must still succeed,
-    unless a person wants it `without_hook`: that is recorded first.
+    unless a person wants it `without_hook`: that is recorded first. UsageError when the record has another PAT than
+    when a person was `asked` about it.
     """
     run, began = replace(run, mode=RunMode.BY_HAND), run.services.clock.now()
     view = ServerView(run)
     with claimed(run, name) as held:
+        _check_asked(held, asked)
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.prove_reachable(held.pat.account, held.pat.organization)
         awaited = run.policy.find_awaited(held.rotation)
@@ -163,13 +178,15 @@ def revoke_previous(run: RunContext, name: str, *, without_hook: bool = False) -
     return held.rotation.predecessor_id
 
 
-def revoke_current(run: RunContext, name: str) -> str:
+def revoke_current(run: RunContext, name: str, asked: ManagedPat | None = None) -> str:
     """Revoke the PAT that consumers use now, and pause the record. Return the id.
 
-    It is pending until the server calls it revoked, as a rule at once. UsageError while a rotation is open.
+    It is pending until the server calls it revoked, as a rule at once. UsageError while a rotation is open, and when
+    the record has another PAT than when a person was `asked` about it.
     """
     view, began, why = ServerView(run), run.services.clock.now(), RevocationKind.BY_HAND
     with claimed(run, name) as held:
+        _check_asked(held, asked)
         if held.has_open_rotation:
             raise UsageError(
                 f"{name} has an unfinished rotation ({held.rotation.state.value})",

@@ -17,10 +17,10 @@ from rotator.engine.accounting import KeeperKind, Keepers, load_keepers
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
-from rotator.engine.listing import Listing, ServerView
+from rotator.engine.listing import ServerView
 from rotator.engine.records import load_known, load_listed
 from rotator.engine.restoring import restore_committed
-from rotator.engine.revoking import confirm_requested, is_confirmed
+from rotator.engine.revoking import confirm_requested
 from rotator.errors import RotationError, RotatorError, UsageError
 from rotator.ports.database import Reading
 
@@ -124,7 +124,8 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
                 _check_record(left)
                 _revoke(run, left)
                 confirm_requested(run, view, began)
-                _forget_untracked(run, listing, left)
+                with run.services.database.begin() as work:
+                    record(work, run, authorization_id, LeftBehindResolved(), run.services.clock.now())
                 return left
     if errors:
         raise errors[0]
@@ -159,19 +160,6 @@ def _revoke(run: RunContext, left: LeftBehind) -> None:
         if left.rotation is None:
             raise RotationError("a PAT was left behind without a rotation", code="internal")
         revoke_left_pat(held, left.rotation, left.pat, RevocationKind.BY_HAND)
-
-
-def _forget_untracked(run: RunContext, listing: Listing, left: LeftBehind) -> None:
-    """It is left behind no more: gone, or its revocation is pending."""
-    gone = left.pat.authorization_id
-    is_pending = not is_confirmed(run, gone)
-    with run.services.database.begin() as work:
-        remembered = work.inventory.load_untracked()
-        pair = (listing.account, listing.organization)
-        listed = [item.pat for item in remembered if (item.account, item.organization) == pair]
-        kept = tuple(pat for pat in listed if is_pending or pat.authorization_id != gone)
-        work.inventory.save_untracked(*pair, kept)
-        record(work, run, gone, LeftBehindResolved(), run.services.clock.now())
 
 
 def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: RevocationKind) -> None:

@@ -173,15 +173,16 @@ class ServerView:
     def look_for(self, account: str, organization: str, authorization_id: str) -> Sighting:
         """Look closer for a PAT that a listing lacks: ask for it by id, among the revoked ones, and list once more.
 
-        That the server does not know its id is one answer, which may be behind: the list of now must lack it as well.
+        One answer may be behind, or belong to another request: the list of now must lack the PAT as well.
         """
         self.prove_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
         if found is not None and self._is_expired(found):
             return Sighting(is_gone=True)
-        if authorization_id in self._fetch_revoked(account, organization):
-            return Sighting(is_gone=True)
+        is_revoked = authorization_id in self._fetch_revoked(account, organization)
         listing = self.fetch_again(account, organization)
+        if is_revoked and listing.find(authorization_id) is None:
+            return Sighting(is_gone=True)
         listed, is_hidden = listing.find(authorization_id), listing.may_hide(authorization_id)
         is_unknown = found is None and listed is None and not is_hidden
         return Sighting(listed, is_gone=is_unknown, is_hidden=is_hidden, is_unknown=is_unknown)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.policy import Policy
 from rotator.domain.rotation import Rotation
@@ -15,7 +15,7 @@ from rotator.engine.accounting import Keepers, list_kept_ids, load_keepers
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing
 from rotator.engine.moments import find_earliest
-from rotator.ports.database import Reading
+from rotator.ports.database import Reading, UnitOfWork
 
 LATE_STORE_SPAN = timedelta(days=7)
 """How long after a rotation was closed its unanswered write is looked for."""
@@ -67,6 +67,20 @@ def load_listed(run: RunContext, listing: Listing) -> Keepers:
     """Load what accounts for the PATs of a listing, after it was taken."""
     with run.services.database.read() as reading:
         return load_keepers(reading, [pat.authorization_id for pat in listing.pats], find_earliest(run, reading))
+
+
+def drop_untracked(work: UnitOfWork, authorization_ids: Collection[str]) -> None:
+    """Forget that the last look found these PATs untracked: they are gone since."""
+    kept: dict[tuple[str, str], list[Pat]] = {}
+    dropped = set()
+    for item in work.inventory.load_untracked():
+        pair = (item.account, item.organization)
+        if item.pat.authorization_id in authorization_ids:
+            dropped.add(pair)
+        else:
+            kept.setdefault(pair, []).append(item.pat)
+    for pair in sorted(dropped):
+        work.inventory.save_untracked(*pair, tuple(kept.get(pair, ())))
 
 
 def known_in(reading: Reading, now: datetime) -> Known:

@@ -37,6 +37,7 @@ from rotator.engine.moments import read_clocks
 from rotator.engine.provenance import Writer, load_provenance
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest, is_forged
+from rotator.engine.records import drop_untracked
 from rotator.engine.replacing import check_identity, identify
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
@@ -148,7 +149,7 @@ def save_sightings(run: RunContext, found: Sightings) -> None:
 
 
 def confirm_requested(run: RunContext, view: ServerView, since: datetime) -> None:
-    """Look for what was requested since then among the PATs that the server calls revoked.
+    """Look for what was requested since then among the PATs that the server calls revoked, and no more calls active.
 
     Where it cannot be asked now, they stay pending for the next run.
     """
@@ -159,9 +160,11 @@ def confirm_requested(run: RunContext, view: ServerView, since: datetime) -> Non
     for pair, items in pairs.items():
         try:
             revoked = view.fetch_revoked_again(*pair)
+            named = [item for item in items if item.authorization_id in revoked]
+            active = view.fetch_again(*pair).ids if named else ()
         except RotatorError:
             continue  # nothing is known now; they stay pending, which every report says
-        found.gone += [item for item in items if item.authorization_id in revoked]
+        found.gone += [item for item in named if item.authorization_id not in active]
     if found.gone:
         save_sightings(run, found)
 
@@ -320,6 +323,7 @@ def _write_sightings(run: RunContext, found: Sightings) -> None:
             work.revocations.note_missed(item.authorization_id, item.missed_at or now)
         for item in found.alive:
             work.revocations.note_missed(item.authorization_id, None)
+        drop_untracked(work, [item.authorization_id for item, event in endings if isinstance(event, PatRevoked)])
         enter(work, run, work.queue.load_free({item.name for item, _ in endings}))
         lasting = find_lasting(work, ConditionKind.REVOCATION_PENDING)
         for item, event in endings:

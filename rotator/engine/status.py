@@ -15,7 +15,7 @@ from rotator.domain.pending_revocation import group_pending
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
-from rotator.engine.accounting import load_keepers
+from rotator.engine.accounting import get_ids
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.in_force import put_in_force
@@ -129,7 +129,6 @@ def status_in(
     policy, known = put_in_force(reading, policy), known_in(reading, now)
     untracked = reading.inventory.load_untracked()
     left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
-    minted_ids = load_keepers(reading, [item.pat.authorization_id for item in untracked], now).minted_ids
     limits = reading.limits.load()
     needed = load_needed(reading)
     creating = find_creating(reading, known.pats, lease)
@@ -143,8 +142,8 @@ def status_in(
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
-    # What a rotation of ours made is not untracked: it is at work, or it was revoked since the last look.
-    seen = {pat.authorization_id for pat in known.pats} | (minted_ids - left_behind.keys())
+    seen = {pat.authorization_id for pat in known.pats}
+    seen.update(found for rotation in known.open_rotations for found in get_ids(rotation))
     for item in untracked:
         if item.pat.authorization_id not in seen:
             seen.add(item.pat.authorization_id)

@@ -127,27 +127,27 @@ def _revoke_each(
         for number, pat in enumerate(pats):
             if len(pats) > 1:
                 update(f"{number} of {len(pats)}: revoking {pat.name}")
-            _revoke(run, pat.name, wish, result, goes_on=goes_on)
+            _revoke(run, pat, wish, result, goes_on=goes_on)
 
 
-def _revoke(run: RunContext, name: str, wish: _Wish, result: _Result, *, goes_on: bool) -> None:
+def _revoke(run: RunContext, pat: ManagedPat, wish: _Wish, result: _Result, *, goes_on: bool) -> None:
     from rotator.documents.revocation import Which, make_revoked_document
     from rotator.engine.keeping import revoke_current, revoke_previous
     from rotator.engine.revoking import is_confirmed
 
     try:
         if wish.previous:
-            revoked = revoke_previous(run, name, without_hook=wish.without_hook)
+            revoked = revoke_previous(run, pat.name, pat, without_hook=wish.without_hook)
         else:
-            revoked = revoke_current(run, name)
+            revoked = revoke_current(run, pat.name, pat)
         confirmed = is_confirmed(run, revoked)
     except RotatorError as error:
         if not goes_on:
             raise
-        result.failed[name] = error
+        result.failed[pat.name] = error
         return
     which: Which = "previous" if wish.previous else "current"
-    result.revoked.append(make_revoked_document(name, which, revoked, confirmed=confirmed))
+    result.revoked.append(make_revoked_document(pat.name, which, revoked, confirmed=confirmed))
 
 
 def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> None:
