@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from rotator.domain.events.revocations import RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import RotationFailed
@@ -19,8 +18,9 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.freezing import freeze
 from rotator.engine.losses import make_alert
-from rotator.engine.provenance import find_behind, is_written_by, is_written_over
+from rotator.engine.provenance import find_behind, is_written_by, is_written_over, seems_stripped
 from rotator.engine.reading import fetch_history, fetch_newest
+from rotator.engine.requested import find_ending
 from rotator.engine.restoring import Restored, find_late_write, make_kept, restore_committed
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -33,8 +33,6 @@ from rotator.errors import (
     VerificationError,
 )
 
-_SECOND = timedelta(seconds=1)
-"""The vault keeps whole seconds."""
 LOST_VALUE = RotationError(
     "the run that minted the clone ended before the value was stored; the value is lost",
     code="value_lost",
@@ -119,7 +117,7 @@ def leave_clone(held: ClaimedPat) -> None:
     pat, clone = held.pat, held.rotation.new_authorization_id
     error = VerificationError(
         f"secret {pat.secret_name} in {pat.vault} holds {clone}, by a late write, and what was to be put back over it "
-        "does not sign in; the clone was not revoked",
+        "does not sign in; that PAT is left as it is",
         code="late_write_left",
         fix=f"Once consumers read another PAT and nobody uses that one: `rotator recover --revoke {clone}`.",
     )
@@ -168,12 +166,10 @@ def _leave_if_written_over(held: ClaimedPat, clone: str) -> bool:
 def _leave_if_untagged(held: ClaimedPat, clone: str) -> bool:
     """Leave the clone behind when consumers read what seems to be its value, without our tags. Return whether it does.
 
-    A tool that sets tags takes ours off the version that we wrote. That still expires with the clone, to the second.
+    See `seems_stripped`.
     """
     rotation, latest = held.rotation, fetch_newest(held.services.secrets, held.pat)
-    if latest is None or latest.version.expires_at is None or rotation.new_valid_to is None:
-        return False
-    if AUTHORIZATION_TAG in latest.version.tags or abs(latest.version.expires_at - rotation.new_valid_to) >= _SECOND:
+    if latest is None or rotation.new_valid_to is None or not seems_stripped(latest.version, rotation.new_valid_to):
         return False
     error = VerificationError(
         f"the newest version of secret {rotation.secret_name} in {rotation.vault} expires when {clone} does, but "
@@ -187,7 +183,9 @@ def _leave_if_untagged(held: ClaimedPat, clone: str) -> bool:
 
 
 def _leave(held: ClaimedPat, error: RotatorError) -> None:
-    held.step(RotationState.FAILED, RotationFailed(code=error.code, message=error.message), failure=Failure.of(error))
+    told = RotationFailed(code=error.code, message=error.message)
+    changes: RotationChanges = {**find_ending(held), "failure": Failure.of(error)}
+    held.step(RotationState.FAILED, told, **changes)
 
 
 def _freeze_if_served(held: ClaimedPat) -> None:

@@ -8,6 +8,7 @@ is none of these.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.rotation import Rotation
@@ -18,6 +19,9 @@ from rotator.engine.tags import AUTHORIZATION_TAG, PREDECESSOR_TAG, ROTATION_TAG
 from rotator.errors import RejectedError
 from rotator.ports.database import Reading
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret
+
+_MOST_BELOW = 10
+"""How many versions below ours are compared with what stood above it."""
 
 
 def find_written(held: ClaimedPat) -> str | None:
@@ -58,6 +62,23 @@ def is_copy(
     old = {item.version for item in versions if old_id and item.tags.get(AUTHORIZATION_TAG) == old_id}
     old |= _find_old(rotations, record, [old_id])
     return is_forged(secrets, location, found, tagged[-1]) or _holds_one(secrets, location, found, old)
+
+
+def was_interrupted(held: ClaimedPat, newest: StoredSecret, known: str) -> bool:
+    """Whether the secret held an older value between the version `known` and the newest one, which has the same value.
+
+    One that cannot be read counts as older, and so does any other where no older one can be read.
+    """
+    secrets, location = held.services.secrets, held.location
+    versions = [version.version for version in fetch_history(secrets, location)]
+    newer = list(takewhile(lambda version: version != known, versions))
+    between = [_fetch(secrets, location, version) for version in newer if version != newest.version.version]
+    others = [found for found in between if found is None or not found.value.same_as(newest.value)]
+    if not others:
+        return False
+    below = (_fetch(secrets, location, version) for version in versions[len(newer) + 1 :][:_MOST_BELOW])
+    older = [found for found in below if found is not None]
+    return not older or any(found is None or any(found.value.same_as(old.value) for old in older) for found in others)
 
 
 def differs(secrets: SecretStore, location: SecretLocation, found: StoredSecret, known: Iterable[str]) -> bool:

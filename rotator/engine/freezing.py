@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from rotator.domain.events.rotations import RotationFrozen
 from rotator.domain.managed_pat import Failure
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import RotationChanges, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.holds import find_next_hold
+from rotator.engine.requested import find_ending
 from rotator.errors import RotatorError
 
 
@@ -17,5 +18,6 @@ def freeze(held: ClaimedPat, error: RotatorError) -> RotatorError:
     failure = Failure.of(error)
     frozen = replace(held.pat, last_failure=failure, blocked=True, hold=find_next_hold(held.pat, error))
     told = RotationFrozen(code=error.code, message=error.message)
-    held.step(RotationState.FAILED, told, pat=frozen, failure=failure)
+    changes: RotationChanges = {**find_ending(held), "failure": failure}
+    held.step(RotationState.FAILED, told, pat=frozen, **changes)
     return error

@@ -7,6 +7,7 @@ their ids too.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
 
@@ -17,6 +18,9 @@ from rotator.engine.context import RunContext
 from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
 from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
+
+_SECOND = timedelta(seconds=1)
+"""The vault keeps whole seconds."""
 
 
 class Writer(StrEnum):
@@ -103,6 +107,16 @@ def is_written_by(version: SecretVersion | None, rotation: Rotation) -> bool:
     return version is not None and (
         version.version == rotation.secret_version or version.tags.get(ROTATION_TAG) == rotation.id
     )
+
+
+def seems_stripped(version: SecretVersion, valid_to: datetime) -> bool:
+    """Whether a version seems to hold our value of a PAT with that expiry, without our tags.
+
+    A tool that sets tags takes ours off the version that we wrote. That still expires with its PAT, to the second.
+    """
+    if version.expires_at is None or AUTHORIZATION_TAG in version.tags:
+        return False
+    return abs(version.expires_at - valid_to) < _SECOND
 
 
 def is_written_over(versions: Iterable[SecretVersion], authorization_id: str) -> bool:

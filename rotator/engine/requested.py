@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.clocks import MOST_SKEW
-from rotator.domain.events.revocations import RevokeStarted
+from rotator.domain.events.revocations import RevocationFailed, RevokeStarted
 from rotator.domain.events.rotations import RotationFailed, RotationFrozen
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation, RotationChanges, RotationEnding, RotationState
 from rotator.engine.accounting import get_ids
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
@@ -56,6 +56,18 @@ def may_still_be_revoked(held: ClaimedPat) -> bool:
     return now - held.rotation.updated_at < _get_span(held.run)
 
 
+def find_ending(held: ClaimedPat) -> RotationChanges:
+    """Return how the rotation at hand ends if it fails now: its clone is revoked if a request of before may be sent.
+
+    What this run has announced, and not sent when it closes the rotation, counts for nothing.
+    """
+    run_id, clone = held.run.run_id, held.rotation.new_authorization_id
+    if held.rotation.state is not RotationState.ABANDONING or clone is None:
+        return {}
+    is_revoked = held.load(lambda reading: _was_requested(reading, clone, before=run_id))
+    return {"ending": RotationEnding.CLONE_REVOKED} if is_revoked else {}
+
+
 def _get_span(run: RunContext) -> timedelta:
     return max(run.services.timing.lease, run.services.timing.settle)
 
@@ -72,9 +84,18 @@ def _list_doomed(reading: Reading, rotation: Rotation, since: datetime) -> list[
     return [found for found in get_ids(rotation) if _was_requested(reading, found)]
 
 
-def _was_requested(reading: Reading, authorization_id: str) -> bool:
+def _was_requested(reading: Reading, authorization_id: str, before: str | None = None) -> bool:
+    """Whether a PAT was requested to be revoked; `before`: by another run than that, or by it and in vain."""
     wanted = AuditFilter(event=_STARTED, authorization_id=authorization_id)
-    return any(_may_be_sent(reading, event) for event in reading.audit.load_newest(1, wanted))
+    return any(
+        _may_be_sent(reading, event) and (event.entry.run_id != before or _was_sent(reading, event))
+        for event in reading.audit.load_newest(2, wanted)
+    )
+
+
+def _was_sent(reading: Reading, event: AuditEvent) -> bool:
+    failed = AuditFilter(event=RevocationFailed.type.name, run_id=event.entry.run_id, subject=event.entry.subject)
+    return bool(tuple(reading.audit.load_after(event.sequence, 1, failed)))
 
 
 def _may_be_sent(reading: Reading, event: AuditEvent) -> bool:

@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from rotator.domain.events.rotations import RestoreStarted, SecretRestored, SecretWriteIgnored
 from rotator.domain.managed_pat import ManagedPat
-from rotator.domain.rotation import Rotation, RotationKind, RotationState
+from rotator.domain.rotation import Rotation, RotationChanges, RotationKind, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
@@ -18,7 +18,7 @@ from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.provenance import Writer, find_versions, load_provenance
 from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
-from rotator.engine.tags import AUTHORIZATION_TAG, make_restored_tags
+from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, find_attempt_id, make_restored_tags
 from rotator.errors import FailureKind, VerificationError
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 
@@ -49,7 +49,7 @@ def restore_committed(held: ClaimedPat) -> Restored:
         if latest is None:
             return Restored.NOTHING
         current, known = _find_current(held)
-        committed = _find_committed(held, current, known)
+        committed = _find_committed(held, latest.version, current, known)
         if committed is None:
             return Restored.KEPT
         if _write_back(held, latest, committed, current, is_foreign=_is_foreign(held, committed.version, known)):
@@ -82,10 +82,21 @@ def _write_back(
     is_recorded = not is_foreign and current == held.pat.authorization_id
     pat = replace(held.pat, secret_version=version) if is_recorded else held.pat
     held.end_attempt(answered, pat, SecretRestored(secret_version=version))
-    if not is_foreign and held.has_open_rotation and held.rotation.state is RotationState.OVERLAPPING:
-        until, began = max(list_moments(held)) + held.rotation.overlap, run.services.boot.read_boot()
-        held.learn(secret_version=version, overlap_until=until, overlap_began=began)
+    if not is_foreign:
+        restart_overlap(held, version)
     return True
+
+
+def restart_overlap(held: ClaimedPat, version: str) -> None:
+    """Let the overlap of a rotation begin anew, if it has one: consumers read the value of that version from now on."""
+    if not held.has_open_rotation or held.rotation.state not in (RotationState.OVERLAPPING, RotationState.RETIRING):
+        return
+    until, began = max(list_moments(held)) + held.rotation.overlap, held.services.boot.read_boot()
+    changes: RotationChanges = {"secret_version": version, "overlap_until": until, "overlap_began": began}
+    if held.rotation.state is RotationState.RETIRING:
+        held.step(RotationState.OVERLAPPING, **changes)
+    else:
+        held.learn(**changes)
 
 
 def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | None) -> bool:
@@ -169,7 +180,7 @@ def _find_current(held: ClaimedPat) -> tuple[str, frozenset[str]]:
     return current, find_versions(rotations, held.pat, current)
 
 
-def _find_committed(held: ClaimedPat, current: str, known: frozenset[str]) -> StoredSecret | None:
+def _find_committed(held: ClaimedPat, late: SecretVersion, current: str, known: frozenset[str]) -> StoredSecret | None:
     provenance, secrets = load_provenance(held.run, held.pat), held.services.secrets
     candidates = [
         version
@@ -177,7 +188,7 @@ def _find_committed(held: ClaimedPat, current: str, known: frozenset[str]) -> St
         if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
     named = [it for it in candidates if it.version in known or it.tags.get(AUTHORIZATION_TAG) == current]
-    if not named:
+    if not named or (_is_foreign(held, candidates[0], known) and _is_newer(held, candidates[0], late)):
         return _fetch_live(held, candidates[0]) if candidates else None
     looked_at = [*named[:_MOST_COMMITTED], *(it for it in named[_MOST_COMMITTED:] if it.version in known)]
     return next(
@@ -189,6 +200,14 @@ def _find_committed(held: ClaimedPat, current: str, known: frozenset[str]) -> St
         ),
         None,
     )
+
+
+def _is_newer(held: ClaimedPat, version: SecretVersion, late: SecretVersion) -> bool:
+    """Whether somebody wrote a version after the rotation began whose late write covers it: nobody meant that to go."""
+    ids = {find_attempt_id(late.tags), late.tags.get(ROTATION_TAG)}
+    rotations = held.load(lambda reading: reading.journal.load_for_place(held.pat.place))
+    began = [rotation.created_at for rotation in rotations if rotation.id in ids]
+    return version.created_at is not None and bool(began) and version.created_at > max(began)
 
 
 def _is_foreign(held: ClaimedPat, version: SecretVersion, known: frozenset[str]) -> bool:

@@ -21,8 +21,9 @@ from rotator.domain.rotation import (
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import check_clocks
+from rotator.engine.clocks import check_clocks, list_moments
 from rotator.engine.context import RunMode
+from rotator.engine.copies import was_interrupted
 from rotator.engine.freezing import freeze
 from rotator.engine.in_force import check_not_paused
 from rotator.engine.listing import ServerView
@@ -36,7 +37,7 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
 from rotator.engine.replacing import check_identity
-from rotator.engine.restoring import undo_late_write
+from rotator.engine.restoring import restart_overlap, undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
     ForeignValueError,
@@ -140,6 +141,27 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
     if is_forged(held.services.secrets, held.location, latest, rotation.secret_version):
         raise freeze(held, make_foreign(held, latest))
+    _restart_if_interrupted(held, latest)
+
+
+def _restart_if_interrupted(held: ClaimedPat, latest: StoredSecret) -> None:
+    """Let the overlap begin anew when consumers could read another value less than an overlap ago.
+
+    So it is when a tool rolls the secret back and forward again.
+    """
+    known, newest, put_back_at = held.rotation.secret_version, latest.version.version, latest.version.created_at
+    if known is None or known == newest or not was_interrupted(held, latest, known):
+        return
+    if put_back_at is not None and min(list_moments(held)) >= put_back_at + held.rotation.overlap:
+        return
+    held.save(replace(held.pat, secret_version=newest))
+    restart_overlap(held, newest)
+    raise RotationError(
+        f"somebody wrote another value into secret {held.pat.secret_name} and then put ours back, "
+        "so the overlap starts again",
+        code="overlap_restarted",
+        fix="Nothing to do: the old one is revoked when the new overlap is over.",
+    )
 
 
 def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) -> Identity:

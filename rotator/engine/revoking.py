@@ -34,7 +34,7 @@ from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import read_clocks
-from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.provenance import Writer, find_behind, load_provenance, seems_stripped
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest, is_forged
 from rotator.engine.records import drop_untracked
@@ -243,8 +243,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     latest = fetch_known_newest(held)
     named = _find_named(held.pat, latest.version) if latest is not None else None
     if pending.kind is RevocationKind.ABANDONED:
-        if named == pending.authorization_id:
-            raise _refuse(pending, "the vault hands it out")
+        _check_not_served(held, pending, latest, named)
         return
     if latest is None or named != held.pat.authorization_id:
         raise _make_not_ours(held, pending, latest)
@@ -253,6 +252,19 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
     if is_forged(held.services.secrets, held.location, latest, held.pat.secret_version):
         raise _refuse(pending, f"secret {held.pat.secret_name} holds another value, with the tags of {named}")
+
+
+def _check_not_served(
+    held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None, named: str | None
+) -> None:
+    """Check what the first DELETE of a clone is checked for: consumers do not read it, and our journal is whole."""
+    if latest is None:
+        return
+    is_stripped = latest.version.version != held.pat.secret_version and seems_stripped(latest.version, pending.valid_to)
+    if named == pending.authorization_id or is_stripped:
+        raise _refuse(pending, "the vault hands it out")
+    if behind := find_behind(held, latest.version):
+        raise behind
 
 
 def _find_named(pat: ManagedPat, version: SecretVersion) -> str | None:
