@@ -141,7 +141,7 @@ def leave_behind(stage: Stage) -> None:
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
     *(MINT, SHOW, IDENTITY, STORE, WRITTEN, READ),
-    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, REVOKE, LIST),
+    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, REVOKE, LIST, LIST),
 )
 CLAIMED = "UPDATE managed_pat"
 """A claim was taken, confirmed or given back."""
@@ -159,7 +159,7 @@ COMMANDS = (
         "revoke",
         lambda _: ("revoke", NAME, "--yes"),
         finish_revocation,
-        requests=(IDENTITY, REVOKE, LIST),
+        requests=(IDENTITY, REVOKE, LIST, LIST),
         commits=(CLAIMED, "revoke_started", "pat_paused", CLAIMED, "pat_revoked"),
         prepare=rotate_once,
         arrange=name_current,
@@ -168,7 +168,7 @@ COMMANDS = (
         "revoke-previous",
         lambda _: ("revoke", NAME, "--previous", "--yes"),
         finish_named,
-        requests=(READ, READ, VERSIONS, IDENTITY, IDENTITY, REVOKE, LIST),
+        requests=(READ, READ, VERSIONS, IDENTITY, IDENTITY, REVOKE, LIST, LIST),
         commits=(CLAIMED, CLAIMED, "revoke_started", "rotation_completed", CLAIMED, "pat_revoked"),
         prepare=rotate_with_overlap,
         arrange=name_others,
@@ -177,7 +177,7 @@ COMMANDS = (
         "recover-mint",
         lambda _: ("recover",),
         finish_recovery,
-        requests=(IDENTITY, LIST, VERSIONS, VERSIONS, READ, VERSIONS, VERSIONS, READ, REVOKE, LIST),
+        requests=(IDENTITY, LIST, VERSIONS, VERSIONS, READ, VERSIONS, VERSIONS, READ, REVOKE, LIST, LIST),
         commits=(
             "DELETE untracked_pat",
             CLAIMED,
@@ -202,7 +202,7 @@ COMMANDS = (
         "recover-revoke",
         lambda stage: ("recover", "--revoke", *stage.named, "--yes"),
         finish_named,
-        requests=(IDENTITY, LIST, READ, READ, VERSIONS, REVOKE, LIST),
+        requests=(IDENTITY, LIST, READ, READ, VERSIONS, REVOKE, LIST, LIST),
         commits=(
             CLAIMED,
             "revoke_started",

@@ -50,6 +50,7 @@ ROTATION = (
     LIST,
     REVOKE,
     LIST,
+    LIST,
 )
 """Every request of a rotation in order."""
 

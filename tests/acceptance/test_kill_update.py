@@ -65,6 +65,7 @@ REQUESTS = (
     LIST,
     REVOKE,
     LIST,
+    LIST,
 )
 """Every request."""
 

@@ -139,7 +139,7 @@ def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
-    stage.die("after", 7)
+    stage.die("after", 8)
     run = start_and_stop(stage, "recover", request=IDENTITY, number=number)
     stage.faults.close()
     assert run.wait() == 128 + number
