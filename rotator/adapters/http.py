@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPException
+from http.client import HTTPResponse as HttpAnswer
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
@@ -158,8 +160,27 @@ class _Session(requests.Session):
         return None
 
 
+class _FinalAnswer(HttpAnswer):
+    """An answer, and none of the heads that may come before it, as `103 Early Hints` from a proxy.
+
+    The standard library knows `100 Continue` only, and takes the others for the answer: the true one was then read as
+    that of the next request on the connection. BadStatusLine when the protocol is changed, which nobody asked for.
+    """
+
+    def begin(self) -> None:
+        """Read heads up to that of the answer; the deadline ends a flood of them."""
+        super().begin()
+        while self.status < 200:
+            if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise BadStatusLine(f"{self.status}")
+            self.headers = None  # type: ignore[assignment]  # else it counts as read
+            super().begin()
+
+
 class _PlainConnection(HTTPConnection):
     """An HTTP connection that obeys the deadline."""
+
+    response_class = _FinalAnswer
 
     def _new_conn(self) -> socket.socket:
         return obey_deadline(super()._new_conn())
@@ -174,6 +195,8 @@ class _Connection(HTTPSConnection):
 
     Without this, a failed handshake and a TLS error while the answer is read are the same exception.
     """
+
+    response_class = _FinalAnswer
 
     def _new_conn(self) -> socket.socket:
         return obey_deadline(super()._new_conn())
