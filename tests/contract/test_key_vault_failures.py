@@ -19,7 +19,7 @@ from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from rotator.adapters.http import HttpOptions
-from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
+from rotator.adapters.key_vault.credentials import CredentialKind, GuardedCredential, make_credential
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
@@ -399,6 +399,19 @@ def test_denied_when_the_challenge_wants_a_token_for_another_service(tmp_path: P
         vault.sandbox.key_vault.state.resource = "https://vault.azure.net"
         assert store.fetch_latest(vault.location) is None, "one hostile challenge is not remembered"
         store.close()
+
+
+@pytest.mark.parametrize("scopes", [("https://management.azure.com/.default",), ("https://vault.azure.net",), ()])
+def test_hosts_credential_is_asked_for_no_token_of_another_service(
+    scopes: tuple[str, ...], vault: SandboxVault
+) -> None:
+    """Whatever the library made of a challenge that we read otherwise."""
+    asked: list[tuple[str, ...]] = []
+    credential = GuardedCredential(_Asked(vault.credential, asked), "https://contoso-kv.vault.azure.net")
+    with pytest.raises(DeniedError) as caught:
+        credential.get_token(*scopes)
+    assert caught.value.code == "challenge_refused"
+    assert asked == []
 
 
 @pytest.mark.parametrize("suffix", ["vault.azure.net", "vault.usgovcloudapi.net", "vault.azure.cn"])
