@@ -39,7 +39,7 @@ from urllib3.exceptions import (
 )
 
 from rotator.adapters.answer_limits import read_body
-from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
+from rotator.adapters.deadline import DeadlineTlsSocket, PunctualOptions, TotalTimeoutError, deadline, obey_deadline
 from rotator.adapters.echoes import list_sent_secrets, remove_echoes
 from rotator.adapters.hidden_paths import hide_paths
 from rotator.adapters.http_failures import (
@@ -169,11 +169,12 @@ class _FinalAnswer(HttpAnswer):
 
     def begin(self) -> None:
         """Read heads up to that of the answer; the deadline ends a flood of them."""
+        unread: Any = None  # what the library begins with
         super().begin()
         while self.status < 200:
             if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise BadStatusLine(f"{self.status}")
-            self.headers = None  # type: ignore[assignment]  # else it counts as read
+            self.headers = unread
             super().begin()
 
 
@@ -183,6 +184,7 @@ class _PlainConnection(HTTPConnection):
     response_class = _FinalAnswer
 
     def _new_conn(self) -> socket.socket:
+        self.socket_options = PunctualOptions(self.socket_options or ())
         return obey_deadline(super()._new_conn())
 
 
@@ -199,6 +201,7 @@ class _Connection(HTTPSConnection):
     response_class = _FinalAnswer
 
     def _new_conn(self) -> socket.socket:
+        self.socket_options = PunctualOptions(self.socket_options or ())
         return obey_deadline(super()._new_conn())
 
     def connect(self) -> None:
