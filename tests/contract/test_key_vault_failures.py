@@ -609,6 +609,33 @@ def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: Sa
     assert caught.value.code == "vault_credential_refused"
 
 
+def test_service_fabric_is_not_asked_as_its_library_would_wait_for_ever(
+    vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That makes a session of its own, without any limit of ours."""
+
+    def make(kind: CredentialKind) -> TokenCredential:
+        entra, stop = vault.sandbox.addresses.entra_url, make_stop(vault.clock)
+        return make_credential(kind, authority=entra, instance_discovery=False, http=vault.http, stop=stop)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("IDENTITY_HEADER", "canary")
+    monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", "0" * 40)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"https://127.0.0.1:{listener.getsockname()[1]}/token")
+        with pytest.raises(ConfigError, match="Service Fabric") as refused:
+            make("managed_identity")
+        store = vault.make_store(credential=make("default"))
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+        store.close()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert "workload_identity" in refused.value.fix
+    assert caught.value.code == "vault_credential_refused"
+
+
 def test_workload_identity_is_a_settings_error_when_its_variables_are_missing(vault: SandboxVault) -> None:
     entra = vault.sandbox.addresses.entra_url
     with pytest.raises(ConfigError) as caught:
