@@ -10,6 +10,7 @@ from pathlib import Path
 from rotator.adapters.disk import choose_fix
 from rotator.adapters.notify.webhook import SignedPost
 from rotator.adapters.ownership import make_file
+from rotator.adapters.regular_files import check_regular
 from rotator.errors import RotatorError
 
 _LONGEST = 16 * 1024
@@ -26,6 +27,7 @@ class AnchorFile:
     def find_last(self) -> str | None:
         """See the port. The rest of a line that a crash cut off is passed over."""
         try:
+            check_regular(self._path)
             with self._path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _LONGEST))
                 whole = file.read().splitlines(keepends=True)
@@ -66,6 +68,7 @@ class AnchorFile:
     def read(self) -> Iterator[str]:
         """See the port."""
         try:
+            check_regular(self._path)
             with self._path.open("rb") as file:
                 while line := file.readline(_LONGEST):
                     if line.strip():

@@ -90,6 +90,15 @@ class DeadlineTlsSocket(ssl.SSLSocket):
             return super().send(data, flags)
 
 
+class PunctualOptions(list[Any]):
+    """Options of sockets, as urllib3 sets them before it tries each of a host's addresses: none after the deadline."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """As the list's. TotalTimeoutError when this thread's deadline has passed."""
+        check_deadline()
+        return super().__iter__()
+
+
 def obey_deadline(connection: socket.socket) -> DeadlineSocket:
     """Return this connection as a socket that obeys the deadline; the one given is no longer usable."""
     timeout = connection.gettimeout()

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import requests
 
 from rotator.adapters.odd_answers import ODD_ANSWER
-from rotator.adapters.redaction import SHORTEST_SECRET, blank_out, is_secret_field
+from rotator.adapters.redaction import SHORTEST_SECRET, Blanker, is_secret_field
 
 _HEADERS = ("Authorization", "X-IDENTITY-HEADER", "secret")
 """The last two are how a program on App Service proves to it which host it runs on."""
@@ -40,27 +40,22 @@ def remove_echoes(body: bytes, headers: MutableMapping[str, str], secrets: Seque
     """Return the body without any part of the secrets, as text or as JSON; the headers lose it in place."""
     if not secrets:
         return body
+    blanker = Blanker(secrets)
     for name, value in list(headers.items()):
-        clean = _clean(value, secrets)
+        clean = blanker.clean(value)
         if clean != value:
             headers[name] = clean
     try:
         document = json.loads(body)
     except ODD_ANSWER:
-        return _clean(body.decode("latin-1"), secrets).encode("latin-1")
-    clean_document = remove_from_document(document, secrets)
+        return blanker.clean(body.decode("latin-1")).encode("latin-1")
+    clean_document = _clean(document, blanker)
     return body if clean_document == document else json.dumps(clean_document).encode()
 
 
 def remove_from_document(document: object, secrets: Sequence[str]) -> object:
     """Return JSON without any part of the secrets: its texts are looked at as they are read, escapes undone."""
-    if isinstance(document, str):
-        return _clean(document, secrets)
-    if isinstance(document, list):
-        return [remove_from_document(item, secrets) for item in document]
-    if isinstance(document, dict):
-        return {_clean(name, secrets): remove_from_document(item, secrets) for name, item in document.items()}
-    return document
+    return _clean(document, Blanker(secrets))
 
 
 def read_authorization(header: str) -> list[str]:
@@ -89,7 +84,11 @@ def _read_body(text: str) -> Iterator[str]:
             yield value
 
 
-def _clean(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = blank_out(text, secret)
-    return text
+def _clean(document: object, blanker: Blanker) -> object:
+    if isinstance(document, str):
+        return blanker.clean(document)
+    if isinstance(document, list):
+        return [_clean(item, blanker) for item in document]
+    if isinstance(document, dict):
+        return {blanker.clean(name): _clean(item, blanker) for name, item in document.items()}
+    return document

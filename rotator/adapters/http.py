@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPException
+from http.client import HTTPResponse as HttpAnswer
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from pathlib import Path
@@ -37,7 +39,7 @@ from urllib3.exceptions import (
 )
 
 from rotator.adapters.answer_limits import read_body
-from rotator.adapters.deadline import DeadlineTlsSocket, TotalTimeoutError, deadline, obey_deadline
+from rotator.adapters.deadline import DeadlineTlsSocket, PunctualOptions, TotalTimeoutError, deadline, obey_deadline
 from rotator.adapters.echoes import list_sent_secrets, remove_echoes
 from rotator.adapters.hidden_paths import hide_paths
 from rotator.adapters.http_failures import (
@@ -158,10 +160,31 @@ class _Session(requests.Session):
         return None
 
 
+class _FinalAnswer(HttpAnswer):
+    """An answer, and none of the heads that may come before it, as `103 Early Hints` from a proxy.
+
+    The standard library knows `100 Continue` only, and takes the others for the answer: the true one was then read as
+    that of the next request on the connection. BadStatusLine when the protocol is changed, which nobody asked for.
+    """
+
+    def begin(self) -> None:
+        """Read heads up to that of the answer; the deadline ends a flood of them."""
+        unread: Any = None  # what the library begins with
+        super().begin()
+        while self.status < 200:
+            if self.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise BadStatusLine(f"{self.status}")
+            self.headers = unread
+            super().begin()
+
+
 class _PlainConnection(HTTPConnection):
     """An HTTP connection that obeys the deadline."""
 
+    response_class = _FinalAnswer
+
     def _new_conn(self) -> socket.socket:
+        self.socket_options = PunctualOptions(self.socket_options or ())
         return obey_deadline(super()._new_conn())
 
 
@@ -175,7 +198,10 @@ class _Connection(HTTPSConnection):
     Without this, a failed handshake and a TLS error while the answer is read are the same exception.
     """
 
+    response_class = _FinalAnswer
+
     def _new_conn(self) -> socket.socket:
+        self.socket_options = PunctualOptions(self.socket_options or ())
         return obey_deadline(super()._new_conn())
 
     def connect(self) -> None:

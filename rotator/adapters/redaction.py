@@ -6,7 +6,7 @@ Our own code puts no secret into a text; libraries and servers might. Imports th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MASK = "***"
 LONGEST_TEXT = 8000
@@ -65,17 +65,31 @@ def redact_text(text: str) -> str:
     return text
 
 
-def blank_out(text: str, secret: str) -> str:
-    """Return the text without any word with eight characters of this secret in a row: services cut what they repeat."""
-    size = SHORTEST_SECRET
-    text = text.replace(secret, MASK)
-    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
-    found = [start for start in range(len(text) - size + 1) if text[start : start + size] in pieces]
-    signs = list(text)
-    for start in found:
-        signs[start : start + size] = "\0" * size
-    # With the rest of its word: of another token that begins alike, what is left would no longer have a shape.
-    return _BLANKED.sub(MASK, "".join(signs)) if found else text
+class Blanker:
+    """Takes every word with eight characters of a secret in a row out of texts: services cut what they repeat."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+        self._pieces = {piece for secret in secrets for piece in _cut(secret)}
+
+    def clean(self, text: str) -> str:
+        """Return the text without them."""
+        if len(text) < SHORTEST_SECRET:
+            return text
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        found = [start for start, piece in enumerate(_cut(text)) if piece in self._pieces]
+        if not found:
+            return text
+        signs = list(text)
+        for start in found:
+            signs[start : start + SHORTEST_SECRET] = "\0" * SHORTEST_SECRET
+        # With the rest of its word: of another token that begins alike, what is left would no longer have a shape.
+        return _BLANKED.sub(MASK, "".join(signs))
+
+
+def _cut(text: str) -> Iterator[str]:
+    return (text[start : start + SHORTEST_SECRET] for start in range(len(text) - SHORTEST_SECRET + 1))
 
 
 def is_secret_field(name: str) -> bool:

@@ -77,6 +77,8 @@ def _reshape(fault: Fault, response: Response, request: Request, world: World) -
     half = len(response.body) // 2
     if fault.kind == "drip":
         return Reply(response, pause=functools.partial(world.faults.wait, fault.seconds))
+    if fault.kind == "early":
+        return Reply(response, ahead=functools.partial(world.faults.wait, fault.seconds))
     if fault.kind in OVERSIZE:
         return Reply(make_oversize(fault.kind, response.status))
     if fault.kind == "truncated":

@@ -28,6 +28,7 @@ KINDS = frozenset(
         "compressed",
         "crowded",
         "drip",
+        "early",
         "huge",
         "incomplete",
         "lagging",
@@ -65,6 +66,7 @@ class Fault:
     - `truncated`: the effect, then half of the body under its full Content-Length.
     - `malformed`: the effect, then half of the body, labelled as the whole.
     - `drip`: the true reply, one byte each `seconds`, until released or stopped.
+    - `early`: 103 (Early Hints), and the true reply `seconds` after it.
     - `huge`: the effect, then 32 MiB of JSON. `compressed`: the effect, then 1 MiB of gzip that unpacks to 1 GiB.
     - `nested`: the effect, then JSON that is nested 100,000 deep. `crowded`: the effect, then 6 MB of empty objects.
     - `rate_limited`: 429 with `Retry-After: seconds`. `retry_after`: the true reply plus that header.

@@ -32,12 +32,14 @@ class Service(Protocol):
 class Reply:
     """What is sent: a response, cut after `send_only` bytes of its body; None only closes the connection.
 
-    With `pause`, which waits, the response is sent byte by byte.
+    With `pause`, which waits, the response is sent byte by byte. With `ahead`, which waits as well, another head comes
+    before it, of the kind that is no answer yet.
     """
 
     response: Response | None
     send_only: int | None = None
     pause: Callable[[], object] | None = None
+    ahead: Callable[[], object] | None = None
 
 
 class HttpsServer(http.server.ThreadingHTTPServer):
@@ -136,6 +138,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         if reply.response is None:
             self.close_connection = True
             return
+        if reply.ahead is not None:
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+            reply.ahead()
         self._write(reply.response, reply.send_only, reply.pause)
 
     def _write(

@@ -15,7 +15,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, USER_ID
 from tests.support.identity_service import run_identity_service
-from tests.support.installed_command import Rotator
+from tests.support.installed_command import Rotator, sign_in
 from tests.support.proxy import run_proxy
 
 NAME = "npm-feed"
@@ -102,3 +102,29 @@ def test_mark_of_a_new_pat_is_made_with_a_key_of_its_own(sandbox: Sandbox, signe
     [name] = [pat.display_name for pat in sandbox.world.pats.values() if pat.display_name.startswith(f"{NAME} #rot-")]
     assert carries_mark(name, rotation["rotation_id"], make_mark_key(key))
     assert not carries_mark(name, rotation["rotation_id"], key)
+
+
+def test_nothing_but_the_sign_ins_is_lost_with_the_key_of_the_token_cache(
+    sandbox: Sandbox, signed_in: Rotator, tmp_path: Path
+) -> None:
+    """What docs/keys.md promises: a rotation that is under way goes on, to its end."""
+    run(signed_in, "inventory", "adopt", NAME)
+    run(signed_in, "once")
+    write_secret(sandbox, "token-cache.key", Fernet.generate_key().decode())
+    refused = signed_in("once")
+    assert refused.returncode == 1
+    folder = sandbox.addresses.config_path.parent
+    for lost in (folder / "token-cache.bin", folder / "token-cache.bin.previous"):
+        assert str(lost) in refused.stderr
+        lost.unlink(missing_ok=True)
+    sign_in(sandbox, tmp_path)
+    assert find_state(signed_in) == "overlapping"
+    assert run(signed_in, "once")["failed"] == []
+    assert signed_in("revoke", NAME, "--previous", "--yes").returncode == 0
+    assert find_state(signed_in) == "ok"
+    assert sum(pat.display_name == NAME and not pat.revoked for pat in sandbox.world.pats.values()) == 1
+
+
+def find_state(rotator: Rotator) -> str:
+    """What `status` says of the PAT."""
+    return next(str(pat["state"]) for pat in run(rotator, "status")["pats"] if pat["name"] == NAME)

@@ -67,7 +67,7 @@ def _make_run(database: SqlDatabase, key: Ed25519Signer) -> RunContext:
 
 def _fill(url: str, previous: AuditEvent | None, size: int) -> AuditEvent | None:
     """Add events until there are so many, by the rows: one by one would take minutes."""
-    engine = make_engine(make_url(url), statement_limit=timedelta(0))
+    engine = make_engine(make_url(url), statement_limit=timedelta(0), answer_limit=timedelta(0))
     with engine.begin() as connection:
         rows: list[dict[str, object]] = []
         while (previous.sequence if previous else 0) < size:

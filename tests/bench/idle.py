@@ -102,7 +102,7 @@ def _fill(run: RunContext, url: str, records: int, closed: int) -> None:
         work.claims.release(claim)
     record_policy(run)
     load_due(run)
-    engine = make_engine(make_url(url), statement_limit=timedelta(0))
+    engine = make_engine(make_url(url), statement_limit=timedelta(0), answer_limit=timedelta(0))
     of_record = ("name", "record_id")
     with engine.begin() as connection:
         own = ("authorization_id", "secret_name", "location")

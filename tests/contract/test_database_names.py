@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from rotator.adapters.database.migrate import upgrade
@@ -40,6 +42,17 @@ def test_names_are_read_while_others_have_the_database_open_and_write(url: str, 
     with database.begin() as work:
         work.inventory.add(make_managed_pat("not-committed"))
         assert load_names(url) == ("ci-build", "npm-feed")
+
+
+def test_names_are_none_while_an_upgrade_keeps_them_locked(postgres_url: str) -> None:
+    """A shell that completes a name hangs while we wait."""
+    upgrade(postgres_url)
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE managed_pat")
+        asked = threading.Thread(target=load_names, args=(postgres_url,))
+        asked.start()
+        asked.join(20)
+        assert not asked.is_alive()
 
 
 def test_nothing_is_made_beside_a_database_that_nobody_has_open(tmp_path: Path) -> None:

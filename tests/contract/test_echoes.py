@@ -11,6 +11,7 @@ import pytest
 
 from rotator.adapters.azure_devops.credential import PatBasic
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
+from rotator.adapters.echoes import remove_from_document
 from rotator.adapters.redaction import SHORTEST_SECRET
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
@@ -42,6 +43,25 @@ def check_silence(error: RotatorError, secret: str) -> None:
     told = spell_out(error)
     pieces = (secret[start : start + SHORTEST_SECRET] for start in range(len(secret) - SHORTEST_SECRET + 1))
     assert [piece for piece in pieces if piece in told] == []
+
+
+class Counted(str):
+    """A text that counts how often a piece of it is taken."""
+
+    taken = 0
+
+    def __getitem__(self, key: Any) -> str:
+        self.taken += 1
+        return super().__getitem__(key)
+
+
+def test_secret_is_cut_once_however_many_texts_a_refusal_has() -> None:
+    """A refusal of 100,000 texts took half a minute, which no timeout ended."""
+    secret = Counted(PAT)
+    texts = ["a text of some length", {f"number {number}": PAT[number : number + 9] for number in range(50)}]
+    clean = remove_from_document(texts * 20, [secret])
+    assert clean == ["a text of some length", dict.fromkeys((f"number {n}" for n in range(50)), "***")] * 20
+    assert 0 < secret.taken <= len(PAT)
 
 
 def refuse(vault: SandboxVault, service: str, words: str, body: object = None, **fault: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import resource
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -179,6 +180,35 @@ def test_hosts_credential_gives_up_when_the_answer_is_hostile(
         store.close()
     assert isinstance(error, TransientError)
     assert error.code == "vault_credential_unreachable"
+
+
+@pytest.fixture
+def silent_address() -> Iterator[tuple[str, int]]:
+    """An address that takes no further connection, and says nothing."""
+    with socket.socket() as full, socket.socket() as filler:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        filler.connect(full.getsockname())
+        yield full.getsockname()
+
+
+@pytest.mark.parametrize("kind", ["drip"])
+def test_change_was_not_sent_when_a_name_has_many_addresses_that_say_nothing(
+    services: Services, silent_address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As behind a firewall: each address may be tried for as long as `connect_timeout` says, all of them may not."""
+    there = services.azure_devops.sandbox.addresses.azure_devops_url
+    kinds = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    found = [(*kinds, silent_address)] * 9 + [(*kinds, ("127.0.0.1", int(there.rpartition(":")[2])))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    http = replace(services.http, connect_timeout=HASTY / 3)
+    service = services.azure_devops.make_service(http=http)
+    with pytest.raises(TransientError) as caught:
+        service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444")
+    service.close()
+    assert not isinstance(caught.value, UnknownOutcomeError)
+    assert caught.value.code == "connect_timeout"
+    assert services.azure_devops.requests("DELETE") == []
 
 
 @pytest.mark.parametrize("kind", ["of usual size"])

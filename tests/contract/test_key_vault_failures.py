@@ -19,7 +19,7 @@ from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from rotator.adapters.http import HttpOptions
-from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
+from rotator.adapters.key_vault.credentials import CredentialKind, GuardedCredential, make_credential
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
@@ -401,6 +401,19 @@ def test_denied_when_the_challenge_wants_a_token_for_another_service(tmp_path: P
         store.close()
 
 
+@pytest.mark.parametrize("scopes", [("https://management.azure.com/.default",), ("https://vault.azure.net",), ()])
+def test_hosts_credential_is_asked_for_no_token_of_another_service(
+    scopes: tuple[str, ...], vault: SandboxVault
+) -> None:
+    """Whatever the library made of a challenge that we read otherwise."""
+    asked: list[tuple[str, ...]] = []
+    credential = GuardedCredential(_Asked(vault.credential, asked), "https://contoso-kv.vault.azure.net")
+    with pytest.raises(DeniedError) as caught:
+        credential.get_token(*scopes)
+    assert caught.value.code == "challenge_refused"
+    assert asked == []
+
+
 @pytest.mark.parametrize("suffix", ["vault.azure.net", "vault.usgovcloudapi.net", "vault.azure.cn"])
 def test_vault_of_a_national_cloud_is_read_when_its_challenge_names_it(tmp_path: Path, suffix: str) -> None:
     asked: list[tuple[str, ...]] = []
@@ -593,6 +606,33 @@ def test_credential_of_azure_identity_is_blamed_when_nothing_is_set_up(vault: Sa
             store.fetch_latest(vault.location)
     finally:
         store.close()
+    assert caught.value.code == "vault_credential_refused"
+
+
+def test_service_fabric_is_not_asked_as_its_library_would_wait_for_ever(
+    vault: SandboxVault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That makes a session of its own, without any limit of ours."""
+
+    def make(kind: CredentialKind) -> TokenCredential:
+        entra, stop = vault.sandbox.addresses.entra_url, make_stop(vault.clock)
+        return make_credential(kind, authority=entra, instance_discovery=False, http=vault.http, stop=stop)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("IDENTITY_HEADER", "canary")
+    monkeypatch.setenv("IDENTITY_SERVER_THUMBPRINT", "0" * 40)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"https://127.0.0.1:{listener.getsockname()[1]}/token")
+        with pytest.raises(ConfigError, match="Service Fabric") as refused:
+            make("managed_identity")
+        store = vault.make_store(credential=make("default"))
+        with pytest.raises(DeniedError) as caught:
+            store.fetch_latest(vault.location)
+        store.close()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert "workload_identity" in refused.value.fix
     assert caught.value.code == "vault_credential_refused"
 
 

@@ -136,7 +136,14 @@ def test_refresh_promises_no_further_try_when_entra_is_busy(stage: Stage, status
 
 @pytest.mark.parametrize("path", ["openid-configuration", "/token"])
 @pytest.mark.parametrize(
-    "body", [{"error": {"code": "Forbidden", "message": "no"}}, {"error": "forbidden"}, {"error": ["no"]}, {"error": 5}]
+    "body",
+    [
+        {"error": {"code": "Forbidden", "message": "no"}},
+        {"error": "forbidden"},
+        {"error": ["no"]},
+        {"error": 5},
+        *({"error": "forbidden", "error_codes": [code]} for code in (True, 0, -1, 403, 10**4000, "50076")),
+    ],
 )
 def test_nobody_has_to_sign_in_when_a_gateway_refuses_in_entras_place(stage: Stage, path: str, body: object) -> None:
     """A refusal of Entra would be remembered until a person signs in."""

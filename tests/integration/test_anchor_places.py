@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from rotator.engine.context import RunContext, Trust
 from rotator.engine.gaps import accept_gap
 from rotator.engine.giving_anchors import give_anchors
 from rotator.engine.log_checking import verify_log
-from rotator.errors import AuditChainError
+from rotator.errors import AuditChainError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.audit_log import AuditFilter
 from rotator.sandbox.certificates import write_certificates
@@ -88,6 +89,16 @@ def path(tmp_path: Path) -> Path:
 def read_sizes(path: Path) -> list[int]:
     """The sizes in the file."""
     return [int(json.loads(line)["rotator-audit-size"]) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("ask", ["find_last", "read"])
+def test_file_of_anchors_that_is_a_pipe_is_named_and_nobody_waits_for_it(tmp_path: Path, ask: str) -> None:
+    os.mkfifo(tmp_path / "anchors.jsonl")
+    place = AnchorFile(tmp_path / "anchors.jsonl")
+    asks: dict[str, Callable[[], object]] = {"find_last": place.find_last, "read": lambda: list(place.read())}
+    with pytest.raises(RotatorError, match="no regular file") as caught:
+        asks[ask]()
+    assert caught.value.code == "anchor_file"
 
 
 def test_file_gets_each_checkpoint_once_and_the_log_says_so_once_a_day(path: Path) -> None:

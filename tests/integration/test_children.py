@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
-from rotator.errors import DeniedError
+from rotator.adapters.stop import ProcessStop
+from rotator.errors import DeniedError, StoppedError
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
 from tests.support.stop import make_stop
@@ -140,6 +143,30 @@ def test_azure_cli_has_answered_when_a_program_that_it_leaves_behind_holds_its_o
         fetch_with_cli(vault, "azure_cli")
     write_program(tmp_path / "az", left + answer_with_token(vault))
     assert fetch_with_cli(vault, "azure_cli") is None
+
+
+@pytest.mark.parametrize("kind", ["azure_cli", "default"])
+def test_azure_cli_is_ended_when_the_stop_comes_while_it_runs(
+    vault: SandboxVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: CredentialKind
+) -> None:
+    """It may wait for a network that is not there, and a stop waits for nobody."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    write_program(tmp_path / "az", "time.sleep(600)")
+    entra, stop = vault.sandbox.addresses.entra_url, ProcessStop()
+    http = replace(vault.http, connect_timeout=timedelta(seconds=0.2))
+    credential = make_credential(kind, authority=entra, instance_discovery=False, http=http, stop=stop)
+    setter = threading.Thread(target=set_when_there_is, args=(tmp_path / "environment.json", stop))
+    setter.start()
+    with pytest.raises(StoppedError):
+        credential.get_token("https://vault.azure.net/.default")
+    setter.join()
+
+
+def set_when_there_is(path: Path, stop: ProcessStop) -> None:
+    """Set the stop as soon as there is such a file."""
+    while not path.exists():
+        threading.Event().wait(0.05)
+    stop.set()
 
 
 @pytest.mark.parametrize(

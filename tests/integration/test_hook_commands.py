@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -153,6 +154,12 @@ def test_command_runs_in_the_folder_of_the_settings(bench: Bench) -> None:
 
 def test_command_that_reads_no_stdin_succeeds(bench: Bench) -> None:
     assert bench.make("true").call(EVENT, ID) == ""
+
+
+def test_command_is_called_when_no_temporary_file_can_be_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose file system is read-only, or where the disk is full."""
+    monkeypatch.setattr(tempfile, "tempdir", str(bench.folder / "nowhere"))
+    assert bench.run("print(json.load(sys.stdin)['event'])") == "secret_stored"
 
 
 def test_output_is_kept_cut_and_without_secrets(bench: Bench) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -150,6 +152,51 @@ def test_statement_is_cut_short_when_the_server_is_slow(postgres_url: str) -> No
             connection.execute(text("SELECT pg_sleep(60)"))
         assert "did not answer in time" in failed.value.message
         assert "pg_stat_activity" in failed.value.fix
+
+
+def test_transaction_is_begun_on_a_new_connection_when_the_server_was_restarted(postgres_url: str) -> None:
+    """What an idle connection is found to be is nobody's failure."""
+    with open_engine(postgres_url) as engine:
+        with engine.begin() as connection:
+            session = find_session(connection)
+        with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", (session,))
+        with engine.begin() as connection:
+            assert find_session(connection) != session
+
+
+def test_server_that_stands_still_is_given_up(postgres_url: str) -> None:
+    """Its own limits stand still with it. What it was asked may have happened; the next transaction finds another."""
+    limit = timedelta(seconds=0.5)
+    engine = make_engine(make_url(postgres_url), answer_limit=limit)
+    with standing_still() as stop, engine.connect() as connection:
+        stop(find_session(connection))
+        with pytest.raises(DatabaseUnreachableError) as failed:
+            connection.execute(text("SELECT 1"))
+    assert "did not answer in time" in failed.value.message
+    with standing_still() as stop:
+        with engine.begin() as connection:
+            session = find_session(connection)
+        stop(session)
+        with engine.begin() as connection:
+            assert find_session(connection) != session
+    engine.dispose()
+
+
+@contextmanager
+def standing_still() -> Iterator[Callable[[int], None]]:
+    """Stops processes of the server until the block ends."""
+    stopped: list[int] = []
+
+    def stop(process: int) -> None:
+        os.kill(process, signal.SIGSTOP)
+        stopped.append(process)
+
+    try:
+        yield stop
+    finally:
+        for process in stopped:
+            os.kill(process, signal.SIGCONT)
 
 
 def test_hosts_are_all_named_when_the_url_has_several() -> None:

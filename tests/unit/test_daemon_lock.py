@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,20 @@ def test_second_daemon_is_told_who_holds_the_database(tmp_path: Path) -> None:
             assert (tmp_path / "rotator.db.daemon").stat().st_mode & 0o777 == 0o600
     with only_daemon(database, NOW):
         pass
+
+
+def test_daemon_holds_the_database_when_the_disk_is_full(tmp_path: Path) -> None:
+    """Only who holds it cannot be written down; the daemon goes on, and tells of the disk."""
+    database = tmp_path / "rotator.db"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with only_daemon(database, NOW):
+            with pytest.raises(DatabaseLockedError, match="another process") as held, only_daemon(database, NOW):
+                pytest.fail("two hold it")
+            assert held.value.code == "daemon_running"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("is_folder", [False, True])

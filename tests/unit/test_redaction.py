@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from rotator.adapters.redaction import LONGEST_TEXT, MASK, blank_out, redact_text, redact_value
+from rotator.adapters.redaction import LONGEST_TEXT, MASK, Blanker, redact_text, redact_value
 
 PAT = ("a1B2c3D4" * 10)[:76] + "AZDO" + "x9Y8"
 OLD_PAT = ("abcdefghijklmnopqrstuvwxyz234567" * 2)[:52]
@@ -136,5 +136,5 @@ def test_value_is_cleaned_in_depth_when_it_is_nested() -> None:
 def test_secret_is_blanked_out_at_once_when_the_text_is_one_long_word() -> None:
     """Each sign is looked at once: looking on from each of them would take hours."""
     blob = "a" * 2_000_000
-    assert blank_out(f"{blob} {JWT[:12]}-more {blob}", JWT) == f"{blob} {MASK} {blob}"
-    assert blank_out(f"{blob}{JWT}", JWT) == f"{blob}{MASK}"
+    assert Blanker([JWT]).clean(f"{blob} {JWT[:12]}-more {blob}") == f"{blob} {MASK} {blob}"
+    assert Blanker([JWT]).clean(f"{blob}{JWT}") == f"{blob}{MASK}"

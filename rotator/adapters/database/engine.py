@@ -32,6 +32,7 @@ from sqlalchemy.exc import ArgumentError
 
 from rotator.adapters.database.failures import explain
 from rotator.adapters.database.postgresql import (
+    ANSWER_LIMIT,
     STATEMENT_LIMIT,
     begin_postgresql,
     make_first_statements,
@@ -80,15 +81,21 @@ def is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT, statement_limit: timedelta = STATEMENT_LIMIT) -> Engine:
+def make_engine(
+    url: URL,
+    lock_wait: timedelta = LOCK_WAIT,
+    statement_limit: timedelta = STATEMENT_LIMIT,
+    answer_limit: timedelta = ANSWER_LIMIT,
+) -> Engine:
     """Return an engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours.
 
-    `statement_limit` is for PostgreSQL; zero is none.
+    `statement_limit` and `answer_limit` are for PostgreSQL: when the server gives up, and when we do; zero is none.
     """
     if url.drivername == "sqlite":
         engine, first = make_sqlite(url, lock_wait), ""
     else:
-        engine, first = make_postgresql(url, lock_wait), make_first_statements(lock_wait, statement_limit)
+        engine = make_postgresql(url, lock_wait, answer_limit)
+        first = make_first_statements(lock_wait, statement_limit)
 
     def begin(connection: Connection) -> None:
         if is_postgresql(connection):
@@ -98,7 +105,9 @@ def make_engine(url: URL, lock_wait: timedelta = LOCK_WAIT, statement_limit: tim
 
     event.listen(engine, "begin", begin)
 
-    def translate(context: ExceptionContext) -> BaseException:
+    def translate(context: ExceptionContext) -> BaseException | None:
+        if context.is_pre_ping and context.is_disconnect:
+            return None  # the pool has found that an idle connection is gone, and makes another one
         ours = explain(context.original_exception, url)
         # The library's error stays on ours as its context, and psycopg's has the password among its attributes.
         vars(context.original_exception).clear()

@@ -186,8 +186,9 @@ _BY_WORDS = (
     ),
     ("invalid sslmode value", _unreachable("Correct sslmode in the `database` setting.")),
     ("session is read-only", _READ_ONLY),
+    ("no answer from the server", _SLOW),
 )
-"""What a connection that was never made says, where psycopg gives no SQLSTATE: the first that fits."""
+"""What a connection says that was never made or was given up, where psycopg gives no SQLSTATE: the first that fits."""
 
 
 def describe(url: URL) -> str:

@@ -120,7 +120,7 @@ def current(url: str) -> Revision:
 def _connected(url: URL) -> Iterator[Engine]:
     try:
         # A migration rewrites whole tables, and takes as long as that takes.
-        engine = make_engine(url, statement_limit=timedelta(0))
+        engine = make_engine(url, statement_limit=timedelta(0), answer_limit=timedelta(0))
         try:
             yield engine
         finally:

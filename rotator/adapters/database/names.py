@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _QUERY = "SELECT name FROM managed_pat ORDER BY name"
-_CONNECT_SECONDS = 2
+_LONGEST_SECONDS = 2
 _SQLITE = "sqlite:///"
 
 
@@ -37,11 +37,14 @@ def _ask_sqlite(path: Path) -> list[tuple[object]]:
 def _ask_postgresql(url: str) -> list[tuple[object]]:
     try:
         import psycopg
+
+        from rotator.adapters.database.patience import PatientConnection
     except ImportError:
         return []
     address = url.replace("postgresql+psycopg:", "postgresql:", 1)
     try:
-        with psycopg.connect(address, connect_timeout=_CONNECT_SECONDS, autocommit=True) as connection:
+        with PatientConnection.connect(address, connect_timeout=_LONGEST_SECONDS, autocommit=True) as connection:
+            connection.longest_wait = _LONGEST_SECONDS  # somebody may have locked the table
             return connection.execute(_QUERY).fetchall()
     except psycopg.Error:
         return []

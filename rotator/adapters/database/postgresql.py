@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
@@ -30,6 +31,9 @@ OLDEST_CONNECTION = timedelta(minutes=10)
 
 STATEMENT_LIMIT = timedelta(minutes=1)
 """How long one statement may take. The engine reads and writes in pages; whatever takes longer does not move."""
+
+ANSWER_LIMIT = timedelta(seconds=90)
+"""How long to wait for any answer. The server should have cut a statement short long before: it stands still itself."""
 
 IDLE_LIMIT = timedelta(minutes=1)
 """A frozen process must not hold the audit chain for ever: the server then ends its session, and undoes its work."""
@@ -54,7 +58,7 @@ _OPTIONS = {
 """What the driver is told where the URL says nothing else."""
 
 
-def make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
+def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta) -> Engine:
     """Return an engine whose transactions are begun by `begin_postgresql`. Nothing is opened yet."""
     try:
         engine = create_engine(
@@ -72,7 +76,7 @@ def make_postgresql(url: URL, lock_wait: timedelta) -> Engine:
             code="dependency_missing",
             fix="In rotator's source folder, run: pip install --require-hashes -r requirements.txt",
         ) from None
-    event.listen(engine, "do_connect", QuickWhileAway())
+    event.listen(engine, "do_connect", QuickWhileAway(answer_limit=answer_limit))
     event.listen(engine, "handle_error", _drop_read_only)
     return engine
 
@@ -127,21 +131,28 @@ class QuickWhileAway:
     try follows, because a server that is merely slow would never be reached otherwise.
     """
 
-    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: Callable[[], float] = time.monotonic, *, answer_limit: timedelta = ANSWER_LIMIT
+    ) -> None:
         self._seconds = seconds
+        self._longest_wait = answer_limit.total_seconds() or None
         self._away_until = float("-inf")
 
     def __call__(
-        self, dialect: Dialect, _record: ConnectionPoolEntry, args: list[str], options: dict[str, object]
+        self, _dialect: Dialect, _record: ConnectionPoolEntry, args: list[str], options: dict[str, Any]
     ) -> DBAPIConnection:
-        """Connect as the library would, with a timeout."""
+        """Connect as the library would, with timeouts."""
+        from rotator.adapters.database.patience import PatientConnection
+
         for name, value in _OPTIONS.items():
             options.setdefault(name, value)
         options["connect_timeout"] = timeout = self.find_timeout()
-        connection: DBAPIConnection | None = None
+        connection: Any = None  # the libraries describe the same thing in different words
         try:
-            connection = dialect.connect(*args, **options)
-            return connection
+            connection = PatientConnection.connect(*args, **options)
+            connection.longest_wait = self._longest_wait
+            made: DBAPIConnection = connection
+            return made
         finally:
             self.note(timeout, is_connected=connection is not None)
 

@@ -21,6 +21,8 @@ _LONGEST_NAME = 113
 _LONGEST_SENTENCE = 600
 
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error"})
+_NUMBERS = range(1_000, 100_000_000)
+"""Four to eight digits: no gateway's own code is taken for Entra's."""
 _TRANSIENT_NUMBERS = frozenset({90006, 90012, 90024, 90033, 90055})
 
 
@@ -340,7 +342,7 @@ def make_not_a_user(asked: Asked) -> SignInRequiredError:
 def find_number(answer: Answer) -> int | None:
     """Return the AADSTS number of an answer, from `error_codes` or, where a redirect has none, from its text."""
     codes = answer.get("error_codes")
-    if isinstance(codes, list) and codes and isinstance(codes[0], int):
+    if isinstance(codes, list) and codes and isinstance(codes[0], int) and codes[0] in _NUMBERS:
         return codes[0]
     found = re.search(r"AADSTS(\d{4,8})", str(answer.get("error_description", "")))
     return int(found.group(1)) if found else None

@@ -34,7 +34,7 @@ _NO_PLACE = Path("/")
 class AzureCliCredential:
     """Gives the token of whoever ran `az login`. Every failure is a CredentialUnavailableError.
 
-    The CLI asks Entra itself: it is not started after a stop.
+    The CLI asks Entra itself: it is not started after a stop, and a stop ends it.
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -52,7 +52,7 @@ class AzureCliCredential:
         if claims:
             raise CredentialUnavailableError("the Azure CLI cannot satisfy a claims challenge: run az login again")
         self._stop.check()
-        document = _run(_make_arguments(scopes, tenant_id))
+        document = _run(_make_arguments(scopes, tenant_id), self._stop)
         token, expires_on = document.get("accessToken"), _read_expiry(document)
         if not isinstance(token, str) or not is_sendable(token) or expires_on is None:
             raise CredentialUnavailableError("the Azure CLI sent something else than a token")
@@ -75,14 +75,14 @@ def _make_arguments(scopes: tuple[str, ...], tenant_id: str | None) -> list[str]
     return [*_COMMAND, *resources, *(["--tenant", tenant_id] if tenant_id else [])]
 
 
-def _run(arguments: list[str]) -> dict[str, object]:
+def _run(arguments: list[str], stop: Stop) -> dict[str, object]:
     program = shutil.which("az")
     if program is None:
         raise CredentialUnavailableError("the Azure CLI (az) is not installed, or not on the PATH")
     environment = {**make_child_environment(os.environ, AZURE_CLI), "AZURE_CORE_NO_COLOR": "true"}
     try:
         with start_child([program, *arguments], environment, folder=_NO_PLACE) as process:
-            output, errors = _wait(process)
+            output, errors = _wait(process, stop)
     except OSError as error:
         raise CredentialUnavailableError(f"the Azure CLI cannot be started: {error.strerror}") from error
     if process.returncode == 0:
@@ -91,8 +91,8 @@ def _run(arguments: list[str]) -> dict[str, object]:
     raise CredentialUnavailableError(f"the Azure CLI failed: {reason}")
 
 
-def _wait(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Return what the program prints; one that takes too long is killed.
+def _wait(process: subprocess.Popen[str], stop: Stop) -> tuple[str, str]:
+    """Return what the program prints; one that takes too long is killed, and so is one at a stop.
 
     A program that it leaves behind may hold the pipes open: once it has ended itself, what it printed is all.
     """
@@ -104,8 +104,17 @@ def _wait(process: subprocess.Popen[str]) -> tuple[str, str]:
             if has_ended:  # looked at before, so that all it wrote has been read
                 return _decode(so_far.output), _decode(so_far.stderr)
         has_ended = process.poll() is not None
+        _check(stop, process)
     process.kill()
     return "", f"no answer within {_LONGEST_SECONDS} seconds"
+
+
+def _check(stop: Stop, process: subprocess.Popen[str]) -> None:
+    try:
+        stop.check()
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _decode(printed: bytes | str | None) -> str:

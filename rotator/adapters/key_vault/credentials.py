@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
 
 _FILES = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
+_SERVICE_FABRIC = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT")
+"""Where all are set, the library asks for the host's identity in a session of its own, which may wait for ever."""
 _LONGEST_REASON = 900
 _LONGEST_LINE = 250
 _ADVERTS = re.compile(r"(?:Visit|To mitigate this issue, please refer to)[^\n]*?https://aka\.ms/\S+[^\n]*")
@@ -79,6 +81,12 @@ def make_credential(
             return make_workload_identity()
         return AzureCliCredential(stop) if isinstance(credential, identity.AzureCliCredential) else credential
 
+    is_unbounded = all(os.environ.get(name) for name in _SERVICE_FABRIC)
+    if is_unbounded and kind == "managed_identity":
+        raise ConfigError(
+            ["key_vault.credential: managed_identity cannot be used on Service Fabric: its library keeps no limits"],
+            fix="Set key_vault.credential to workload_identity or environment, and the variables that it needs.",
+        )
     try:
         match kind:
             case "environment":
@@ -100,7 +108,11 @@ def make_credential(
                     **entra,
                     **network,
                 )
-                chain.credentials = tuple(replace_own(credential) for credential in chain.credentials)
+                chain.credentials = tuple(
+                    replace_own(credential)
+                    for credential in chain.credentials
+                    if not (is_unbounded and isinstance(credential, identity.ManagedIdentityCredential))
+                )
                 return chain
     except ValueError as error:
         problem = f"key_vault.credential: {kind} cannot be used: {_say_reason(error)}"
