@@ -48,7 +48,7 @@ http:
   ca_bundle: ca.pem
   connect_timeout: 3s
   read_timeout: 15s
-rotation:
+{proxy}rotation:
   settle: 10s
   lease: 1m
 """
@@ -102,10 +102,11 @@ class Addresses:
         }
 
 
-def write_configuration(addresses: Addresses) -> None:
-    """Write the settings and the policy side by side, and each key that is not there already."""
+def write_configuration(addresses: Addresses, proxy_url: str | None = None) -> None:
+    """Write the settings and the policy side by side, the proxy's URL, and each key that is not there already."""
     seeded = {
         "addresses": addresses,
+        "proxy": "" if proxy_url is None else "  proxy: {file: proxy.url}\n",
         "account": seeds.ACCOUNT,
         "tenant": seeds.TENANT_ID,
         "client_id": seeds.CLIENT_ID,
@@ -114,6 +115,8 @@ def write_configuration(addresses: Addresses) -> None:
     }
     addresses.config_path.write_text(_SETTINGS.format(**seeded), encoding="utf-8")
     addresses.policy_path.write_text(_POLICY.format(**seeded), encoding="utf-8")
+    if proxy_url is not None:
+        write_private(addresses.config_path.with_name("proxy.url"), proxy_url.encode())
     key_path = addresses.config_path.with_name("token-cache.key")
     if not key_path.exists():
         write_private(key_path, Fernet.generate_key())

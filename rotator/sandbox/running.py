@@ -17,6 +17,7 @@ from rotator.sandbox.dispatch import Dispatcher
 from rotator.sandbox.entra import EntraService
 from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.key_vault import KeyVaultService
+from rotator.sandbox.proxy import ConnectProxy
 from rotator.sandbox.seeds import VAULT, seed_demo_pats, seed_world
 from rotator.sandbox.server import HttpsServer, Service
 from rotator.sandbox.world import Vault, World
@@ -26,10 +27,10 @@ class Sandbox:
     """The stand-ins for Entra, Azure DevOps and Key Vault on loopback; a context manager.
 
     `world`, `entra` and `key_vault` (for their `configure`) exist from the beginning, `addresses` from `start` on.
-    An object can be started once.
+    With `has_proxy`, its settings name a proxy that wants a password. An object can be started once.
     """
 
-    def __init__(self, directory: Path, seed_demo: bool = True) -> None:
+    def __init__(self, directory: Path, seed_demo: bool = True, has_proxy: bool = False) -> None:
         self.world = World()
         seed_world(self.world)
         if seed_demo:
@@ -44,6 +45,7 @@ class Sandbox:
             "key_vault": self.key_vault,
         }
         self._control = ControlService(self.world, self.entra.configure, self.key_vault.configure)
+        self.proxy = ConnectProxy() if has_proxy else None
         self._servers: list[HttpsServer] = []
         self._context: ssl.SSLContext
 
@@ -63,7 +65,9 @@ class Sandbox:
             config_path=self._directory / "rotator.yaml",
             policy_path=self._directory / "policy.yaml",
         )
-        write_configuration(self.addresses)
+        if self.proxy is not None:
+            self.proxy.start()
+        write_configuration(self.addresses, None if self.proxy is None else self.proxy.url)
         return self.addresses
 
     def start_vault(self, name: str) -> str:
@@ -75,6 +79,8 @@ class Sandbox:
     def stop(self) -> None:
         """Release what hangs, disconnect the clients and close the ports. A second call does nothing."""
         self.world.faults.close()
+        if self.proxy is not None:
+            self.proxy.stop()
         while self._servers:
             self._servers.pop().stop()
 
@@ -101,11 +107,13 @@ class Sandbox:
         return url
 
 
-def run_sandbox(directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event) -> None:
+def run_sandbox(
+    directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event, *, has_proxy: bool = False
+) -> None:
     """Run a demo sandbox until `stop` is set; call `ready` once with the addresses as a JSON document.
 
     FolderError when it cannot run in that folder.
     """
-    with keep_folder(directory), Sandbox(directory) as sandbox:
+    with keep_folder(directory), Sandbox(directory, has_proxy=has_proxy) as sandbox:
         ready(sandbox.addresses.document())
         stop.wait()

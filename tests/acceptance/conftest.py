@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rotator.sandbox.running import Sandbox
 from tests.support.filled_log import Filled, open_filled
-from tests.support.installed_command import Rotator, config_of, run_forked, sign_in
+from tests.support.installed_command import Rotator, make_rotator, sign_in
 from tests.support.killing import Stage, open_stage
 
 
@@ -25,13 +24,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 def rotator(sandbox: Sandbox, tmp_path: Path) -> Rotator:
     """Give the command with the sandbox's settings, forked for each run."""
 
-    def run(
-        *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        settings = {"ROTATOR_CONFIG": config_of(sandbox), **(env or {})}
-        return run_forked(*arguments, folder=tmp_path, input=input, env=settings)
-
-    return run
+    return make_rotator(sandbox, tmp_path)
 
 
 @pytest.fixture

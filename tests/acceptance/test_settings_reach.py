@@ -12,11 +12,11 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from rotator.domain.marker import carries_mark, make_mark_key
 from rotator.domain.secret_value import SecretValue
+from rotator.sandbox.proxy import run_proxy
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, USER_ID
 from tests.support.identity_service import run_identity_service
-from tests.support.installed_command import Rotator, sign_in
-from tests.support.proxy import run_proxy
+from tests.support.installed_command import Rotator, make_rotator, sign_in
 
 NAME = "npm-feed"
 IDENTITY = "0b7f41c9-58d3-4c0e-b6a1-2e9d8c7f6a50"
@@ -128,3 +128,18 @@ def test_nothing_but_the_sign_ins_is_lost_with_the_key_of_the_token_cache(
 def find_state(rotator: Rotator) -> str:
     """What `status` says of the PAT."""
     return next(str(pat["state"]) for pat in run(rotator, "status")["pats"] if pat["name"] == NAME)
+
+
+def test_sandbox_has_a_proxy_before_all_services_when_asked_for_one(tmp_path: Path) -> None:
+    """A newcomer tries a proxy with `rotator sandbox up --proxy`: its settings name it, its password in a file."""
+    with Sandbox(tmp_path / "sandbox", has_proxy=True) as sandbox:
+        command = make_rotator(sandbox, tmp_path)
+        assert command("db", "upgrade").returncode == 0
+        sign_in(sandbox, tmp_path)
+        run(command, "inventory", "adopt", NAME)
+        run(command, "once")
+        assert sandbox.proxy is not None
+        addresses = sandbox.addresses
+        urls = (addresses.entra_url, addresses.azure_devops_url, addresses.key_vault_url)
+        assert set(sandbox.proxy.targets) == {url.removeprefix("https://") for url in urls}
+        assert sandbox.proxy.url not in addresses.config_path.read_text(encoding="utf-8")

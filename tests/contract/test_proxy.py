@@ -22,10 +22,10 @@ from rotator.adapters.key_vault.credentials import CredentialKind, make_credenti
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.sandbox.proxy import PASSWORD, ConnectProxy, run_proxy
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
 from tests.support.azure_devops import SandboxAzureDevOps
 from tests.support.identity_service import run_identity_service
-from tests.support.proxy import PASSWORD, ConnectProxy, run_proxy
 from tests.support.raw_server import run_raw_server
 from tests.support.signing_in import Stage, spell_out
 from tests.support.stop import make_stop

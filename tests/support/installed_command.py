@@ -96,6 +96,18 @@ def start_device_login(sandbox: Sandbox, *who: str) -> tuple[subprocess.Popen[st
     return process, prompt
 
 
+def make_rotator(sandbox: Sandbox, folder: Path) -> Rotator:
+    """Make the command with a sandbox's settings, forked for each run."""
+
+    def run(
+        *arguments: str | Path, input: str | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        settings = {"ROTATOR_CONFIG": config_of(sandbox), **(env or {})}
+        return run_forked(*arguments, folder=folder, input=input, env=settings)
+
+    return run
+
+
 def sign_in(sandbox: Sandbox, folder: Path) -> None:
     """Sign the sandbox's account in by device code, with a command that is forked for it."""
     with TemporaryDirectory(dir=folder) as name:

@@ -18,9 +18,9 @@ from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import MonitoringError
 from rotator.sandbox.certificates import write_certificates
+from rotator.sandbox.proxy import run_proxy
 from tests.support.check_server import KEY, CheckServer
 from tests.support.clock import FakeClock
-from tests.support.proxy import run_proxy
 from tests.support.raw_server import GARBLED, run_raw_server
 
 RUN = "0123456789abcdef0123456789abcdef"

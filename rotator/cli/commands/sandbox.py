@@ -28,9 +28,10 @@ def sandbox() -> None:
 @click.option(
     "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder for its files."
 )
+@click.option("--proxy", "has_proxy", is_flag=True, help="Put a proxy that wants a password before the stand-ins.")
 @common_options
 @click.pass_obj
-def up(cli: CliContext, directory: Path) -> None:
+def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
     """Start the stand-ins, with some sample PATs, and run until interrupted.
 
     Writes rotator.yaml, policy.yaml and ca.pem to DIR. When everything is ready, prints one line of JSON with the
@@ -62,7 +63,7 @@ def up(cli: CliContext, directory: Path) -> None:
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
     try:
-        run_sandbox(directory, tell_ready, stop)
+        run_sandbox(directory, tell_ready, stop, has_proxy=has_proxy)
     except FolderError as error:
         raise UsageError(error.message, fix=error.fix) from error
 

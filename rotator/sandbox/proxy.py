@@ -23,6 +23,18 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Tunnel)
         self.targets: list[str] = []
         self.refused = 0
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def start(self) -> None:
+        """Answer, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering, and close the port."""
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
 
     @property
     def address(self) -> str:
@@ -75,9 +87,9 @@ def _copy(one: socket.socket, other: socket.socket) -> None:
 @contextmanager
 def run_proxy() -> Iterator[ConnectProxy]:
     """The proxy until the block ends."""
-    with ConnectProxy() as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    proxy = ConnectProxy()
+    proxy.start()
+    try:
         yield proxy
-        proxy.shutdown()
-        thread.join()
+    finally:
+        proxy.stop()
