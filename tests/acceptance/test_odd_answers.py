@@ -201,3 +201,26 @@ def test_user_is_asked_to_sign_in_when_lists_are_refused_to_a_service_principal(
     assert {error["code"] for error in errors} == {"service_principal"}
     assert all("as a user with `rotator login" in error["fix"] for error in errors)
     assert program.list_asked_lifetimes() == []
+
+
+def test_secret_that_was_deleted_during_the_overlap_is_called_deleted(program: Program) -> None:
+    assert names_in(program.run("once")["rotated"]) == [NAME]
+    with program.world.lock:
+        program.world.vaults[VAULT].secrets[f"{ORGANIZATION}-{NAME}"].deleted_at = program.world.clock.now()
+    error = program.run("revoke", NAME, "--previous", "--yes", code=1)["error"]
+    assert "somebody deleted it" in error["message"], error
+    assert "recover it in the vault" in error["fix"]
+    assert "somebody else" not in error["message"]
+    assert [pat.revoked for pat in program.world.pats.values() if pat.display_name == NAME] == [False, False]
+
+
+def test_pat_that_expired_by_the_services_clock_is_not_called_revoked_by_a_slow_host(program: Program) -> None:
+    """The host is slow, and no more than clocks may differ: it goes on, and the server does not list the PAT any more."""
+    add_due(program, "ci-short", timedelta(seconds=50))
+    program.world.clock.advance(timedelta(seconds=55))
+    for service in ("azure_devops", "key_vault", "entra"):
+        program.world.faults.add(Fault(service, "wrong_date", times=None, seconds=55))
+    [failed] = program.run("once", code=3)["failed"]
+    assert (failed["name"], "revoked outside" in failed["error"]["message"]) == ("ci-short", False)
+    told = {event["event"] for event in program.run("audit", "list")["events"]}
+    assert "pat_vanished" not in told
