@@ -215,7 +215,7 @@ def test_secret_that_was_deleted_during_the_overlap_is_called_deleted(program: P
 
 
 def test_pat_that_expired_by_the_services_clock_is_not_called_revoked_by_a_slow_host(program: Program) -> None:
-    """The host is slow, and no more than clocks may differ: it goes on, and the server does not list the PAT any more."""
+    """The host is slow, no more than clocks may differ. It goes on, and the server no longer lists the PAT."""
     add_due(program, "ci-short", timedelta(seconds=50))
     program.world.clock.advance(timedelta(seconds=55))
     for service in ("azure_devops", "key_vault", "entra"):
