@@ -43,6 +43,6 @@ def find_earliest(run: RunContext, reading: Reading) -> datetime:
 def find_latest(run: RunContext, reading: Reading) -> datetime:
     """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
 
-    The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
+    And for what must be ahead of every clock to be called wrong. The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
     """
     return max(run.services.clock.now(), reading.now(), *run.services.witnesses.read_witnesses().values())
