@@ -750,7 +750,6 @@ def test_forget_is_refused_although_a_wrong_clock_dated_the_end_of_the_rotation(
 
 def test_forget_is_refused_for_no_longer_than_a_week_when_a_fast_clock_dated_the_end_of_the_rotation() -> None:
     world = make_given_up_store()
-    pause(world.make_run(), NAME)
 
     def set_ahead(_: str) -> bool:
         world.host_clock.ahead = timedelta(days=3650)
@@ -759,10 +758,11 @@ def test_forget_is_refused_for_no_longer_than_a_week_when_a_fast_clock_dated_the
     world.pats.ignores_revoke = set_ahead
     with suppress(RotatorError):
         world.run()
+    world.pats.ignores_revoke = lambda _: False
     world.heal()
     assert max(rotation.updated_at for rotation in world.rotations()) > world.clock.now() + timedelta(days=3000)
     world.advance(minutes=6)
-    world.run()
+    world.finish()
     with pytest.raises(UsageError, match="can still take effect"):
         forget(world.make_run(), NAME)
     world.advance(days=8)

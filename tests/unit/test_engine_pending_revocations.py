@@ -673,7 +673,7 @@ def test_pat_is_adopted_once_the_request_to_revoke_it_is_old_by_the_clock_that_d
 
 
 def test_pat_is_not_adopted_while_a_request_that_a_slow_host_dated_may_still_take_effect() -> None:
-    """`rotator revoke` on a host that is slow as far as clocks may be gets no answer; only the audit log tells of it."""
+    """`rotator revoke` on a host as slow as clocks may be gets no answer; only the audit log tells of it."""
     world = make_overlapping()
     world.run()
     world.advance(days=1)
