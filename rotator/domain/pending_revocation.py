@@ -71,8 +71,8 @@ class PendingRevocation:
         return replace(self, since=at, requested_at=at)
 
     def request_again(self, at: datetime) -> Self:
-        """Return it as it is once another request is about to be sent. A clock that dated the first later was wrong."""
-        return replace(self, since=min(self.since, at), requested_at=at, requests=self.requests + 1, missed_at=None)
+        """Return it as it is once another request is about to be sent."""
+        return replace(self, requested_at=at, requests=self.requests + 1, missed_at=None)
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether it has been unproven for so long that a person is told."""

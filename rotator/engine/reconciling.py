@@ -18,7 +18,6 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.absence import check_listed, clear_if_seen
 from rotator.engine.accounting import load_keepers
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.clocks import redate
 from rotator.engine.comparing import (
     UNMANAGED,
     Comparison,
@@ -83,10 +82,7 @@ class Reconciliation:
 
 
 def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
-    """Do `look`, and store what it saw: what nobody tracks, and which conditions began and ended.
-
-    What a wrong clock dated is dated anew: by now the clocks of the services were heard.
-    """
+    """Do `look`, and store what it saw: what nobody tracks, and which conditions began and ended."""
     found = look(run, view)
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
@@ -94,7 +90,6 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
         keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen))
     _forget_unlooked(run)
     save_sightings(run, found.revocations)
-    redate(run)
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
     with run.services.database.read() as reading:
         known = known_in(reading, run.services.clock.now())
