@@ -16,11 +16,12 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
-from rotator.engine.moments import read_clocks, read_moments
+from rotator.engine.moments import find_latest, read_clocks, read_moments
 from rotator.engine.report import OutcomeReason, PatOutcome
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError
 from rotator.ports.clock import Clock
+from rotator.ports.database import Reading
 
 HOST = "host"
 URGENT = timedelta(hours=6)
@@ -74,6 +75,36 @@ def notice_clocks(run: RunContext) -> Verdict:
             return verdict
 
     return keep_books(run.services, notice)
+
+
+def redate(run: RunContext) -> None:
+    """Date anew what a wrong clock dated ahead of every clock at hand: its age counts from now, not from years ahead.
+
+    Only once a service was heard: to a host that is slow, and alone, what was dated right is ahead.
+    """
+    if not run.services.witnesses.read_witnesses():
+        return
+    with run.services.database.read() as reading:
+        now = find_latest(run, reading)
+        after = now + MOST_SKEW
+        if not _has_dates_after(reading, after):
+            return
+
+    def write() -> None:
+        with run.services.database.begin() as work:
+            work.journal.redate(after, now)
+            work.revocations.redate(after, now)
+
+    keep_books(run.services, write)
+
+
+def _has_dates_after(reading: Reading, after: datetime) -> bool:
+    journal = reading.journal
+    rotations = (*journal.load_open(), *journal.load_leaving(after), *journal.load_late_stores(after))
+    pending = reading.revocations.load()
+    return any(rotation.updated_at > after for rotation in rotations) or any(
+        max(item.since, item.requested_at, item.missed_at or item.since) > after for item in pending
+    )
 
 
 def reckon(run: RunContext, verdict: Verdict) -> Iterator[RunContext]:

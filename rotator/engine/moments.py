@@ -41,8 +41,9 @@ def find_earliest(run: RunContext, reading: Reading) -> datetime:
 
 
 def find_latest(run: RunContext, reading: Reading) -> datetime:
-    """Return what time it is by the clock that is furthest ahead, doubted or not, for where no run has judged them.
+    """Return what time it is by the clock that is furthest ahead, doubted or not: for where no run has judged them.
 
-    The clock of a new host may be slow until it is set. An overlap that a wrong clock dates too late is begun anew.
+    And for what only a date ahead of every clock proves. The clock of a new host may be slow until it is set. An
+    overlap that a wrong clock dates too late is begun anew.
     """
     return max(run.services.clock.now(), reading.now(), *run.services.witnesses.read_witnesses().values())

@@ -1,7 +1,7 @@
 """Requests to revoke a PAT that may still take effect: until then no record may begin to name that PAT.
 
 A request without an answer takes effect within `rotation.settle`, and a process that froze before it sent one may send
-it while it has its claim.
+it while it has its claim. A host that dated one may have been slow, as far as clocks may differ.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def find_ending(held: ClaimedPat) -> RotationChanges:
 
 
 def _get_span(run: RunContext) -> timedelta:
-    return max(run.services.timing.lease, run.services.timing.settle)
+    return max(run.services.timing.lease, run.services.timing.settle) + MOST_SKEW
 
 
 def _list_doomed(reading: Reading, rotation: Rotation, since: datetime) -> list[str]:

@@ -16,7 +16,7 @@ from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon
+from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon, redate
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
@@ -285,6 +285,7 @@ def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunRepo
         this.work_on([*names, *sorted(found.names - set(names))], found)
         this.catch_up()
         this.confirm_revocations()
+        redate(run)
     return this.report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeVar
 
 from rotator.domain.events.inventory import UpdateDropped, UpdateStarted
 from rotator.domain.managed_pat import ManagedPat, make_scopes
@@ -27,10 +28,12 @@ from rotator.engine.run import HUMAN_ERRORS, Run, check_overlap
 from rotator.errors import PlanRefusedError, RotationError, UsageError
 from rotator.ports.secret_store import SecretLocation
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Change:
-    """What a person wants of a ManagedPat's next PAT; None: as it is."""
+    """What a person wants of a ManagedPat's next PAT; None: as it is, or as an earlier update wants it."""
 
     name: str
     display_name: str | None = None
@@ -140,16 +143,24 @@ def _check_ready(run: RunContext, name: str, rotation: Rotation | None) -> None:
 
 
 def _find_wanted(pat: ManagedPat, change: Change) -> ManagedPat:
-    """Return the record with what differs from the PAT as it is, and nothing else, as wanted."""
-    is_renamed = change.display_name not in (None, strip_mark(pat.display_name))
-    is_rescoped = change.scopes not in (None, pat.scopes)
-    is_relimited = change.lifetime not in (None, pat.meant_lifetime or make_kept_lifetime(pat.lifetime))
+    """Return the record with what differs from the PAT as it is, and nothing else, as wanted.
+
+    What an earlier update wanted, and this one does not name, is still wanted: no run has finished that one.
+    """
+    scope = None if change.scopes is None else " ".join(change.scopes)
+    lifetime = pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
     return replace(
         pat,
-        wanted_display_name=change.display_name if is_renamed else None,
-        wanted_scope=" ".join(change.scopes or ()) if is_rescoped else None,
-        wanted_lifetime=change.lifetime if is_relimited else None,
+        wanted_display_name=_want(change.display_name, pat.wanted_display_name, strip_mark(pat.display_name)),
+        wanted_scope=_want(scope, pat.wanted_scope, " ".join(pat.scopes)),
+        wanted_lifetime=_want(change.lifetime, pat.wanted_lifetime, lifetime),
     )
+
+
+def _want(asked: T | None, before: T | None, present: T) -> T | None:
+    """Return what was asked for, or else was wanted `before`; None where the PAT is so already."""
+    wanted = before if asked is None else asked
+    return None if wanted == present else wanted
 
 
 def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Decision:

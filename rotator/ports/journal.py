@@ -59,7 +59,7 @@ class JournalReader(Protocol):
 
 
 class Journal(JournalReader, Protocol):
-    """The rotations. Every write is fenced: ClaimLostError unless the claim's epoch is the current one."""
+    """The rotations. Every write with a claim is fenced: ClaimLostError unless its epoch is the current one."""
 
     def lock_mints(self) -> None:
         """Take the lock on mints, and hold it until this transaction ends.
@@ -74,6 +74,12 @@ class Journal(JournalReader, Protocol):
         """Note, for the failed rotations of any record that made this PAT, that it is to be revoked: `clone_revoked`.
 
         Only where a write of its value has no answer, and nothing else is known of the clone.
+        """
+
+    def redate(self, after: datetime, at: datetime) -> None:
+        """Let every rotation, of any record, that was last changed after `after` have been changed last at `at`.
+
+        It needs no claim: nothing but that date changes.
         """
 
     def save(self, rotation: Rotation, claim: Claim) -> None:

@@ -39,5 +39,8 @@ class Revocations(RevocationsReader, Protocol):
     def note_missed(self, authorization_id: str, at: datetime | None) -> None:
         """Note when a look first missed the PAT; None when it was seen. Does nothing if there is no such one."""
 
+    def redate(self, after: datetime, at: datetime) -> None:
+        """Replace by `at` whatever is after `after`: since when one is pending, its last request, its first miss."""
+
     def end(self, authorization_id: str) -> bool:
         """Take one away. Return whether there was one: of several that try, one alone is told yes."""

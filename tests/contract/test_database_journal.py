@@ -340,6 +340,20 @@ def test_journal_note_revoked_notes_it_of_failed_rotations_whose_write_has_no_an
         work.journal.note_revoked("n", NOW, replace(theirs, epoch=theirs.epoch - 1))
 
 
+def test_journal_redate_dates_anew_what_was_changed_later_and_no_more(database: Database, adopt: Adopt) -> None:
+    """Of any record, forgotten ones too."""
+    changed = replace(make_rotation("changed"), state=RotationState.FAILED, updated_at=NOW)
+    ahead = replace(changed, id="ahead", updated_at=NOW + timedelta(microseconds=1), created_at=NOW + DAY)
+    claim = adopt(make_managed_pat(changed.name))
+    with database.begin() as work:
+        for rotation in (changed, ahead):
+            work.journal.insert(rotation, claim)
+        work.inventory.remove(changed.name, claim)
+        work.journal.redate(NOW, NOW - DAY)
+    with database.read() as reading:
+        assert reading.journal.load_naming([changed.predecessor_id]) == (changed, replace(ahead, updated_at=NOW - DAY))
+
+
 def test_journal_load_leaving_finds_what_failed_or_kept_its_predecessor_the_oldest_first(
     database: Database, adopt: Adopt
 ) -> None:

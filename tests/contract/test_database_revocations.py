@@ -84,6 +84,20 @@ def test_miss_is_noted_and_taken_back_without_a_claim(database: Database, adopt:
         assert work.revocations.load() == (PENDING,)
 
 
+def test_revocation_is_dated_anew_where_it_is_dated_later(database: Database, adopt: Adopt) -> None:
+    claim, later = adopt(make_managed_pat()), NOW + timedelta(microseconds=1)
+    ahead = replace(PENDING, authorization_id="id-ahead", since=later, requested_at=NOW + DAY, missed_at=NOW + 2 * DAY)
+    asked = replace(PENDING, authorization_id="id-asked", since=NOW - DAY, requested_at=NOW + DAY, missed_at=NOW)
+    with database.begin() as work:
+        for pending in (PENDING, ahead, asked):
+            work.revocations.save(pending, claim)
+        work.revocations.redate(NOW, NOW - DAY)
+    with database.read() as reading:
+        dated = [(item.since, item.requested_at, item.missed_at) for item in reading.revocations.load()]
+    early = NOW - DAY
+    assert dated == [(early, early, early), (early, early, NOW), (NOW, NOW, None)]
+
+
 def test_revocation_outlives_its_record_detached_and_ends_once(database: Database, adopt: Adopt) -> None:
     """Only those of the record that was forgotten are detached, and a namesake neither attaches nor renames them."""
     claim, other = adopt(make_managed_pat()), adopt(make_managed_pat("other"))

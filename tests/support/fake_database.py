@@ -352,6 +352,11 @@ class _MemoryJournal(_MemoryJournalReader):
                 noted = replace(rotation, ending=RotationEnding.CLONE_REVOKED, updated_at=at)
                 self._tables.rotations[rotation.id] = noted
 
+    def redate(self, after: datetime, at: datetime) -> None:
+        self._tables.check_order()
+        ahead = [rotation for rotation in self._tables.rotations.values() if rotation.updated_at > after]
+        self._tables.rotations.update((rotation.id, replace(rotation, updated_at=at)) for rotation in ahead)
+
     def _put(self, rotation: Rotation) -> None:
         record_id = self._tables.find_record(rotation.name)
         self._tables.rotations[rotation.id] = replace(rotation, record_id=record_id)
@@ -584,6 +589,17 @@ class _MemoryRevocations(_MemoryRevocationsReader):
         known = self._tables.revocations.get(authorization_id)
         if known is not None:
             self._tables.revocations[authorization_id] = replace(known, missed_at=at)
+
+    def redate(self, after: datetime, at: datetime) -> None:
+        self._tables.check_order()
+
+        def bound(moment: datetime) -> datetime:
+            return at if moment > after else moment
+
+        for key, item in self._tables.revocations.items():
+            missed = None if item.missed_at is None else bound(item.missed_at)
+            bounded = replace(item, since=bound(item.since), requested_at=bound(item.requested_at), missed_at=missed)
+            self._tables.revocations[key] = bounded
 
     def end(self, authorization_id: str) -> bool:
         self._tables.check_order()

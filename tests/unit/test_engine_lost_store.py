@@ -748,6 +748,48 @@ def test_forget_is_refused_although_a_wrong_clock_dated_the_end_of_the_rotation(
         forget(world.make_run(), NAME)
 
 
+def test_forget_is_refused_for_no_longer_than_a_week_when_a_fast_clock_dated_the_end_of_the_rotation() -> None:
+    world = make_given_up_store()
+
+    def set_ahead(_: str) -> bool:
+        world.host_clock.ahead = timedelta(days=3650)
+        return False
+
+    world.pats.ignores_revoke = set_ahead
+    with suppress(RotatorError):
+        world.run()
+    world.pats.ignores_revoke = lambda _: False
+    world.heal()
+    assert max(rotation.updated_at for rotation in world.rotations()) > world.clock.now() + timedelta(days=3000)
+    world.advance(minutes=6)
+    world.finish()
+    with pytest.raises(UsageError, match="can still take effect"):
+        forget(world.make_run(), NAME)
+    world.advance(days=8)
+    world.run()
+    forget(world.make_run(), NAME)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-30), timedelta(days=3650)])
+def test_late_write_is_looked_for_after_runs_on_a_host_with_a_wrong_clock_that_hears_no_service(
+    ahead: timedelta,
+) -> None:
+    """It cannot tell that what was dated right is not ahead, nor that it is not old."""
+    world = make_given_up_store()
+    pause(world.make_run(), NAME)
+    world.run()
+    dated = world.rotations()[-1].updated_at
+    heard, world.witnesses.ahead = world.witnesses.ahead, {}
+    world.host_clock.ahead = world.database.skew = ahead
+    for _ in range(3):
+        with suppress(RotatorError):
+            world.run()
+    world.witnesses.ahead = heard
+    world.heal()
+    assert world.rotations()[-1].updated_at == dated
+    land_and_rest(world)
+
+
 @pytest.mark.parametrize(("has_tags", "copies"), [(True, 1), (False, 1), (False, 4)])
 def test_value_that_a_tool_rolled_back_under_our_tags_is_not_put_back_over_a_late_write(
     has_tags: bool, copies: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -38,7 +39,7 @@ from rotator.engine.revoking import (
 from rotator.engine.run import recover_interrupted
 from rotator.engine.scanning import scan
 from rotator.engine.status import PatState
-from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, TransientError, UsageError
+from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, RotatorError, TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import WrittenVersion
@@ -671,6 +672,80 @@ def test_pat_is_adopted_once_the_request_to_revoke_it_is_old_by_the_clock_that_d
     assert adopt_one(world, old, Choice(name="again", secret_name="again")) == []
 
 
+def test_pat_is_not_adopted_while_a_request_that_a_slow_host_dated_may_still_take_effect() -> None:
+    """`rotator revoke` on a host as slow as clocks may be gets no answer; only the audit log tells of it."""
+    world = make_overlapping()
+    world.run()
+    world.advance(days=1)
+    current = world.record().authorization_id
+    world.database.clocks.has_clock = True
+    world.host_clock.ahead = timedelta(seconds=-55)
+    world.pats.postpone_revoke()
+    with suppress(RotatorError):
+        revoke_current(world.make_run(), NAME)
+    world.host_clock.ahead = timedelta(0)
+    forget(world.make_run(), NAME)
+    world.advance(minutes=9, seconds=20)
+    assert adopt_one(world, current) == [RefusalKind.BEING_REVOKED]
+    world.advance(minutes=2)
+    assert adopt_one(world, current) == []
+
+
+# What a fast clock dated does not bind until that time has come.
+
+
+def make_dated_ahead() -> tuple[EngineWorld, str]:
+    """A DELETE without effect, while the host's clock was set ten years ahead; it is right again. And that PAT."""
+    world = make_overlapping()
+
+    def set_ahead(_: str) -> bool:
+        world.host_clock.ahead = world.database.skew = timedelta(days=3650)
+        return True
+
+    world.pats.ignores_revoke = set_ahead
+    with suppress(RotatorError):
+        world.run()
+    world.heal()
+    world.pats.ignores_revoke = lambda authorization_id: True
+    [pending] = load_pending(world)
+    assert pending.since > world.clock.now() + timedelta(days=3000)
+    return world, pending.authorization_id
+
+
+def test_person_is_told_of_a_revocation_without_effect_although_a_fast_clock_dated_its_answer() -> None:
+    world, old = make_dated_ahead()
+    world.advance(minutes=6)
+    world.run()
+    assert load_pending(world)[0].since == world.clock.now()
+    assert not is_told(world, old)
+    world.advance(minutes=15)
+    world.run()
+    assert is_told(world, old)
+
+
+def test_pat_is_adopted_ten_minutes_after_a_run_although_a_fast_clock_dated_the_request_to_revoke_it() -> None:
+    world, old = make_dated_ahead()
+    world.advance(minutes=6)
+    world.forget()
+    world.run()
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == [RefusalKind.BEING_REVOKED]
+    world.advance(minutes=12)
+    assert adopt_one(world, old, Choice(name="again", secret_name="again")) == []
+
+
+def test_second_look_is_proof_although_a_fast_clock_dated_the_first_one() -> None:
+    world, old = make_dated_ahead()
+    hide(world, old)
+    with world.database.begin() as work:
+        work.revocations.note_missed(old, world.clock.now() + timedelta(days=3650))
+    world.advance(minutes=6)
+    world.run()
+    assert pending_ids(world) == [old]
+    world.advance(minutes=11)
+    world.run()
+    assert pending_ids(world) == []
+
+
 def test_it_is_over_when_it_expired_and_its_account_is_no_more() -> None:
     world, old = make_ignored(times=9)
     forget(world.make_run(), NAME)
@@ -696,7 +771,7 @@ def test_revocation_ends_when_a_person_adopts_the_pat_by_its_id() -> None:
     run = world.make_run()
     refused = adopt(run, propose(run, [old], everything=False))
     assert (refused.proposals, [item.reference for item in refused.refusals]) == ((), [old])
-    world.advance(minutes=9)
+    world.advance(minutes=10)
     adopted = adopt(run, propose(run, [old], everything=False))
     assert [item.record.authorization_id for item in adopted.proposals] == [old]
     assert pending_ids(world) == []

@@ -17,7 +17,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.explaining import explain_refusal
-from rotator.engine.keeping import pause, rename, revoke_current
+from rotator.engine.keeping import forget, pause, rename, revoke_current
 from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import (
@@ -29,7 +29,7 @@ from rotator.engine.tags import (
     ROTATION_TAG,
     RULE_TAG,
 )
-from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError
+from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError, UsageError
 from rotator.ports.secret_store import StoredSecret
 from tests.support.engine import (
     ACCOUNT,
@@ -978,6 +978,22 @@ def test_late_write_that_a_rebuild_found_is_undone_although_that_host_was_slow()
     world.heal()
     world.run()
     world.check_served()
+
+
+def test_forget_is_not_refused_for_years_when_that_host_was_ten_years_fast() -> None:
+    """The rebuild enters a rotation whose write may take effect late, and dates it by that clock."""
+    world = make_overlapping()
+    world.run()
+    world.advance(days=2)
+    lose(world)
+    world.host_clock.ahead = world.database.skew = timedelta(days=3650)
+    do(world)
+    world.heal()
+    world.run()
+    with pytest.raises(UsageError, match="can still take effect"):
+        forget(world.make_run(), NAME)
+    world.advance(days=8)
+    forget(world.make_run(), NAME)
 
 
 def test_late_write_of_a_clone_that_was_being_given_up_is_undone_after_a_rebuild() -> None:

@@ -16,6 +16,7 @@ from rotator.engine.left_behind import load_left_behind
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState
 from rotator.engine.tags import ROTATION_TAG
 from rotator.engine.updating import Change, make_change, preview, update
@@ -30,6 +31,7 @@ from rotator.errors import (
     TransientError,
     UsageError,
 )
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import (
     ACCOUNT,
     MUTATIONS,
@@ -370,10 +372,40 @@ def test_plan_and_status_say_that_an_update_is_to_be_made() -> None:
 
 def test_update_is_taken_back_when_a_person_wants_it_as_it_is() -> None:
     world = make_begun()
-    assert change(world, make_change(NAME, display_name=NAME, scopes=(), lifetime=None)).outcomes == ()
+    present = make_change(NAME, display_name=NAME, scopes=tuple(SCOPE.split()), lifetime=timedelta(days=30))
+    assert change(world, present).outcomes == ()
     assert not world.record().is_update_wanted
     assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
     world.finish()
+
+
+def test_update_keeps_what_an_earlier_one_wanted_and_no_run_has_made_yet() -> None:
+    """Fewer scopes, whose rotation was interrupted, and then another lifetime."""
+    world = make_current()
+    world.pats.fail("mint")
+    change(world, make_change(NAME, display_name=None, scopes=("vso.code",), lifetime=None))
+    world.heal()
+    world.advance(minutes=12)
+    world.watch(lambda: recover_interrupted(world.make_run()))
+    assert world.record().wanted_scope == "vso.code"
+    shorter = make_change(NAME, display_name=None, scopes=(), lifetime=timedelta(days=10))
+    shown = preview(world.make_run(), shorter).wanted.as_wanted()
+    assert (shown.display_name, shown.scopes, shown.wanted_lifetime) == (NAME, ("vso.code",), timedelta(days=10))
+    change(world, shorter)
+    record = world.record()
+    assert (record.display_name, record.scope, record.is_update_wanted) == (NAME, "vso.code", False)
+    assert record.lifetime <= timedelta(days=10)
+    with world.database.read() as reading:
+        [started] = reading.audit.load_newest(1, AuditFilter(subject=NAME, event="update_started"))
+    assert (started.entry.details["scope"], started.entry.details["lifetime"]) == ("vso.code", "10d")
+
+
+def test_update_keeps_what_else_was_wanted_when_a_person_takes_a_part_of_it_back() -> None:
+    world = make_begun()
+    change(world, make_change(NAME, display_name=NAME, scopes=(), lifetime=None))
+    record = world.record()
+    assert (record.display_name, record.scopes, record.is_update_wanted) == (NAME, SCOPES, False)
+    assert record.lifetime <= timedelta(days=20)
 
 
 def test_update_waits_while_its_pat_is_paused() -> None:

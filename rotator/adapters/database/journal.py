@@ -161,6 +161,10 @@ class SqlJournal(SqlJournalReader):
         check_fence(self._connection, claim, claim.name)
         self._connection.execute(_NOTE_REVOKED, {"clone": authorization_id, "at": at})
 
+    def redate(self, after: datetime, at: datetime) -> None:
+        """See the port."""
+        self._connection.execute(update(table).where(table.c.updated_at > after).values(updated_at=at))
+
     def _explain_conflict(self, rotation: Rotation, error: ConstraintError) -> DatabaseError:
         other = self._connection.scalar(
             select(table.c.id).where(table.c.name == rotation.name, table.c.id != rotation.id, ~_is_closed())

@@ -57,6 +57,11 @@ class SqlRevocations(SqlRevocationsReader):
         mine = table.c.authorization_id == authorization_id
         self._connection.execute(update(table).where(mine).values(missed_at=at))
 
+    def redate(self, after: datetime, at: datetime) -> None:
+        """See the port."""
+        for column in (table.c.since, table.c.requested_at, table.c.missed_at):
+            self._connection.execute(update(table).where(column > after).values({column: at}))
+
     def end(self, authorization_id: str) -> bool:
         """See the port."""
         return self._connection.execute(delete(table).where(table.c.authorization_id == authorization_id)).rowcount > 0
