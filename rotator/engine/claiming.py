@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar, Unpack
 
@@ -200,6 +200,10 @@ class ClaimedPat:
         found: list[T] = []
         self._commit([], self.rotation, lambda work: found.append(read(work)))
         return found[-1]
+
+    def redate(self, after: datetime, at: datetime) -> None:
+        """Date anew the rotations of this record that a wrong clock dated later than `after`."""
+        self._commit([], None, lambda work: work.journal.redate(after, at, self._claim))
 
     def remove(self, event: Event) -> None:
         """Take the record out of the inventory, with what happened; the claim goes with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,13 +14,13 @@ from rotator.domain.events.places import ClockConfirmed, ClockDoubted
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.words import say_duration
 from rotator.engine.auditing import find_lasting, record
-from rotator.engine.claiming import ClaimedPat
+from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.failover import check_timeline
 from rotator.engine.moments import find_latest, read_clocks, read_moments
 from rotator.engine.report import OutcomeReason, PatOutcome
 from rotator.engine.waiting import keep_books
-from rotator.errors import ClockSkewError
+from rotator.errors import ClaimHeldError, ClockSkewError, NotManagedError
 from rotator.ports.clock import Clock
 from rotator.ports.database import Reading
 
@@ -87,24 +88,25 @@ def redate(run: RunContext) -> None:
     with run.services.database.read() as reading:
         now = find_latest(run, reading)
         after = now + MOST_SKEW
-        if not _has_dates_after(reading, after):
-            return
+        names = _find_misdated(reading, after)
+        pending = reading.revocations.load()
+    for name in sorted(names):
+        with suppress(ClaimHeldError, NotManagedError), claimed(run, name) as held:
+            held.redate(after, now)
 
     def write() -> None:
         with run.services.database.begin() as work:
-            work.journal.redate(after, now)
             work.revocations.redate(after, now)
 
-    keep_books(run.services, write)
+    if any(max(item.since, item.requested_at, item.missed_at or item.since) > after for item in pending):
+        keep_books(run.services, write)
 
 
-def _has_dates_after(reading: Reading, after: datetime) -> bool:
+def _find_misdated(reading: Reading, after: datetime) -> set[str]:
+    """Return the names of the ManagedPats of which a rotation was changed after `after`."""
     journal = reading.journal
     rotations = (*journal.load_open(), *journal.load_leaving(after), *journal.load_late_stores(after))
-    pending = reading.revocations.load()
-    return any(rotation.updated_at > after for rotation in rotations) or any(
-        max(item.since, item.requested_at, item.missed_at or item.since) > after for item in pending
-    )
+    return {rotation.name for rotation in rotations if rotation.updated_at > after}
 
 
 def reckon(run: RunContext, verdict: Verdict) -> Iterator[RunContext]:

@@ -59,7 +59,7 @@ class JournalReader(Protocol):
 
 
 class Journal(JournalReader, Protocol):
-    """The rotations. Every write with a claim is fenced: ClaimLostError unless its epoch is the current one."""
+    """The rotations. Every write is fenced: ClaimLostError unless the claim's epoch is the current one."""
 
     def lock_mints(self) -> None:
         """Take the lock on mints, and hold it until this transaction ends.
@@ -76,11 +76,8 @@ class Journal(JournalReader, Protocol):
         Only where a write of its value has no answer, and nothing else is known of the clone.
         """
 
-    def redate(self, after: datetime, at: datetime) -> None:
-        """Let every rotation, of any record, that was last changed after `after` have been changed last at `at`.
-
-        It needs no claim: nothing but that date changes.
-        """
+    def redate(self, after: datetime, at: datetime, claim: Claim) -> None:
+        """Let every rotation of the claimed record, or of none, that was changed after `after` be changed at `at`."""
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         """Replace a rotation of the claimed record, or of none: then it belongs to the claimed one."""

@@ -341,15 +341,19 @@ def test_journal_note_revoked_notes_it_of_failed_rotations_whose_write_has_no_an
 
 
 def test_journal_redate_dates_anew_what_was_changed_later_and_no_more(database: Database, adopt: Adopt) -> None:
-    """Of any record, forgotten ones too."""
+    """Of the claimed record and of forgotten ones, and of no other."""
     changed = replace(make_rotation("changed"), state=RotationState.FAILED, updated_at=NOW)
     ahead = replace(changed, id="ahead", updated_at=NOW + timedelta(microseconds=1), created_at=NOW + DAY)
-    claim = adopt(make_managed_pat(changed.name))
+    claim, other = adopt(make_managed_pat(changed.name)), adopt(make_managed_pat("other"))
     with database.begin() as work:
         for rotation in (changed, ahead):
             work.journal.insert(rotation, claim)
+        work.journal.redate(NOW, NOW - DAY, other)
+        assert work.journal.load_naming([changed.predecessor_id]) == (changed, ahead)
         work.inventory.remove(changed.name, claim)
-        work.journal.redate(NOW, NOW - DAY)
+        work.journal.redate(NOW, NOW - DAY, other)
+        with pytest.raises(ClaimLostError):
+            work.journal.redate(NOW, NOW, claim)
     with database.read() as reading:
         assert reading.journal.load_naming([changed.predecessor_id]) == (changed, replace(ahead, updated_at=NOW - DAY))
 

@@ -352,9 +352,13 @@ class _MemoryJournal(_MemoryJournalReader):
                 noted = replace(rotation, ending=RotationEnding.CLONE_REVOKED, updated_at=at)
                 self._tables.rotations[rotation.id] = noted
 
-    def redate(self, after: datetime, at: datetime) -> None:
+    def redate(self, after: datetime, at: datetime, claim: Claim) -> None:
         self._tables.check_order()
-        ahead = [rotation for rotation in self._tables.rotations.values() if rotation.updated_at > after]
+        if not self._tables.holds(claim):
+            raise make_lost(claim)
+        mine = {None, self._tables.find_record(claim.name)}
+        every = self._tables.rotations.values()
+        ahead = [rotation for rotation in every if rotation.record_id in mine and rotation.updated_at > after]
         self._tables.rotations.update((rotation.id, replace(rotation, updated_at=at)) for rotation in ahead)
 
     def _put(self, rotation: Rotation) -> None:

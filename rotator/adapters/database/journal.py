@@ -161,9 +161,11 @@ class SqlJournal(SqlJournalReader):
         check_fence(self._connection, claim, claim.name)
         self._connection.execute(_NOTE_REVOKED, {"clone": authorization_id, "at": at})
 
-    def redate(self, after: datetime, at: datetime) -> None:
+    def redate(self, after: datetime, at: datetime, claim: Claim) -> None:
         """See the port."""
-        self._connection.execute(update(table).where(table.c.updated_at > after).values(updated_at=at))
+        record_id = check_fence(self._connection, claim, claim.name)
+        mine = or_(table.c.record_id == record_id, table.c.record_id.is_(None))
+        self._connection.execute(update(table).where(mine, table.c.updated_at > after).values(updated_at=at))
 
     def _explain_conflict(self, rotation: Rotation, error: ConstraintError) -> DatabaseError:
         other = self._connection.scalar(
