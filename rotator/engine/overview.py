@@ -24,6 +24,7 @@ from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
 from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
+from rotator.engine.status_memory import StatusMemory
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database, Reading
@@ -105,14 +106,25 @@ class StatusView:
 
 
 def view_status(
-    database: Database, policy: Policy, accounts: Iterable[str], now: datetime, *, settle: timedelta, lease: timedelta
+    database: Database,
+    policy: Policy,
+    accounts: Iterable[str],
+    now: datetime,
+    *,
+    settle: timedelta,
+    lease: timedelta,
+    memory: StatusMemory | None = None,
 ) -> StatusView:
-    """Look at everything; `settle` and `lease` as for `status_in`."""
+    """Look at everything; `settle` and `lease` as for `status_in`. Of the PATs `memory` reads only what may be news."""
     with database.read() as reading:
+        if memory is None:
+            rows = status_in(reading, policy, now, settle=settle, lease=lease)
+        else:
+            rows = memory.look(reading, policy, now, settle=settle, lease=lease).rows
         look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
         return StatusView(
             now,
-            rows=status_in(reading, policy, now, settle=settle, lease=lease),
+            rows=rows,
             pending=tuple(reading.revocations.load()),
             conditions=tuple(reading.conditions.load()),
             needed=load_needed(reading),

@@ -664,11 +664,12 @@ class _MemoryProbesReader:
         due = [(pat, probe) for pat, probe in found if probe is None or not now < probe.next_at <= horizon]
         return tuple(sorted(due, key=_order_probes)[:limit])
 
-    def load_results(self) -> Mapping[str, bool]:
+    def load_results(self, names: Collection[str] | None = None) -> Mapping[str, bool]:
         found = ((pat, self._tables.probes.get(pat.record_id or "")) for pat in self._tables.pats.values())
         return {
             pat.name: probe.works
             for pat, probe in found
+            if names is None or pat.name in names
             if probe is not None and probe.works is not None and probe.authorization_id == pat.authorization_id
         }
 

@@ -32,6 +32,7 @@ from rotator.engine.keeping import pause
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
+from rotator.engine.status_memory import StatusMemory
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
@@ -42,7 +43,7 @@ NOBODY: tuple[SignInStatus, ...] = ()
 
 def measure_world(world: EngineWorld, *sign_ins: SignInStatus, tally: RotationTally | None = None) -> Measurements:
     """Measure now."""
-    return measure(world.make_run(), world.database, sign_ins, tally or RotationTally())
+    return measure(world.make_run(), world.database, sign_ins, tally or RotationTally(), StatusMemory())
 
 
 def make_small_world() -> EngineWorld:
