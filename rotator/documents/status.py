@@ -113,7 +113,7 @@ def make_check_document(findings: Iterable[Finding]) -> list[FindingDocument]:
 def _make_account(account: AccountStatus, now: datetime) -> StatusSignInDocument:
     found = account.forecast
     return {
-        **make_sign_in_document(account.sight, now),
+        **make_sign_in_document(account.sight, account.organizations, now),
         "forecast": None if found is None else {"due_before": found.due_before, "due_after": found.due_after},
     }
 

@@ -11,6 +11,7 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition
 from rotator.domain.job_run import JobName, JobOutcome, RunTimes
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import Plan
 from rotator.domain.policy import Policy
@@ -87,6 +88,7 @@ class StatusView:
     looked_at: datetime | None
     places: int
     pause_reason: str | None = None
+    organizations: tuple[OrganizationMemory, ...] = ()
 
     def find_pending(self, rows: Iterable[PatStatus]) -> tuple[PendingRevocation, ...]:
         """Return the pending revocations that belong to some of the rows."""
@@ -133,6 +135,7 @@ def view_status(
             looked_at=None if look is None else look.ended_at,
             places=count_places(reading, policy.guardrails, now),
             pause_reason=find_pause_reason(reading),
+            organizations=reading.organizations.load(),
         )
 
 
@@ -175,6 +178,12 @@ def view_plan(
         rows = status_in(reading, policy, now, settle=settle, lease=lease) if needed else ()
         waiting = Counter(row.account for row in rows if row.needs_sign_in)
         return PlanView(plan, needed, _load_memories(reading, accounts), dict(waiting))
+
+
+def load_organizations(database: Database) -> tuple[OrganizationMemory, ...]:
+    """Load what is remembered of every account's organizations."""
+    with database.read() as reading:
+        return reading.organizations.load()
 
 
 def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:

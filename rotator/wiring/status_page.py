@@ -46,7 +46,8 @@ class StatusPages:
             database, run.policy, names, now, settle=timing.settle, lease=timing.lease, memory=self._memory
         )
         accounts = [
-            make_account_status(sight, view.rows) for sight in list_sights(installation, view.memories, unread.append)
+            make_account_status(sight, view.rows, view.organizations)
+            for sight in list_sights(installation, view.memories, unread.append)
         ]
         if view.rows is not self._rows:
             self._rows, self._pats = view.rows, make_rows(view.rows)

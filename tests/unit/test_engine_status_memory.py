@@ -45,9 +45,9 @@ def do_shared(world: EngineWorld, job: JobName, act: Callable[..., JobResult]) -
     do_in_period(world.make_run(), job, world.clock.now(), "daemon-1", act)
 
 
-def adopt(world: EngineWorld, name: str, **span: float) -> None:
+def adopt(world: EngineWorld, name: str, days_left: float) -> None:
     """One more record, as it is adopted."""
-    added = world.add_managed(name, **span)
+    added = world.add_managed(name, days_left=days_left)
     event = PatAdopted(
         account=added.account,
         organization=added.organization,

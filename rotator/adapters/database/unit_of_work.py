@@ -22,6 +22,7 @@ from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
+from rotator.adapters.database.organizations import SqlOrganizations, SqlOrganizationsReader
 from rotator.adapters.database.outbox import SqlOutbox, SqlOutboxReader
 from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
@@ -43,6 +44,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.organizations import Organizations, OrganizationsReader
 from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
@@ -93,6 +95,7 @@ class SqlReading:
         self.outbox: OutboxReader = SqlOutboxReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
+        self.organizations: OrganizationsReader = SqlOrganizationsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -136,6 +139,7 @@ class SqlUnitOfWork:
         self.outbox: Outbox = SqlOutbox(connection, self.now, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
+        self.organizations: Organizations = SqlOrganizations(connection)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """See the port."""
