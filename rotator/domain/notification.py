@@ -112,7 +112,7 @@ def make_event_notification(
     name: str, severity: Severity, subject: str, meaning: str, details: str, advice: Advice | None, at: datetime
 ) -> Notification:
     """Put a single event into words; `advice` is what the runbook says about it, if anything."""
-    title = f"{subject}: {name.replace('_', ' ')}" if advice is None else advice.one.format(subject=subject)
+    title = f"{subject}: {name.replace('_', ' ')}" if advice is None else advice.say_one(subject)
     command = "" if advice is None else _fill_command(advice, (subject,))
     lines = [meaning, details, f"At: {say_moment(at)}"]
     if advice is not None:
@@ -167,7 +167,7 @@ def _capitalize(title: str, subjects: tuple[str, ...]) -> str:
 
 
 def _say(advice: Advice, subjects: tuple[str, ...], code: str | None) -> str:
-    headline = advice.one.format(subject=subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
+    headline = advice.say_one(subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
     return f"{headline} ({code})" if code else headline
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from math import inf
 from statistics import median
 
-from rotator.domain.clocks import MOST_SKEW, Verdict
+from rotator.domain.clocks import HOST, MOST_SKEW, Verdict
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import (
@@ -29,7 +29,6 @@ from rotator.domain.measurements import (
     SourceFigures,
     SourceKind,
 )
-from rotator.engine.clocks import HOST
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
 from rotator.engine.run_memory import load_run_times
