@@ -9,6 +9,7 @@ from math import inf
 import pytest
 
 from rotator.adapters.request_counter import ProcessRequestCounter
+from rotator.domain.clocks import HOST
 from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.places import (
@@ -26,7 +27,6 @@ from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.policy import Match, RuleAction
 from rotator.domain.request_count import RequestOutcome
 from rotator.engine.auditing import record
-from rotator.engine.clocks import HOST
 from rotator.engine.jobs import verify_audit
 from rotator.engine.keeping import pause
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
