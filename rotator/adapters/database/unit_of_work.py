@@ -17,7 +17,7 @@ from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.facts import load_facts
-from rotator.adapters.database.failures import describe, explain
+from rotator.adapters.database.failures import describe, explain, make_locked
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
@@ -190,6 +190,7 @@ class SqlDatabase:
         self._opening = threading.Lock()
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
+        self._has_begun = False
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -197,6 +198,7 @@ class SqlDatabase:
         with self._translated():
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
+                self._has_begun = True
                 work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
                 yield work
                 if self._is_replaced():
@@ -282,14 +284,21 @@ class SqlDatabase:
             yield
             return
         if not self._turn.acquire(timeout=self._lock_wait.total_seconds()):
-            raise DatabaseLockedError(
-                f"{describe(self._url)} is locked by another thread of this process",
-                fix="Try again; if it happens again, report it as a bug in rotator.",
-            )
+            raise self._make_locked()
         try:
             yield
         finally:
+            self._has_begun = False
             self._turn.release()
+
+    def _make_locked(self) -> DatabaseLockedError:
+        """Say whose turn lasted too long: a thread of ours that could not begin waits for another process itself."""
+        if not self._has_begun:
+            return make_locked(self._url)
+        return DatabaseLockedError(
+            f"{describe(self._url)} is locked by another thread of this process",
+            fix="Try again; if it happens again, report it as a bug in rotator.",
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
