@@ -176,9 +176,15 @@ def _find_code(notice: Notice, affected: Affected) -> str | None:
 
 
 def _name_reason(notice: Notice, affected: Affected, code: str | None) -> str | None:
-    """Return what the title calls the reason: of a sign-in, Entra's own number, which can be looked up."""
-    is_of_entra = notice.cause.kind is ConditionKind.SIGN_IN_NEEDED and affected.failure is not None
-    return name_refusal(affected.failure) if is_of_entra and affected.failure is not None else code
+    """Return what the title calls the reason: of a sign-in, Entra's own number, which can be looked up.
+
+    When that is over, Entra's number is no longer known, and our code would look like another reason.
+    """
+    if notice.cause.kind is not ConditionKind.SIGN_IN_NEEDED:
+        return code
+    if affected.failure is not None:
+        return name_refusal(affected.failure)
+    return None if notice.phase is Phase.OVER else code
 
 
 def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:

@@ -107,6 +107,7 @@ def test_condition_is_told_once_and_when_it_is_over(post: Post) -> None:
     told = post.ops.sent[0][1]
     assert told.title == "build-bot must sign in again (sign_in_expired); 2 PATs wait, the first expires in 2 days"
     assert (told.waiting, told.command) == (2, f"rotator login {ACCOUNT}")
+    assert post.ops.sent[1][1].title == "Over: build-bot must sign in again"
     assert len(set(post.ops.ids)) == 2
     assert post.list_events("notification_delivered") == ["ops", "ops"]
 
