@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -55,6 +56,9 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
 from rotator.ports.stop import Stop
 
+OLDEST_CONNECTION = timedelta(minutes=10)
+"""A connection that may be older is replaced before the next request: by then its name may mean another host."""
+
 
 @dataclass(frozen=True)
 class HttpOptions:
@@ -77,16 +81,19 @@ class HttpOptions:
     note_outcome: Callable[[int | None], None] | None = None
 
 
-def make_session(options: HttpOptions, stop: Stop | None = None) -> requests.Session:
+def make_session(
+    options: HttpOptions, stop: Stop | None = None, seconds: Callable[[], float] = time.monotonic
+) -> requests.Session:
     """Return a session for one thread. Close it. ConfigError when the CA bundle cannot be used.
 
     No request leaves after the stop: a library may send several in one call (a challenge, a token, the next page).
+    `seconds` is what the age of its connections is measured by.
     """
     session = _Session(stop)
     session.trust_env = False
     session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(_share_tls_context(options.ca_bundle), options)
+    adapter = _Adapter(_share_tls_context(options.ca_bundle), options, seconds)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -236,8 +243,9 @@ class _Pool(HTTPSConnectionPool):
 class _Adapter(HTTPAdapter):
     """Gives every request the limits of the options, one TLS context to all, and never retries."""
 
-    def __init__(self, context: ssl.SSLContext, options: HttpOptions) -> None:
+    def __init__(self, context: ssl.SSLContext, options: HttpOptions, seconds: Callable[[], float]) -> None:
         self._context = context
+        self._seconds, self._emptied_at = seconds, seconds()
         self._note_date = options.note_date
         self._options = options
         self._total = options.total_timeout.total_seconds()
@@ -289,6 +297,7 @@ class _Adapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send as the library does, within the limits, and tell what came of it. The answer is read whole."""
+        self._drop_old()
         status: int | None = None
         try:
             with deadline(self._total), hide_paths(self._options.hides_paths):
@@ -301,6 +310,13 @@ class _Adapter(HTTPAdapter):
         if self._note_date is not None and "Date" in response.headers and "Age" not in response.headers:
             self._note_date(response.headers["Date"])
         return response
+
+    def _drop_old(self) -> None:
+        """Close all connections once the oldest of them may be too old; none is in use between two requests."""
+        now = self._seconds()
+        if now - self._emptied_at >= OLDEST_CONNECTION.total_seconds():
+            self.close()
+            self._emptied_at = now
 
     def _exchange(
         self, request: requests.PreparedRequest, timeout: float | tuple[float, float] | tuple[float, None]

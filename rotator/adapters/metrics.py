@@ -17,28 +17,43 @@ _PAT_LABELS = ("name", "account", "organization")
 _SECOND = timedelta(seconds=1)
 
 
-def render_metrics(measured: Measurements, version: str) -> bytes:
-    """Return the text that a scrape gets. What is not known has no series."""
+def render_metrics(measured: Measurements, version: str, pats: bytes | None = None) -> bytes:
+    """Return the text that a scrape gets. What is not known has no series.
+
+    `pats` is the part about the PATs where that was rendered before: it is long, and changes rarely.
+    """
+    return (render_pats(measured.pats) if pats is None else pats) + _render(_list_all_but_pats(measured, version))
+
+
+def render_pats(pats: tuple[PatFigures, ...]) -> bytes:
+    """Return the part of the text that is about the PATs."""
+    return _render(_list_pats(pats))
+
+
+def _render(families: Iterable[Metric]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(measured, version))
+    registry.register(_Figures(families))
     return generate_latest(registry)
 
 
 class _Figures(Collector):
-    """One moment's figures as metric families: no series outlives what it tells of."""
+    """One moment's figures as metric families, collected once: no series outlives what it tells of."""
 
-    def __init__(self, measured: Measurements, version: str) -> None:
-        self._measured, self._version = measured, version
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
         """Return all families."""
-        told = "The version of rotator; the value is always 1."
-        yield _gauge("rotator_build_info", told, ("version",), [((self._version,), 1)])
-        yield from _list_pats(self._measured.pats)
-        yield from _list_places(self._measured)
-        yield from _list_jobs(self._measured)
-        yield from _list_receivers(self._measured.receivers)
-        yield from _list_rest(self._measured)
+        return self._families
+
+
+def _list_all_but_pats(measured: Measurements, version: str) -> Iterator[Metric]:
+    told = "The version of rotator; the value is always 1."
+    yield _gauge("rotator_build_info", told, ("version",), [((version,), 1)])
+    yield from _list_places(measured)
+    yield from _list_jobs(measured)
+    yield from _list_receivers(measured.receivers)
+    yield from _list_rest(measured)
 
 
 def _list_pats(pats: tuple[PatFigures, ...]) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from rotator.documents.document import (
     write_moment,
     write_moment_or_none,
 )
+from rotator.domain.organization import OrganizationMemory
 from rotator.engine.signing_in import AccountView, SignInRisk, SignInSight
 from rotator.ports.sign_in import DevicePrompt, SignInStatus
 
@@ -25,8 +26,22 @@ class SignInRefusalDocument(FailureDocument):
     at: Annotated[Moment, "Since when."]
 
 
+class OrganizationFailureDocument(FailureDocument):
+    """Why an organization could not be worked with."""
+
+    at: Annotated[Moment, "Since when."]
+
+
+class PlaceDocument(TypedDict):
+    """One organization of an account, as the last look at it found it."""
+
+    organization: Annotated[str, "Azure DevOps organization."]
+    last_worked_at: Annotated[Moment | None, "When it last worked, to within 5 minutes. Null: never, or not known."]
+    last_error: Annotated[OrganizationFailureDocument | None, "Why it does not work since. Null: it does."]
+
+
 class SignInDocument(TypedDict):
-    """The sign-in of an account."""
+    """The sign-in of an account, and the organizations that it was used for."""
 
     name: Annotated[str, "Account, as the settings name it."]
     signed_in: Annotated[bool | None, "Whether somebody is signed in, and was not refused since. Null: not known."]
@@ -36,6 +51,7 @@ class SignInDocument(TypedDict):
         Moment | None, "When the sign-in is expected to end: as an earlier one did, or unused. Null: not known."
     ]
     refusal: Annotated[SignInRefusalDocument | None, "What Entra refused since it last gave tokens. Null: nothing."]
+    places: Annotated[list[PlaceDocument], "Where rotator looked last for the account, by organization."]
 
 
 class AccountDocument(SignInDocument):
@@ -77,8 +93,10 @@ class LoginDocument(Document):
     username: Annotated[str | None, "User that signed in."]
 
 
-def make_sign_in_document(sight: SignInSight, now: datetime) -> SignInDocument:
-    """Say how an account is signed in."""
+def make_sign_in_document(
+    sight: SignInSight, organizations: Iterable[OrganizationMemory], now: datetime
+) -> SignInDocument:
+    """Say how an account is signed in, and how its organizations work."""
     return {
         "name": sight.memory.account,
         "signed_in": sight.is_signed_in(now),
@@ -86,6 +104,7 @@ def make_sign_in_document(sight: SignInSight, now: datetime) -> SignInDocument:
         "last_interactive_at": write_moment_or_none(sight.memory.interactive_at),
         "lapses_at": write_moment_or_none(sight.lapses_at),
         "refusal": _make_refusal(sight),
+        "places": [_make_place(memory) for memory in organizations],
     }
 
 
@@ -119,9 +138,20 @@ def _make_refusal(sight: SignInSight) -> SignInRefusalDocument | None:
     return None if refusal is None or at is None else {**make_failure_document(refusal), "at": write_moment(at)}
 
 
+def _make_place(memory: OrganizationMemory) -> PlaceDocument:
+    failure, at = memory.failure, memory.failed_at
+    return {
+        "organization": memory.organization,
+        "last_worked_at": write_moment_or_none(memory.worked_at),
+        "last_error": None
+        if failure is None or at is None
+        else {**make_failure_document(failure), "at": write_moment(at)},
+    }
+
+
 def _make_account(view: AccountView, now: datetime) -> AccountDocument:
     return {
-        **make_sign_in_document(view.sight, now),
+        **make_sign_in_document(view.sight, view.organizations, now),
         "username": view.account.username,
         "tenant": view.account.tenant,
         "client_id": view.registration.client_id,

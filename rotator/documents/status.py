@@ -90,7 +90,7 @@ def make_status_document(
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(now),
-        "pats": [_make_row(row) for row in rows],
+        "pats": make_rows(rows),
         "pending_revocations": [make_pending_document(item, now) for item in pending],
         "accounts": [_make_account(account, now) for account in accounts],
         "runs": {
@@ -98,6 +98,11 @@ def make_status_document(
             "last_succeeded_at": write_moment_or_none(runs.succeeded_at),
         },
     }
+
+
+def make_rows(rows: Iterable[PatStatus]) -> list[PatStatusDocument]:
+    """Give how each PAT stands."""
+    return [_make_row(row) for row in rows]
 
 
 def make_check_document(findings: Iterable[Finding]) -> list[FindingDocument]:
@@ -108,7 +113,7 @@ def make_check_document(findings: Iterable[Finding]) -> list[FindingDocument]:
 def _make_account(account: AccountStatus, now: datetime) -> StatusSignInDocument:
     found = account.forecast
     return {
-        **make_sign_in_document(account.sight, now),
+        **make_sign_in_document(account.sight, account.organizations, now),
         "forecast": None if found is None else {"due_before": found.due_before, "due_after": found.due_after},
     }
 

@@ -9,6 +9,8 @@ from statistics import median_high, median_low
 
 MOST_SKEW = timedelta(minutes=1)
 """By how much clocks may differ. Answers tell whole seconds, and take some to arrive."""
+HOST = "host"
+"""What this host's clock is called as the subject of a condition."""
 AUDIT_LOG = "audit_log"
 """The last event of the audit log as a witness: time has come at least so far. It counts where others are missing."""
 

@@ -112,7 +112,7 @@ def make_event_notification(
     name: str, severity: Severity, subject: str, meaning: str, details: str, advice: Advice | None, at: datetime
 ) -> Notification:
     """Put a single event into words; `advice` is what the runbook says about it, if anything."""
-    title = f"{subject}: {name.replace('_', ' ')}" if advice is None else advice.one.format(subject=subject)
+    title = f"{subject}: {name.replace('_', ' ')}" if advice is None else advice.say_one(subject)
     command = "" if advice is None else _fill_command(advice, (subject,))
     lines = [meaning, details, f"At: {say_moment(at)}"]
     if advice is not None:
@@ -167,7 +167,7 @@ def _capitalize(title: str, subjects: tuple[str, ...]) -> str:
 
 
 def _say(advice: Advice, subjects: tuple[str, ...], code: str | None) -> str:
-    headline = advice.one.format(subject=subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
+    headline = advice.say_one(subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
     return f"{headline} ({code})" if code else headline
 
 
@@ -176,9 +176,15 @@ def _find_code(notice: Notice, affected: Affected) -> str | None:
 
 
 def _name_reason(notice: Notice, affected: Affected, code: str | None) -> str | None:
-    """Return what the title calls the reason: of a sign-in, Entra's own number, which can be looked up."""
-    is_of_entra = notice.cause.kind is ConditionKind.SIGN_IN_NEEDED and affected.failure is not None
-    return name_refusal(affected.failure) if is_of_entra and affected.failure is not None else code
+    """Return what the title calls the reason: of a sign-in, Entra's own number, which can be looked up.
+
+    When that is over, Entra's number is no longer known, and our code would look like another reason.
+    """
+    if notice.cause.kind is not ConditionKind.SIGN_IN_NEEDED:
+        return code
+    if affected.failure is not None:
+        return name_refusal(affected.failure)
+    return None if notice.phase is Phase.OVER else code
 
 
 def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:

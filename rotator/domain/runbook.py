@@ -20,6 +20,7 @@ class Advice:
     `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
     what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it, with
     `{subject}` where the subject belongs; `fix` says what to do. `reasons` says more about some causes, by their codes.
+    `names` are what people call some subjects.
     """
 
     one: str
@@ -30,6 +31,11 @@ class Advice:
     fix: str
     mends: bool = False
     reasons: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def say_one(self, subject: str) -> str:
+        """Return the headline about one subject."""
+        return self.one.format(subject=self.names.get(subject, subject))
 
 
 _ORGANIZATION_REFUSES = (
@@ -184,6 +190,13 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="If it is the host's, no PAT is rotated until it is right, except one with less than 6 hours left.",
         command="timedatectl status",
         fix="Set the clock, and see to it that NTP works. rotator goes on by itself.",
+        names={
+            "host": "this host",
+            "database": "the database",
+            "azure_devops": "Azure DevOps",
+            "entra": "Entra",
+            "key_vault": "Key Vault",
+        },
     ),
     ConditionKind.TIMELINE_CHANGED: Advice(
         one="the server of the database was replaced or restored",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
-from rotator.domain.clocks import MOST_SKEW
+from rotator.domain.clocks import HOST, MOST_SKEW
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.digest import Weekday
 from rotator.domain.events.catalogue import EVENTS
@@ -21,6 +21,8 @@ REMEMBERED = timedelta(days=1)
 JOIN_GAPS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=4), timedelta(hours=12))
 """How long after the first, the second, the third message the next may tell that more joined or that it came back."""
 LONGEST_REPEAT = timedelta(days=7)
+HOST_CLOCK = "clock_skew"
+"""Why nothing is minted or revoked while this host's clock is wrong, as errors call it."""
 
 _ORDER = list(Severity)
 _BEGUN = {kind: [event.type for event in EVENTS if event.type.begins is kind] for kind in ConditionKind}
@@ -99,7 +101,9 @@ class Notice:
 
 
 def find_cause(condition: Condition) -> Cause:
-    """Return what a condition is told together with."""
+    """Return what a condition is told together with. A wrong clock of this host stops all work, and waits for none."""
+    if condition.kind is ConditionKind.CLOCK_WRONG and condition.subject == HOST:
+        return Cause(condition.kind, HOST_CLOCK)
     return Cause(condition.kind, "" if condition.kind in PASSING else condition.code or "")
 
 

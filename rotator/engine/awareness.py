@@ -37,7 +37,7 @@ class Awareness:
             found, ended = lasting.keys() - self._told, self._told - lasting.keys()
             self._told = set(lasting)
         for key in sorted(found):
-            condition, headline = lasting[key], CONDITIONS[key[0]].one.format(subject=key[1])
+            condition, headline = lasting[key], CONDITIONS[key[0]].say_one(key[1])
             told = ConditionFound(kind=key[0].value, message=headline, since=condition.since, code=condition.code)
             run.progress(told, key[1])
         for kind, subject in sorted(ended):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from rotator.domain.clocks import MOST_SKEW, Verdict
+from rotator.domain.clocks import HOST, MOST_SKEW, Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.places import ClockConfirmed, ClockDoubted
 from rotator.domain.managed_pat import ManagedPat
@@ -24,7 +24,6 @@ from rotator.errors import ClaimHeldError, ClockSkewError, NotManagedError
 from rotator.ports.clock import Clock
 from rotator.ports.database import Reading
 
-HOST = "host"
 URGENT = timedelta(hours=6)
 """With less time left by the witnesses' clocks a PAT is rotated all the same, reckoned by them."""
 

@@ -126,11 +126,12 @@ class Pulse:
 def work_due(run: RunContext, pulse: Pulse) -> JobResult:
     """Work on what is due. A run that found nothing to do leaves its time in the pulse, and nothing else.
 
-    It succeeded when every account and organization could be worked with, when anybody looked last.
+    It succeeded when every account and organization could be worked with, when anybody looked last: also where it
+    rotated PATs of others meanwhile.
 
     When a person asked for it, what failed before does not wait until it would be tried again.
     """
-    began = begin_work(run)
+    began = replace(begin_work(run), holder=pulse.holder)
     pulse.work_began_at = began.began_at
     try:
         if pulse.is_asked:
@@ -150,7 +151,7 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
             code = code or FAILED
         else:
             pulse.work_succeeded_at = ended.ended_at
-        if has_raised and is_down and not is_news:
+        if is_down and (is_news or has_raised):
             ended, is_news = replace(ended, outcome=JobOutcome.FAILED), True
     if is_news:
         save_end(run, ended)

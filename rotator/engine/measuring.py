@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from statistics import median
 
-from rotator.domain.clocks import MOST_SKEW, Verdict
+from rotator.domain.clocks import HOST, MOST_SKEW, Verdict
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import (
@@ -21,27 +21,20 @@ from rotator.domain.events.rotations import (
     RotationFrozen,
 )
 from rotator.domain.job_run import JobName, JobOutcome, RunTimes
-from rotator.domain.limit import find_longest
-from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.measurements import (
     AccountFigures,
     JobFigures,
     Measurements,
-    PatFigures,
     ReceiverFigures,
     SourceFigures,
     SourceKind,
 )
-from rotator.domain.next_step import Matter, find_next_step
-from rotator.domain.pending_revocation import PendingRevocation, group_pending
-from rotator.engine.clocks import HOST
 from rotator.engine.context import RunContext
-from rotator.engine.in_force import put_in_force
 from rotator.engine.moments import read_clocks
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.stalled import KEEPS_NO_RUNS
-from rotator.engine.status import PatState, find_creating, find_signed_out_state, find_state
-from rotator.engine.subjects import name_organization, name_vault
+from rotator.engine.status_memory import Places, StatusMemory
+from rotator.engine.subjects import name_organization
 from rotator.errors import AuditChainError, DatabaseError
 from rotator.ports.database import Database, Reading
 from rotator.ports.request_counts import RequestCounter
@@ -84,24 +77,29 @@ def measure(
     database: Database,
     sign_ins: Sequence[SignInStatus],
     tally: RotationTally,
+    memory: StatusMemory,
     every: Mapping[JobName, timedelta] | None = None,
 ) -> Measurements:
     """Measure now. `sign_ins` are those that the token cache shows; an account that is not among them is not known.
 
-    `every` is how often each job is done, as far as that is known.
+    `memory` reads no more than what may have changed since it was last used. `every` is how often each job is done, as
+    far as that is known.
     """
-    now = run.services.clock.now()
+    now, timing = run.services.clock.now(), run.services.timing
     with database.read() as reading:
         conditions = reading.conditions.load()
-        pats, pending, runs = reading.inventory.load_all(), reading.revocations.load(), load_run_times(reading)
+        board = memory.look(reading, run.policy, now, settle=timing.settle, lease=timing.lease)
+        pending, runs = reading.revocations.load(), load_run_times(reading)
         verified = reading.job_runs.find_last(JobName.VERIFY_AUDIT, reading.now(), JobOutcome.SUCCEEDED)
         verdict, rotations = _read_log(run, reading, tally)
         accounts = tuple(_measure_accounts(run, conditions, sign_ins, now))
         is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
         return Measurements(
-            pats=tuple(_measure_pats(run, reading, pats, pending, _find_subjects(conditions, _SIGN_IN_NEEDED), now)),
+            pats=board.figures,
             accounts=accounts,
-            sources=tuple(_measure_sources(run, accounts, pats, conditions)) if runs.started_at is not None else (),
+            sources=tuple(_measure_sources(run, accounts, board.places, conditions))
+            if runs.started_at is not None
+            else (),
             jobs=tuple(_measure_job(reading, job, runs, (every or {}).get(job)) for job in JobName),
             rotations=rotations,
             requests=reading.request_counts.load(),
@@ -152,41 +150,6 @@ def _find_subjects(conditions: Iterable[Condition], kind: ConditionKind) -> set[
     return {found.subject for found in conditions if found.kind is kind}
 
 
-def _measure_pats(
-    run: RunContext,
-    reading: Reading,
-    pats: Sequence[ManagedPat],
-    pending: Sequence[PendingRevocation],
-    refused: Collection[str],
-    now: datetime,
-) -> Iterable[PatFigures]:
-    """Yield each ManagedPat with the word of `status`. `refused` are the accounts that a person must sign in."""
-    limits, works, policy = reading.limits.load(), reading.probes.load_results(), put_in_force(reading, run.policy)
-    rotations, asked = {rotation.name: rotation for rotation in reading.journal.load_open()}, group_pending(pending)
-    creating = find_creating(reading, pats, run.services.timing.lease)
-    for pat in (record.as_ending() for record in pats):
-        rotation, decision = (
-            rotations.get(pat.name),
-            policy.decide(pat, now=now, longest=find_longest(limits, pat, now)),
-        )
-        state = PatState.OK if pat.name in creating else find_state(pat, rotation, policy, decision, now)
-        if pat.account in refused:
-            mine = tuple(item for item in asked.get(pat.name, ()) if item.belongs_to(pat))
-            matter = Matter(pat, rotation, mine)
-            step = find_next_step(matter, policy, decision, now, run.services.timing.settle)
-            state = find_signed_out_state(state, step.action)
-        yield PatFigures(
-            pat.name,
-            pat.account,
-            pat.organization,
-            state.value,
-            pat.valid_to if pat.has_pat else None,
-            None if pat.all_organizations else decision.rotate_after,
-            works.get(pat.name),
-            pat.record_id,
-        )
-
-
 def _measure_accounts(
     run: RunContext, conditions: Iterable[Condition], sign_ins: Sequence[SignInStatus], now: datetime
 ) -> Iterable[AccountFigures]:
@@ -201,24 +164,24 @@ def _measure_accounts(
 
 
 def _measure_sources(
-    run: RunContext, accounts: Iterable[AccountFigures], pats: Iterable[ManagedPat], conditions: Sequence[Condition]
+    run: RunContext, accounts: Iterable[AccountFigures], places: Places, conditions: Sequence[Condition]
 ) -> Iterable[SourceFigures]:
     """Yield every place that is depended on. One that was not looked at stays as the look before found it.
 
     Entra is no source for an account that a person must sign in.
     """
     pairs = {(account.name, place) for account in run.services.accounts for place in account.organizations}
-    pairs |= {(pat.account, pat.organization) for pat in pats}
+    pairs |= places.pairs
     signed_out = {account.name for account in accounts if account.needs_person or account.is_down}
-    places = {
+    found = {
         SourceKind.ENTRA: ({account.name for account in accounts}, signed_out),
         SourceKind.AZURE_DEVOPS: (
             set(map(name_organization, pairs)),
             _find_subjects(conditions, ConditionKind.ORGANIZATION_DOWN),
         ),
-        SourceKind.KEY_VAULT: (set(map(name_vault, pats)), _find_subjects(conditions, ConditionKind.VAULT_DOWN)),
+        SourceKind.KEY_VAULT: (places.vaults, _find_subjects(conditions, ConditionKind.VAULT_DOWN)),
     }
-    for kind, (sources, down) in places.items():
+    for kind, (sources, down) in found.items():
         for source in sorted(sources):
             yield SourceFigures(kind, source, source not in down)
 

@@ -11,6 +11,7 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition
 from rotator.domain.job_run import JobName, JobOutcome, RunTimes
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.plan import Plan
 from rotator.domain.policy import Policy
@@ -24,6 +25,7 @@ from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
 from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
+from rotator.engine.status_memory import StatusMemory
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database, Reading
@@ -86,6 +88,7 @@ class StatusView:
     looked_at: datetime | None
     places: int
     pause_reason: str | None = None
+    organizations: tuple[OrganizationMemory, ...] = ()
 
     def find_pending(self, rows: Iterable[PatStatus]) -> tuple[PendingRevocation, ...]:
         """Return the pending revocations that belong to some of the rows."""
@@ -105,14 +108,25 @@ class StatusView:
 
 
 def view_status(
-    database: Database, policy: Policy, accounts: Iterable[str], now: datetime, *, settle: timedelta, lease: timedelta
+    database: Database,
+    policy: Policy,
+    accounts: Iterable[str],
+    now: datetime,
+    *,
+    settle: timedelta,
+    lease: timedelta,
+    memory: StatusMemory | None = None,
 ) -> StatusView:
-    """Look at everything; `settle` and `lease` as for `status_in`."""
+    """Look at everything; `settle` and `lease` as for `status_in`. Of the PATs `memory` reads only what may be news."""
     with database.read() as reading:
+        if memory is None:
+            rows = status_in(reading, policy, now, settle=settle, lease=lease)
+        else:
+            rows = memory.look(reading, policy, now, settle=settle, lease=lease).rows
         look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
         return StatusView(
             now,
-            rows=status_in(reading, policy, now, settle=settle, lease=lease),
+            rows=rows,
             pending=tuple(reading.revocations.load()),
             conditions=tuple(reading.conditions.load()),
             needed=load_needed(reading),
@@ -121,6 +135,7 @@ def view_status(
             looked_at=None if look is None else look.ended_at,
             places=count_places(reading, policy.guardrails, now),
             pause_reason=find_pause_reason(reading),
+            organizations=reading.organizations.load(),
         )
 
 
@@ -163,6 +178,12 @@ def view_plan(
         rows = status_in(reading, policy, now, settle=settle, lease=lease) if needed else ()
         waiting = Counter(row.account for row in rows if row.needs_sign_in)
         return PlanView(plan, needed, _load_memories(reading, accounts), dict(waiting))
+
+
+def load_organizations(database: Database) -> tuple[OrganizationMemory, ...]:
+    """Load what is remembered of every account's organizations."""
+    with database.read() as reading:
+        return reading.organizations.load()
 
 
 def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:

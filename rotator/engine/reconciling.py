@@ -34,6 +34,7 @@ from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_b
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_earliest, read_clocks
 from rotator.engine.noticing import Seen, notice, notice_places
+from rotator.engine.organizations import remember_organizations
 from rotator.engine.records import Known, known_in, load_known, load_late_places, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
@@ -100,6 +101,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     overdue = tuple(item for item in known.pending if not item.is_detached and item.is_overdue(now))
     pairs = frozenset(known.list_pairs(run.services.accounts, run.policy))
     notice(run, Seen(found.down, unreadable, pairs, left, overdue))
+    remember_organizations(run, unreadable, found.down, pairs)
     return found
 
 
@@ -232,6 +234,7 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
             found.listings[pair] = listing
     save_sightings(run, found.revocations)
     notice_places(run, found.down, {pair: listing.unreadable for pair, listing in found.listings.items()})
+    remember_organizations(run, found.listings, found.down)
     return found
 
 

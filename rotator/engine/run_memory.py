@@ -113,9 +113,10 @@ def load_run_times(reading: Reading) -> RunTimes:
     raised = reading.job_runs.find_first_raised(JobName.WORK, now)
     own_success = max(drop_future([done.ended_at if done else None]), default=None)
     succeeded_at = max([*succeeded, *([own_success] if own_success else [])], default=None)
+    is_daemons = done is not None and done.holder in {beat.holder for beat in beats}
     return RunTimes(
         started_at=max(started, default=None),
         succeeded_at=succeeded_at,
         raises_since=None if raised is None or (succeeded_at is not None and succeeded_at > raised) else raised,
-        by_daemon=bool(succeeded) and (own_success is None or max(succeeded) >= own_success),
+        by_daemon=is_daemons or (bool(succeeded) and (own_success is None or max(succeeded) >= own_success)),
     )

@@ -17,6 +17,7 @@ from rotator.domain.events.places import (
     SignOutStarted,
 )
 from rotator.domain.managed_pat import Failure
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
@@ -106,17 +107,28 @@ class AccountStatus:
 
     sight: SignInSight
     forecast: Forecast | None
+    organizations: tuple[OrganizationMemory, ...] = ()
 
 
-def make_account_status(sight: SignInSight, rows: Iterable[PatStatus]) -> AccountStatus:
-    """Return how an account's sign-in stands, and what falls due before it ends; `rows` are all ManagedPats."""
-    ends_at = sight.lapses_at
+def make_account_status(
+    sight: SignInSight, rows: Iterable[PatStatus], organizations: Iterable[OrganizationMemory] = ()
+) -> AccountStatus:
+    """Return how an account's sign-in and its organizations stand, and what falls due before the sign-in ends.
+
+    `rows` are all ManagedPats, and `organizations` is what is remembered of those of every account.
+    """
+    ends_at, mine = sight.lapses_at, choose_organizations(sight.memory.account, organizations)
     if ends_at is None:
-        return AccountStatus(sight, None)
+        return AccountStatus(sight, None, mine)
     due = [row.rotate_after for row in rows if row.account == sight.memory.account and row.is_rotated]
     moments = [moment for moment in due if moment is not None]
     before = sum(moment < ends_at for moment in moments)
-    return AccountStatus(sight, Forecast(before, len(moments) - before))
+    return AccountStatus(sight, Forecast(before, len(moments) - before), mine)
+
+
+def choose_organizations(account: str, organizations: Iterable[OrganizationMemory]) -> tuple[OrganizationMemory, ...]:
+    """Return what is remembered of one account's organizations."""
+    return tuple(found for found in organizations if found.account == account)
 
 
 def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, int] | None = None) -> Plan:
@@ -140,26 +152,31 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
 
 @dataclass(frozen=True)
 class AccountView:
-    """An account, its application, its sign-in, and what will end that."""
+    """An account, its application, its sign-in, what will end that, and its organizations."""
 
     account: Account
     registration: AppRegistration
     status: SignInStatus
     sight: SignInSight
     risks: tuple[SignInRisk, ...]
+    organizations: tuple[OrganizationMemory, ...] = ()
 
 
 def view_account(
-    account: Account, registration: AppRegistration, status: SignInStatus, memory: SignInMemory
+    account: Account,
+    registration: AppRegistration,
+    status: SignInStatus,
+    memory: SignInMemory,
+    organizations: Iterable[OrganizationMemory] = (),
 ) -> AccountView:
-    """Return what is known about an account's sign-in, without asking Entra."""
-    sight = SignInSight(status, memory)
+    """Return what is known about an account's sign-in and its organizations, without asking anybody."""
+    sight, mine = SignInSight(status, memory), choose_organizations(account.name, organizations)
     if status.username is None:
-        return AccountView(account, registration, status, sight, (SignInRisk.NOBODY_SIGNED_IN,))
+        return AccountView(account, registration, status, sight, (SignInRisk.NOBODY_SIGNED_IN,), mine)
     risks = [SignInRisk.IDLE_OR_POLICY]
     risks += [SignInRisk.CLIENT_SECRET_ENDS] if registration.has_secret else []
     risks += [SignInRisk.CLIENT_CERTIFICATE_ENDS] if registration.has_certificate else []
-    return AccountView(account, registration, status, sight, tuple(risks))
+    return AccountView(account, registration, status, sight, tuple(risks), mine)
 
 
 class SignInDesk:

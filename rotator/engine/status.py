@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
 from rotator.domain.next_step import Matter, NextAction, find_next_step
-from rotator.domain.pending_revocation import group_pending
+from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
@@ -20,7 +20,6 @@ from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.in_force import put_in_force
 from rotator.engine.left_behind import LeftBehind, load_left_behind
-from rotator.engine.records import known_in
 from rotator.errors import SignInRequiredError
 from rotator.ports.database import Database, Reading
 from rotator.ports.inventory import UntrackedPat
@@ -99,6 +98,8 @@ class PatStatus:
     """`last_error` is that a person must sign its account in, which is said once for all its PATs."""
     waits_for_all: bool = False
     """It waits until a person ends the pause of everything, and for nothing else."""
+    record_id: str | None = field(default=None, compare=False)
+    """Which record it is; it says nothing about the PAT."""
 
     @property
     def is_rotated(self) -> bool:
@@ -126,29 +127,57 @@ def status_in(
 
     `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last.
     """
-    policy, known = put_in_force(reading, policy), known_in(reading, now)
-    untracked = reading.inventory.load_untracked()
-    left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
-    limits = reading.limits.load()
-    needed = load_needed(reading)
-    creating = find_creating(reading, known.pats, lease)
-    rotations = {rotation.name: rotation for rotation in known.open_rotations}
-    pending = group_pending(known.pending)
+    policy, pats = put_in_force(reading, policy), reading.inventory.load_all()
+    rotations, pending = reading.journal.load_open(), reading.revocations.load()
+    managed = list_managed(reading, policy, pats, rotations, pending, now, settle=settle, lease=lease)
+    return arrange(
+        managed, list_untracked(reading, now), (found for rotation in rotations for found in get_ids(rotation))
+    )
+
+
+def list_managed(
+    reading: Reading,
+    policy: Policy,
+    pats: Iterable[ManagedPat],
+    rotations: Iterable[Rotation],
+    pending: Iterable[PendingRevocation],
+    now: datetime,
+    *,
+    settle: timedelta,
+    lease: timedelta,
+) -> list[PatStatus]:
+    """List the rows of these ManagedPats, by the policy in force, their open rotations and pending revocations."""
+    pats, limits, needed = tuple(pats), reading.limits.load(), load_needed(reading)
+    creating = find_creating(reading, pats, lease)
+    opened, asked = {rotation.name: rotation for rotation in rotations}, group_pending(pending)
     rows = []
-    for pat in (record.as_ending() for record in known.pats):
+    for pat in (record.as_ending() for record in pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
-        mine = tuple(asked for asked in pending.get(pat.name, ()) if asked.belongs_to(pat))
-        row = _make_row(Matter(pat, rotations.get(pat.name), mine), policy, decision, now, settle)
+        mine = tuple(item for item in asked.get(pat.name, ()) if item.belongs_to(pat))
+        row = _make_row(Matter(pat, opened.get(pat.name), mine), policy, decision, now, settle)
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
         rows.append(_put_sign_in_first(row, needed.get(pat.account)))
-    seen = {pat.authorization_id for pat in known.pats}
-    seen.update(found for rotation in known.open_rotations for found in get_ids(rotation))
-    for item in untracked:
-        if item.pat.authorization_id not in seen:
-            seen.add(item.pat.authorization_id)
-            left = left_behind.get(item.pat.authorization_id)
-            rows.append(_make_untracked(item, item.pat.as_ending(), left))
+    return rows
+
+
+def list_untracked(reading: Reading, now: datetime) -> list[PatStatus]:
+    """List the rows of what the last look saw untracked."""
+    left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
+    found = reading.inventory.load_untracked()
+    return [_make_untracked(item, item.pat.as_ending(), left_behind.get(item.pat.authorization_id)) for item in found]
+
+
+def arrange(
+    managed: Iterable[PatStatus], untracked: Iterable[PatStatus], at_work: Iterable[str]
+) -> tuple[PatStatus, ...]:
+    """Return the managed ones by expiry, then the untracked ones, each PAT once. What is `at_work` is not untracked."""
+    rows = list(managed)
+    seen = {row.authorization_id for row in rows}.union(at_work)
+    for row in untracked:
+        if row.authorization_id not in seen:
+            seen.add(row.authorization_id)
+            rows.append(row)
     rows.sort(key=lambda row: (row.state is PatState.UNTRACKED, row.expires_at, row.name))
     return tuple(rows)
 
@@ -262,6 +291,7 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         last_error=error,
         ends_with_all=pat.ends_with_all,
         waits_for_all=state is PatState.PAUSED and pat.state is not ManagedPatState.PAUSED,
+        record_id=pat.record_id,
     )
 
 

@@ -15,6 +15,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.organizations import Organizations, OrganizationsReader
 from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
@@ -82,6 +83,10 @@ class Reading(Protocol):
     def sign_ins(self) -> SignInsReader:
         """What is remembered of each account's sign-in."""
 
+    @property
+    def organizations(self) -> OrganizationsReader:
+        """What is remembered of each account's organizations."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -109,6 +114,7 @@ class UnitOfWork(Reading, Protocol):
     outbox: Outbox
     request_counts: RequestCountsWriter
     sign_ins: SignIns
+    organizations: Organizations
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not, or if nobody can tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -23,8 +23,8 @@ class ProbesReader(Protocol):
         `horizon` was entered by a clock that was ahead, and is due. Without a PAT, or claimed, a record is never due.
         """
 
-    def load_results(self) -> Mapping[str, bool]:
-        """Return by name whether the value works of each current PAT of which that is known."""
+    def load_results(self, names: Collection[str] | None = None) -> Mapping[str, bool]:
+        """Return by name whether the value works of each current PAT, where that is known: of all, or of these."""
 
 
 class Probes(ProbesReader, Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.documents.status import PatStatusDocument, StatusDocument, StatusSignInDocument
@@ -145,9 +145,9 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
-        headline = _begin(advice.one) if len(kind) == 1 else _begin(advice.many)
+        one = replace(advice, one=_begin(advice.one)).say_one(subjects[0])
         yield {
-            "said": headline.format(subject=subjects[0], count=len(kind)),
+            "said": one if len(kind) == 1 else _begin(advice.many).format(count=len(kind)),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
             "since": say_moment(min(found.since for found in kind)),

@@ -17,6 +17,7 @@ from rotator.domain.exit_code import DONE, FAILED
 from rotator.domain.job_run import JobName
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
+from rotator.engine.status_memory import StatusMemory
 from rotator.engine.upkeep import keep_up
 from rotator.errors import DatabaseError, MonitoringError, RotatorError, StoppedError
 from rotator.wiring.hooks import call_at_end, make_hooks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rotator.adapters.pings import Pinger
     from rotator.adapters.stop import ProcessStop
     from rotator.daemon.health import Health
-    from rotator.domain.measurements import Measurements
+    from rotator.domain.measurements import Measurements, PatFigures
     from rotator.engine.context import RunContext
     from rotator.engine.report import RunReport
     from rotator.ports.hook import Hook
@@ -178,7 +179,10 @@ def _make_pinger(installation: Installation, url: SecretReference) -> Pinger:
 
 
 class MetricsMonitor:
-    """The protocol Monitor: measures, then shows the metrics and writes them to the file that the settings name."""
+    """The protocol Monitor: measures, then shows the metrics and writes them to the file that the settings name.
+
+    Of the PATs only what may have changed is read and rendered: an idle tick costs the same however many there are.
+    """
 
     def __init__(
         self,
@@ -194,6 +198,8 @@ class MetricsMonitor:
         self._unwritable: DatabaseError | None = None
         self._saves_after, self._every = saves_after, every
         self._pages: StatusPages | None = None
+        self._memory = StatusMemory()
+        self._rendered: tuple[tuple[PatFigures, ...] | None, bytes] = (None, b"")
 
     def note_start(self, job: JobName, run: RunContext) -> None:
         """See the protocol."""
@@ -220,12 +226,15 @@ class MetricsMonitor:
                 self._tell_success(run)
 
     def _publish(self, job: JobName, run: RunContext) -> None:
-        from rotator.adapters.metrics import render_metrics
+        from rotator.adapters.metrics import render_metrics, render_pats
         from rotator.adapters.textfile import write_textfile
 
-        measured = measure(run, run.services.database, self._list_sign_ins(), self._tally, self._every)
-        shown = measured if self._installation.settings.metrics_names else measured.hide_names()
-        text = render_metrics(shown, __version__)
+        sign_ins = self._list_sign_ins()
+        measured = measure(run, run.services.database, sign_ins, self._tally, self._memory, self._every)
+        if measured.pats is not self._rendered[0]:
+            shown = measured if self._installation.settings.metrics_names else measured.hide_names()
+            self._rendered = (measured.pats, render_pats(shown.pats))
+        text = render_metrics(measured, __version__, self._rendered[1])
         self._show(job, run, measured, text)
         path = self._installation.settings.metrics_textfile
         if path is not None:
@@ -252,7 +261,7 @@ class MetricsMonitor:
         from rotator.wiring.status_page import StatusPages
 
         if self._pages is None:
-            self._pages = StatusPages(self._installation)
+            self._pages = StatusPages(self._installation, self._memory)
         return self._pages
 
     def _tell_failure(self, run: RunContext, error: RotatorError) -> None:

@@ -6,19 +6,25 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.domain.sign_in import SignInMemory
-from rotator.engine.overview import load_memories, view_plan
+from rotator.engine.overview import load_memories, load_organizations, view_plan
 from rotator.engine.signing_in import AccountView, AppRegistration, SignInSight, view_account
 from rotator.errors import DatabaseError, RotatorError
 
 if TYPE_CHECKING:
+    from rotator.domain.organization import OrganizationMemory
     from rotator.domain.plan import Plan
     from rotator.wiring.installation import Installation
 
 
 def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
-    """Return every account's sign-in, without asking Entra. A database that cannot be read is warned of."""
+    """Return every account's sign-in and organizations, without asking anybody.
+
+    A database that cannot be read is warned of.
+    """
+    organizations: tuple[OrganizationMemory, ...] = ()
     try:
         memories = load_memories(installation.database, list_names(installation))
+        organizations = load_organizations(installation.database)
     except DatabaseError as error:
         installation.warn_once(
             "database", f"what is remembered of the sign-ins cannot be read: {error.message}", error.fix
@@ -29,7 +35,7 @@ def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
         has_secret, has_certificate = settings.client_secret is not None, settings.client_certificate is not None
         registration = AppRegistration(settings.client_id, has_secret, has_certificate)
         status = installation.entra_sign_in.status(account.name)
-        views.append(view_account(account, registration, status, memory))
+        views.append(view_account(account, registration, status, memory, organizations))
     return tuple(views)
 
 

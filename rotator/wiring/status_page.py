@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotator import __version__
-from rotator.documents.status import make_status_document
+from rotator.documents.status import make_rows, make_status_document
 from rotator.engine.overview import view_status
 from rotator.engine.signing_in import make_account_status
 from rotator.ports.pages import Page
@@ -15,30 +15,44 @@ from rotator.report.status_page import POLICY, StatusPage, render_status_page
 from rotator.wiring.sign_ins import list_names, list_sights
 
 if TYPE_CHECKING:
+    from rotator.documents.status import PatStatusDocument
     from rotator.domain.measurements import Measurements
     from rotator.engine.context import RunContext
+    from rotator.engine.status import PatStatus
+    from rotator.engine.status_memory import StatusMemory
     from rotator.wiring.installation import Installation
 
 _HEADERS = (("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer"))
 
 
 class StatusPages:
-    """Makes the page, again and again. It remembers what it showed last, for the time when nothing can be read."""
+    """Makes the page, again and again. It remembers what it showed last, for the time when nothing can be read.
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    What `memory` reads is read once for the metrics and the page.
+    """
+
+    def __init__(self, installation: Installation, memory: StatusMemory) -> None:
+        self._installation, self._memory = installation, memory
         self._last: StatusPage | None = None
+        self._rows: tuple[PatStatus, ...] = ()
+        self._pats: list[PatStatusDocument] = []
 
     def make(self, run: RunContext, measured: Measurements, problems: tuple[str, ...]) -> Page:
         """Make the page of this moment."""
         installation, database, timing = self._installation, run.services.database, run.services.timing
         unread: list[str] = []
         now, names = run.services.clock.now(), list_names(installation)
-        view = view_status(database, run.policy, names, now, settle=timing.settle, lease=timing.lease)
+        view = view_status(
+            database, run.policy, names, now, settle=timing.settle, lease=timing.lease, memory=self._memory
+        )
         accounts = [
-            make_account_status(sight, view.rows) for sight in list_sights(installation, view.memories, unread.append)
+            make_account_status(sight, view.rows, view.organizations)
+            for sight in list_sights(installation, view.memories, unread.append)
         ]
-        document = make_status_document(view.rows, accounts, now, view.runs, view.pending)
+        if view.rows is not self._rows:
+            self._rows, self._pats = view.rows, make_rows(view.rows)
+        document = make_status_document((), accounts, now, view.runs, view.pending)
+        document["pats"] = self._pats
         page = StatusPage(document, view.conditions, measured.jobs, __version__, (*problems, *unread))
         if not installation.settings.metrics_names:
             page = hide_names(page, {pat.name: pat.record_id for pat in measured.pats if pat.record_id is not None})

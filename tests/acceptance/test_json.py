@@ -122,6 +122,7 @@ def _work(caller: Caller) -> None:
     accounts = status["accounts"]
     assert isinstance(accounts, list)
     assert [(account["name"], account["signed_in"]) for account in accounts] == [("build-bot", True)]
+    assert [(place["organization"], place["last_error"]) for place in accounts[0]["places"]] == [("contoso", None)]
 
 
 def _try_receivers(caller: Caller, sandbox: Sandbox) -> None:
@@ -184,6 +185,7 @@ def test_status_says_that_a_sign_in_is_not_known_when_the_token_cache_cannot_be_
             "last_interactive_at": None,
             "lapses_at": None,
             "refusal": None,
+            "places": [],
             "forecast": None,
         }
     ]

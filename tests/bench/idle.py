@@ -148,10 +148,10 @@ def _measure(run: RunContext, store: SqlDatabase, url: str, database: str, recor
         taken.append(time.perf_counter() - start)
         spent.append(time.process_time() - cpu)
     store.close()  # the server counts what a connection has read at its end
-    before = _count_rows(url)
+    before = count_rows(url)
     statements = _count_statements(run, pulse)
     store.close()
-    after = _count_rows(url)
+    after = count_rows(url)
     tracemalloc.start()
     work_due(run, pulse)
     _, peak = tracemalloc.get_traced_memory()
@@ -175,7 +175,7 @@ def _count_statements(run: RunContext, pulse: Pulse) -> int:
     return count
 
 
-def _count_rows(url: str) -> int | None:
+def count_rows(url: str) -> int | None:
     """How many rows of our tables the server has read so far; SQLite does not say."""
     if url.startswith("sqlite"):
         return None

@@ -18,6 +18,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.planning import plan_from
 from rotator.engine.status import status_from
+from rotator.engine.status_memory import StatusMemory
 from rotator.sandbox.configuration import Addresses, write_configuration
 from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION
 from tests.bench.stage import run_command
@@ -56,7 +57,7 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
             )
             run, tally = installation.make_run(), RotationTally()
             looks["metrics, measured and rendered, in process"] = lambda: render_metrics(
-                measure(run, store, (), tally), "0"
+                measure(run, store, (), tally, StatusMemory()), "0"
             )
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
         for command in ("plan", "status"):

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -156,8 +157,27 @@ def test_sqlite_is_locked_when_a_transaction_is_nested(tmp_path: Path) -> None:
     """An error instead of a deadlock."""
     upgrade(f"sqlite:///{tmp_path}/rotator.db")
     database = SqlDatabase(f"sqlite:///{tmp_path}/rotator.db", lock_wait=QUICK)
-    with database.begin(), pytest.raises(DatabaseLockedError), database.begin():
+    with database.begin(), pytest.raises(DatabaseLockedError, match="another thread"), database.begin():
         pytest.fail("a transaction began")
+    database.close()
+
+
+def test_sqlite_says_who_locks_it_to_those_too_that_wait_behind_another_thread(tmp_path: Path) -> None:
+    """To call it a bug of ours would send people to the wrong place."""
+    path = tmp_path / "rotator.db"
+    upgrade(f"sqlite:///{path}")
+    database = SqlDatabase(f"sqlite:///{path}", lock_wait=QUICK)
+
+    def write(_: int) -> str:
+        with pytest.raises(DatabaseLockedError) as locked, database.begin():
+            pytest.fail("a transaction began")
+        return locked.value.message
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(5) as threads:
+        other.execute("BEGIN IMMEDIATE")
+        said = set(threads.map(write, range(5)))
+        other.execute("ROLLBACK")
+    assert ["is locked by another process" in message for message in said] == [True] * len(said), said
     database.close()
 
 

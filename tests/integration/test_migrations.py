@@ -61,6 +61,7 @@ rotation: id name account organization display_name scope predecessor_id predece
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
     awaited_hooks failure_kind
+organization: account organization worked_at failed_at failure_code failure_message failure_fix failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to

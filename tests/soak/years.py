@@ -47,6 +47,7 @@ BOUNDED = {
     "job_runs": 1500,
     "heartbeats": 40,
     "sign_ins": 2,
+    "organizations": 4,
     "untracked": 2,
     "limits": 2,
     "conditions": 8,

@@ -28,6 +28,7 @@ from rotator.domain.job_run import KEPT_FOR, Failures, Heartbeat, JobName, JobOu
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import LONG_AGO
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
@@ -44,6 +45,7 @@ from rotator.ports.inventory import Inventory, InventoryReader, UntrackedPat
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.organizations import Organizations, OrganizationsReader
 from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Basis, Entry, Queue, QueueReader
@@ -92,6 +94,7 @@ class _Tables:
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
     requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
     sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
+    organizations: dict[tuple[str, str], OrganizationMemory] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
@@ -123,6 +126,7 @@ class _Tables:
             dict(self.heartbeats),
             Counter(self.requests),
             dict(self.sign_ins),
+            dict(self.organizations),
             list(self.events),
             self.spoiled,
             dict(self.checkpoints),
@@ -664,11 +668,12 @@ class _MemoryProbesReader:
         due = [(pat, probe) for pat, probe in found if probe is None or not now < probe.next_at <= horizon]
         return tuple(sorted(due, key=_order_probes)[:limit])
 
-    def load_results(self) -> Mapping[str, bool]:
+    def load_results(self, names: Collection[str] | None = None) -> Mapping[str, bool]:
         found = ((pat, self._tables.probes.get(pat.record_id or "")) for pat in self._tables.pats.values())
         return {
             pat.name: probe.works
             for pat, probe in found
+            if names is None or pat.name in names
             if probe is not None and probe.works is not None and probe.authorization_id == pat.authorization_id
         }
 
@@ -823,6 +828,25 @@ class _MemorySignIns(_MemorySignInsReader):
         self._tables.sign_ins[memory.account] = memory
 
 
+class _MemoryOrganizationsReader:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> tuple[OrganizationMemory, ...]:
+        return tuple(self._tables.organizations[pair] for pair in sorted(self._tables.organizations))
+
+
+class _MemoryOrganizations(_MemoryOrganizationsReader):
+    def save(self, memory: OrganizationMemory) -> None:
+        self._tables.check_order()
+        self._tables.organizations[memory.account, memory.organization] = memory
+
+    def forget(self, pairs: Collection[tuple[str, str]]) -> None:
+        self._tables.check_order()
+        for pair in pairs:
+            self._tables.organizations.pop(pair, None)
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._clocks = clocks
@@ -840,6 +864,7 @@ class _MemoryReading:
         self.outbox: OutboxReader = _MemoryOutboxReader(tables)
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
         self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
+        self.organizations: OrganizationsReader = _MemoryOrganizationsReader(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -869,6 +894,7 @@ class _MemoryUnitOfWork:
         self.outbox: Outbox = _MemoryOutbox(tables, clocks)
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)
+        self.organizations: Organizations = _MemoryOrganizations(tables)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         self.awaited.append(act)

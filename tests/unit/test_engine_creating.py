@@ -23,6 +23,7 @@ from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState
+from rotator.engine.status_memory import StatusMemory
 from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import (
     DeniedError,
@@ -587,7 +588,7 @@ def test_daemon_leaves_a_running_creation_alone_and_nobody_calls_it_due(moment: 
         assert world.timeline == before
         [row] = [row for row in world.show_status() if row.name == NEW]
         seen.append((row.state, row.next_action, row.next_at))
-        measured = measure(run, world.database, (), RotationTally())
+        measured = measure(run, world.database, (), RotationTally(), StatusMemory())
         seen.extend(pat.state for pat in measured.pats if pat.name == NEW)
         seen.append(reconcile_all(run).exit_code)
 

@@ -31,6 +31,7 @@ from rotator.engine.keeping import pause, rename
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
+from rotator.engine.status_memory import StatusMemory
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, FailureKind, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.notifier import UNUSABLE
@@ -77,7 +78,7 @@ class Post:
     def measure(self) -> tuple[ReceiverFigures, ...]:
         """What monitoring is told of the receivers."""
         run = self.world.make_run()
-        return measure(run, self.world.database, (), RotationTally()).receivers
+        return measure(run, self.world.database, (), RotationTally(), StatusMemory()).receivers
 
     def list_kinds(self) -> set[ConditionKind]:
         """The conditions that last."""
@@ -106,6 +107,7 @@ def test_condition_is_told_once_and_when_it_is_over(post: Post) -> None:
     told = post.ops.sent[0][1]
     assert told.title == "build-bot must sign in again (sign_in_expired); 2 PATs wait, the first expires in 2 days"
     assert (told.waiting, told.command) == (2, f"rotator login {ACCOUNT}")
+    assert post.ops.sent[1][1].title == "Over: build-bot must sign in again"
     assert len(set(post.ops.ids)) == 2
     assert post.list_events("notification_delivered") == ["ops", "ops"]
 

@@ -22,6 +22,7 @@ from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
 from rotator.engine.report import RunReport
+from rotator.engine.status_memory import StatusMemory
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, FailureKind, HookError, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.hook import HOOK_UNUSABLE
@@ -76,7 +77,7 @@ class Caller:
 
     def measure(self) -> tuple[ReceiverFigures, ...]:
         """What monitoring is told of the hooks."""
-        return measure(self.world.make_run(), self.world.database, (), RotationTally()).receivers
+        return measure(self.world.make_run(), self.world.database, (), RotationTally(), StatusMemory()).receivers
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from rotator.engine.jobs import (
     work_due,
 )
 from rotator.engine.run import run_once
+from rotator.engine.run_memory import load_run_times
 from rotator.errors import AuditChainError, DatabaseError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
@@ -92,6 +93,30 @@ def test_work_is_no_success_when_an_account_is_down() -> None:
     world.sign_in.refusals.clear()
     work_due(world.make_run(), pulse)
     assert (pulse.work_succeeded_at, list_lasting(world)) == (world.clock.now(), [])
+
+
+def test_work_is_no_success_when_the_last_look_everywhere_was_none_although_it_rotated() -> None:
+    """Else `status` would tell of a last success a minute ago, for as long as an organization is down."""
+    world = make_world()
+    pulse, now = make_pulse(world), world.clock.now()
+    with world.database.begin() as work:
+        work.job_runs.end(JobRun(JobName.RECONCILE, now, "daemon-1", now, now, JobOutcome.FAILED))
+    result = work_due(world.make_run(), pulse)
+    assert (result.counts, result.exit_code, pulse.work_succeeded_at) == ({"rotated": 1}, 1, None)
+    assert [(run.outcome, run.failure) for run in load_runs(world)] == [(JobOutcome.FAILED, None)]
+    with world.database.read() as reading:
+        assert load_run_times(reading).succeeded_at is None
+
+
+def test_work_of_a_daemon_is_known_as_such_before_its_next_heartbeat() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    beat(world.make_run(), pulse)
+    world.advance(seconds=20)
+    work_due(world.make_run(), pulse)
+    with world.database.read() as reading:
+        times = load_run_times(reading)
+    assert (times.succeeded_at, times.by_daemon) == (world.clock.now(), True)
 
 
 @pytest.mark.parametrize("outcome", [JobOutcome.FAILED, JobOutcome.SUCCEEDED])

@@ -9,6 +9,7 @@ from math import inf
 import pytest
 
 from rotator.adapters.request_counter import ProcessRequestCounter
+from rotator.domain.clocks import HOST
 from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import PatLeftBehind
 from rotator.domain.events.places import (
@@ -26,12 +27,12 @@ from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.policy import Match, RuleAction
 from rotator.domain.request_count import RequestOutcome
 from rotator.engine.auditing import record
-from rotator.engine.clocks import HOST
 from rotator.engine.jobs import verify_audit
 from rotator.engine.keeping import pause
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
+from rotator.engine.status_memory import StatusMemory
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
@@ -42,7 +43,7 @@ NOBODY: tuple[SignInStatus, ...] = ()
 
 def measure_world(world: EngineWorld, *sign_ins: SignInStatus, tally: RotationTally | None = None) -> Measurements:
     """Measure now."""
-    return measure(world.make_run(), world.database, sign_ins, tally or RotationTally())
+    return measure(world.make_run(), world.database, sign_ins, tally or RotationTally(), StatusMemory())
 
 
 def make_small_world() -> EngineWorld:

@@ -254,6 +254,14 @@ def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
     assert list(render_down([])) == []
 
 
+def test_status_names_a_clock_as_people_do_and_says_what_to_do() -> None:
+    wrong = [Condition(ConditionKind.CLOCK_WRONG, subject, NOW) for subject in ("host", "key_vault")]
+    head = render_status_head(RunTimes(NOW, NOW), wrong, NOW)
+    assert head.endswith("; the clock of this host is wrong; the clock of Key Vault is wrong.")
+    [fix] = render_down(wrong)
+    assert fix.startswith("    fix: Set the clock")
+
+
 def test_status_shows_what_lasts_and_no_row_tells() -> None:
     """A check that is red has its reason in the plain status too."""
     lasting = [Condition(ConditionKind.PROBE_FAILING, NAME, NOW), Condition(ConditionKind.CLOCK_WRONG, "host", NOW)]

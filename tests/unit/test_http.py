@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 import requests
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import OLDEST_CONNECTION, HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.errors import ConfigError
 from rotator.sandbox.faults import Fault
+from rotator.sandbox.messages import Request, Response
 from rotator.sandbox.running import Sandbox
+from rotator.sandbox.server import HttpsServer, Reply
 from tests.support.raw_server import GARBLED, run_raw_server
 
 RESOURCE = "/contoso/_apis/connectionData"
@@ -244,3 +247,23 @@ def test_keys_of_connections_are_written_nowhere_when_the_environment_asks_for_t
     with make_session(HttpOptions(ca)) as session:
         session.get(sandbox.addresses.azure_devops_url + RESOURCE)
     assert not keys.exists()
+
+
+def test_connection_is_replaced_when_it_has_an_age(sandbox: Sandbox) -> None:
+    """Until then all requests go over the same one. The server has a thread for each."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sandbox.addresses.ca_path.with_name("server.pem"))
+    seen: list[str] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(threading.current_thread().name)
+        return Reply(Response(200))
+
+    server, now, oldest = HttpsServer(context, answer), 1000.0, OLDEST_CONNECTION.total_seconds()
+    server.start()
+    with make_session(HttpOptions(sandbox.addresses.ca_path), seconds=lambda: now) as session:
+        for passed in (0.0, oldest - 1, 1.0, 0.0, oldest - 1, 1.0):
+            now += passed
+            session.get(server.base_url)
+    server.stop()
+    assert [seen.index(name) for name in seen] == [0, 0, 2, 2, 2, 5]

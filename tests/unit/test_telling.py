@@ -99,6 +99,16 @@ def test_more_of_one_cause_are_told_together_at_growing_gaps() -> None:
     assert len(listener.heard[1][1].joined) == 8
 
 
+def test_clock_of_the_host_is_told_at_once_although_another_one_was_told_just_before() -> None:
+    """While it is wrong nothing is rotated; a service's is merely set aside."""
+    service, host = make(ConditionKind.CLOCK_WRONG, "key_vault"), make(ConditionKind.CLOCK_WRONG, "host", MINUTE)
+    listener = Listener()
+    listener.live(HOUR, lasts(service, host, until=30 * MINUTE))
+    told = [(after, notice.phase, notice.subjects) for after, notice in listener.heard]
+    assert told[:2] == [(timedelta(0), Phase.BEGAN, ("key_vault",)), (MINUTE, Phase.BEGAN, ("host",))]
+    assert sorted(told[2:]) == [(30 * MINUTE, Phase.OVER, ("host",)), (30 * MINUTE, Phase.OVER, ("key_vault",))]
+
+
 def test_causes_are_told_apart_and_the_worst_first() -> None:
     conditions = (
         make(ConditionKind.PAT_LEFT_BEHIND, "id-1"),

@@ -201,6 +201,11 @@ def describe(url: URL) -> str:
     return f"the PostgreSQL database {url.database} on {host}" + (f":{url.port}" if url.port else "")
 
 
+def make_locked(url: URL) -> DatabaseLockedError:
+    """Make the error for a database that another process holds for longer than we wait."""
+    return DatabaseLockedError(f"{describe(url)} {_LOCKED.what}", fix=_LOCKED.fix)
+
+
 def explain(error: BaseException, url: URL) -> DatabaseError:
     """Return our error for one from sqlite3, psycopg or SQLAlchemy."""
     original = error.orig if isinstance(error, exc.StatementError) and error.orig is not None else error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, true, update
 
+from rotator.adapters.database.engine import make_shares
 from rotator.adapters.database.records import MANAGED_PAT_COLUMNS, make_managed_pat
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.managed_pat import ManagedPat
@@ -41,13 +42,13 @@ class SqlProbesReader:
             found.append((make_managed_pat(rest), None if tried[0] is None else Probe(*tried)))
         return tuple(found)
 
-    def load_results(self) -> Mapping[str, bool]:
+    def load_results(self, names: Collection[str] | None = None) -> Mapping[str, bool]:
         """See the port."""
-        known = (table.c.probe_works.is_not(None), table.c.probe_id == table.c.authorization_id)
-        return {
-            row.name: row.probe_works
-            for row in self._connection.execute(select(table.c.name, table.c.probe_works).where(*known))
-        }
+        known = select(table.c.name, table.c.probe_works).where(
+            table.c.probe_works.is_not(None), table.c.probe_id == table.c.authorization_id
+        )
+        shares = [true()] if names is None else [table.c.name.in_(share) for share in make_shares(names)]
+        return {row.name: row.probe_works for share in shares for row in self._connection.execute(known.where(share))}
 
 
 class SqlProbes(SqlProbesReader):

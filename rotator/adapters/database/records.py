@@ -12,6 +12,7 @@ from rotator.adapters.database import schema
 from rotator.adapters.database.columns import naming_damage
 from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation
 from rotator.domain.sign_in import SignInMemory
@@ -37,12 +38,14 @@ UNTRACKED_COLUMNS = [
 PENDING_REVOCATION_COLUMNS = _pick_columns(schema.pending_revocation, PendingRevocation)
 JOB_RUN_COLUMNS = _pick_columns(schema.job_run, JobRun, "failure")
 SIGN_IN_COLUMNS = _pick_columns(schema.sign_in, SignInMemory, "refusal")
+ORGANIZATION_COLUMNS = _pick_columns(schema.organization, OrganizationMemory, "failure")
 _MANAGED_PAT_NAMES = [column.name for column in MANAGED_PAT_COLUMNS[: -len(FAILURE)]]
 _ROTATION_NAMES = [column.name for column in ROTATION_COLUMNS[: -len(FAILURE)]]
 _PAT_NAMES = [column.name for column in PAT_COLUMNS]
 _PENDING_NAMES = [column.name for column in PENDING_REVOCATION_COLUMNS]
 _JOB_RUN_NAMES = [column.name for column in JOB_RUN_COLUMNS[: -len(FAILURE)]]
 _SIGN_IN_NAMES = [column.name for column in SIGN_IN_COLUMNS[: -len(FAILURE)]]
+_ORGANIZATION_NAMES = [column.name for column in ORGANIZATION_COLUMNS[: -len(FAILURE)]]
 
 
 @naming_damage
@@ -84,6 +87,13 @@ def make_sign_in(row: Sequence[Any]) -> SignInMemory:
     return SignInMemory(**dict(zip(_SIGN_IN_NAMES, row, strict=False)), refusal=make_failure(row[_ITS]))
 
 
+@naming_damage
+def make_organization(row: Sequence[Any]) -> OrganizationMemory:
+    """From a row of ORGANIZATION_COLUMNS."""
+    values = dict(zip(_ORGANIZATION_NAMES, row, strict=False))
+    return OrganizationMemory(**values, failure=make_failure(row[_ITS]))
+
+
 def list_managed_pat(pat: ManagedPat) -> dict[str, object]:
     """Return the columns of a record, but for its id."""
     values: dict[str, object] = {name: getattr(pat, name) for name in _MANAGED_PAT_NAMES if name != "record_id"}
@@ -119,6 +129,12 @@ def list_sign_in(memory: SignInMemory) -> dict[str, object]:
     """Return the columns of what is remembered of a sign-in."""
     values: dict[str, object] = {name: getattr(memory, name) for name in _SIGN_IN_NAMES}
     return values | list_failure(memory.refusal)
+
+
+def list_organization(memory: OrganizationMemory) -> dict[str, object]:
+    """Return the columns of what is remembered of an organization."""
+    values: dict[str, object] = {name: getattr(memory, name) for name in _ORGANIZATION_NAMES}
+    return values | list_failure(memory.failure)
 
 
 def make_failure(row: Sequence[Any]) -> Failure | None:

@@ -43,7 +43,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 31))
+REVISIONS = (*(f"{number:04}" for number in range(1, 31)), "0033")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -290,6 +290,19 @@ sign_in = Table(
     Column("generation", Text),
     Column("lifespan", Span),
     Column("warned_days", Integer),
+    Column("failure_kind", Word(FailureKind)),
+)
+
+organization = Table(
+    "organization",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("worked_at", Moment),
+    Column("failed_at", Moment),
+    Column("failure_code", Text),
+    Column("failure_message", Text),
+    Column("failure_fix", Text),
     Column("failure_kind", Word(FailureKind)),
 )
 

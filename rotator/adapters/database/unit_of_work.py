@@ -17,11 +17,12 @@ from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.facts import load_facts
-from rotator.adapters.database.failures import describe, explain
+from rotator.adapters.database.failures import describe, explain, make_locked
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
+from rotator.adapters.database.organizations import SqlOrganizations, SqlOrganizationsReader
 from rotator.adapters.database.outbox import SqlOutbox, SqlOutboxReader
 from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
@@ -43,6 +44,7 @@ from rotator.ports.inventory import Inventory, InventoryReader
 from rotator.ports.job_runs import JobRuns, JobRunsReader
 from rotator.ports.journal import Journal, JournalReader
 from rotator.ports.limits import LifetimeLimits, LifetimeLimitsReader
+from rotator.ports.organizations import Organizations, OrganizationsReader
 from rotator.ports.outbox import Outbox, OutboxReader
 from rotator.ports.probes import Probes, ProbesReader
 from rotator.ports.queue import Queue, QueueReader
@@ -93,6 +95,7 @@ class SqlReading:
         self.outbox: OutboxReader = SqlOutboxReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
+        self.organizations: OrganizationsReader = SqlOrganizationsReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -136,6 +139,7 @@ class SqlUnitOfWork:
         self.outbox: Outbox = SqlOutbox(connection, self.now, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
+        self.organizations: Organizations = SqlOrganizations(connection)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """See the port."""
@@ -186,6 +190,7 @@ class SqlDatabase:
         self._opening = threading.Lock()
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
+        self._has_begun = False
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -193,6 +198,7 @@ class SqlDatabase:
         with self._translated():
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
+                self._has_begun = True
                 work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
                 yield work
                 if self._is_replaced():
@@ -278,14 +284,21 @@ class SqlDatabase:
             yield
             return
         if not self._turn.acquire(timeout=self._lock_wait.total_seconds()):
-            raise DatabaseLockedError(
-                f"{describe(self._url)} is locked by another thread of this process",
-                fix="Try again; if it happens again, report it as a bug in rotator.",
-            )
+            raise self._make_locked()
         try:
             yield
         finally:
+            self._has_begun = False
             self._turn.release()
+
+    def _make_locked(self) -> DatabaseLockedError:
+        """Say whose turn lasted too long: a thread of ours that could not begin waits for another process itself."""
+        if not self._has_begun:
+            return make_locked(self._url)
+        return DatabaseLockedError(
+            f"{describe(self._url)} is locked by another thread of this process",
+            fix="Try again; if it happens again, report it as a bug in rotator.",
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

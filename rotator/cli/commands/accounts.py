@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import click
@@ -11,7 +12,8 @@ from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.cli.widths import Column
 from rotator.documents.accounts import make_accounts_document
-from rotator.domain.words import say_in
+from rotator.domain.organization import OrganizationMemory
+from rotator.domain.words import say_ago, say_in, say_moment
 from rotator.engine.signing_in import AccountView, SignInRisk
 from rotator.wiring.sign_ins import view_accounts
 
@@ -22,6 +24,12 @@ COLUMNS = (
     Column("refreshed", fixed=True),
     Column("ends", fixed=True),
 )
+ORGANIZATION_COLUMNS = (
+    Column("account"),
+    Column("organization"),
+    Column("works", fixed=True),
+    Column("last worked", fixed=True),
+)
 
 
 @click.command(epilog=examples("rotator accounts", "rotator accounts --json"))
@@ -30,7 +38,8 @@ COLUMNS = (
 def accounts(cli: CliContext) -> None:
     """Show whether each account is signed in, when its sign-in was last refreshed, and what will end it.
 
-    Reads only the token cache on this computer and rotator's own records. Each run refreshes the sign-ins.
+    Below that: when each of its organizations last worked, and why it does not since. Reads only the token cache on
+    this computer and rotator's own records. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
         views, now = view_accounts(installation), installation.clock.now()
@@ -38,6 +47,13 @@ def accounts(cli: CliContext) -> None:
         print_json(make_accounts_document(views, now))
         return
     print_table(cli, COLUMNS, [make_row(view, now) for view in views])
+    organizations = [memory for view in views for memory in view.organizations]
+    if organizations:
+        say(cli)
+        print_table(cli, ORGANIZATION_COLUMNS, [make_organization_row(memory, now) for memory in organizations])
+    for memory in organizations:
+        for line in explain_organization(memory):
+            say(cli, clean(line))
     for view in views:
         if view.sight.refusal is not None:
             say(cli)
@@ -62,6 +78,25 @@ def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
     else:
         state = Cell("yes", "green")
     return [view.account.name, view.account.username, state, refreshed, say_in(lapses_at, now) if lapses_at else "-"]
+
+
+def make_organization_row(memory: OrganizationMemory, now: datetime) -> list[Cell | str]:
+    """One line of the table of organizations."""
+    works = Cell("yes", "green") if memory.failure is None else Cell("no", "red")
+    return [memory.account, memory.organization, works, say_ago(memory.worked_at, now) if memory.worked_at else "-"]
+
+
+def explain_organization(memory: OrganizationMemory) -> Iterator[str]:
+    """Say why an organization does not work, if so, and what to do."""
+    if memory.failure is None or memory.failed_at is None:
+        return
+    yield ""
+    yield (
+        f"{memory.account}/{memory.organization} has not worked since {say_moment(memory.failed_at)}: "
+        f"{memory.failure.message}"
+    )
+    if memory.failure.fix:
+        yield f"    fix: {memory.failure.fix}"
 
 
 def say_risk(risk: SignInRisk, view: AccountView) -> str:

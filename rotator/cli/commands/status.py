@@ -167,7 +167,7 @@ def _look(
         per_hour = installation.policy.guardrails.max_rotations_per_hour
     pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending
     tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour)
-    accounts = [make_account_status(sight, view.rows) for sight in sights]
+    accounts = [make_account_status(sight, view.rows, view.organizations) for sight in sights]
     return _Seen(view, rows, pending, accounts, tolerance, view.check(rows, pending, sights, tolerance))
 
 

@@ -88,7 +88,7 @@ def render_status_head(
         elif found.kind is ConditionKind.ALL_PAUSED:
             said += f"; {say_all_paused(found.since, pause_reason)}"
         elif found.kind in _WHOLE:
-            said += f"; {CONDITIONS[found.kind].one.format(subject=clean(found.subject))}"
+            said += f"; {clean(CONDITIONS[found.kind].say_one(found.subject))}"
     down = [found for found in conditions if found.kind in _DOWN]
     for found in down[:_MOST_DOWN]:
         cause = f"{found.code}, " if found.code else ""
@@ -99,12 +99,16 @@ def render_status_head(
 
 
 def _name_down(found: Condition) -> str:
-    return clean(CONDITIONS[found.kind].one.format(subject=found.subject))
+    return clean(CONDITIONS[found.kind].say_one(found.subject))
 
 
 def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
-    """What a person can do about what cannot be used, said once for each kind."""
-    for kind in dict.fromkeys(found.kind for found in conditions if found.kind in _DOWN):
+    """What a person can do about what cannot be used or is wrong as a whole, said once for each kind.
+
+    For a sign-in `render_needed` says it.
+    """
+    told = [kind for kind in (*_DOWN, *_WHOLE) if kind is not ConditionKind.SIGN_IN_NEEDED]
+    for kind in dict.fromkeys(found.kind for found in conditions if found.kind in told):
         yield f"    fix: {CONDITIONS[kind].fix} {_WHY.get(kind, '')}".rstrip()
 
 
@@ -112,7 +116,7 @@ def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
     """Say what else lasts and is not shown with a PAT, and what a person can do about it."""
     for found in conditions:
         if found.kind in _OTHERS:
-            yield clean(f"{CONDITIONS[found.kind].one.format(subject=found.subject)} (since {say_moment(found.since)})")
+            yield clean(f"{CONDITIONS[found.kind].say_one(found.subject)} (since {say_moment(found.since)})")
             yield clean(f"    fix: {CONDITIONS[found.kind].fix}")
 
 

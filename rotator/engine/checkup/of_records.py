@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from rotator.domain.checkup import Remark, fail, praise, warn
+from rotator.domain.clocks import HOST, judge
 from rotator.domain.clocks import Verdict as ClockVerdict
-from rotator.domain.clocks import judge
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
@@ -18,7 +18,7 @@ from rotator.domain.words import say_ago, say_count, say_duration, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
-from rotator.engine.clocks import HOST, make_skew_error
+from rotator.engine.clocks import make_skew_error
 from rotator.engine.explaining import explain_decision, explain_obstacle
 from rotator.engine.listing import make_unknown_account
 from rotator.engine.log_checking import verify_log
