@@ -223,7 +223,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "ignored": "The rule that covers the PAT says `action: ignore`.",
         "illegal_transition": "A rotation was asked to enter a state that it cannot enter: a bug in rotator.",
         "internal": "A bug in rotator.",
-        "kept": "The PAT was taken over, and replaced since.",
+        "kept": "A rotation replaced the PAT, and did not revoke it.",
         "key_unusable": "The file of a key exists, and holds no key.",
         "late_write_possible": "A write to the secret can still take effect, so the PAT cannot be forgotten yet.",
         "lifespan_policy": "The lifetime is longer than the tenant allows.",

@@ -93,6 +93,7 @@ class RotationChanges(TypedDict, total=False):
     ending: RotationEnding
     tried_store: bool
     awaited_hooks: tuple[str, ...]
+    keeps_predecessor: bool
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ class Rotation:
     marked: bool = False
     """Its display name carries a mark that we made; what only looks like one is a person's."""
     keeps_predecessor: bool = False
-    """Its old PAT was taken over by a rule: when the overlap is over, it is left behind for a person, not revoked."""
+    """When the overlap is over, its old PAT is left behind for a person, not revoked.
+
+    A rule had taken it over; or it counted as dead, so that there is no overlap, and is not proven gone.
+    """
     awaited_hooks: tuple[str, ...] = ()
     """The hooks that must succeed before its overlap begins."""
     record_id: str | None = field(default=None, compare=False)

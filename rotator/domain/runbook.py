@@ -136,10 +136,11 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.PAT_VANISHED: Advice(
         one="{subject} was revoked before its time and may have leaked",
         many="{count} PATs were revoked before their time and may have leaked",
-        meaning="Azure DevOps no longer accepts the PAT, and rotator did not revoke it. Somebody did, or Microsoft: it "
-        "revokes a PAT that was found in public.",
-        otherwise="Its consumers fail now, until a new value is in the secret. With `on_leak: rotate` in its rule, "
-        "rotator stores one by itself, and keeps trying while something is in the way.",
+        meaning="Azure DevOps no longer lists the PAT as active, and rotator did not revoke it. Somebody did, or "
+        "Microsoft: it revokes a PAT that was found in public.",
+        otherwise="If it was revoked, its consumers fail now, until a new value is in the secret. With "
+        "`on_leak: rotate` in its rule, rotator stores one by itself if the value in the secret is refused, and keeps "
+        "trying while something is in the way.",
         command="rotator status {subject}",
         fix="`rotator rotate NAME` makes a new one if consumers still need it; `rotator inventory forget NAME` drops "
         "it. If nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks "

@@ -28,8 +28,9 @@ EVENTS: Mapping[type[Event], Advice] = {
     VanishedPatReplaced: Advice(
         one="{subject} was revoked before its time, and was replaced",
         many="{count} PATs were revoked before their time, and were replaced",
-        meaning="Azure DevOps no longer accepted the PAT and its value did not sign in, although rotator had not "
-        "revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret.",
+        meaning="Azure DevOps no longer listed the PAT as active and refused the value in its secret, although rotator "
+        "had not revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret. If the old PAT turns up "
+        "again, it is reported as left behind.",
         otherwise="Consumers work again when they have read the new value. If the old one leaked, the new one may leak "
         "in the same way.",
         command="rotator audit list --name {subject} --since 2d",

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
-from rotator.domain.events.inventory import PatReappeared
-from rotator.domain.events.revocations import RevokeStarted
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.events.event import Event
+from rotator.domain.events.inventory import PatAdopted, PatReappeared
+from rotator.domain.events.revocations import RevocationFailed, RevocationRequested, RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.plan import is_waiting
 from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
-from rotator.engine.listing import ServerView
+from rotator.engine.context import RunContext
+from rotator.engine.listing import ServerView, Sighting
+from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind
 from rotator.engine.reading import DISABLED, fetch_history
-from rotator.engine.replacing import identify
-from rotator.engine.tags import AUTHORIZATION_TAG
-from rotator.errors import NotListedError, PatGoneError, RejectedError, RevokedByHandError, VerificationError
+from rotator.engine.replacing import identify, signs_in
+from rotator.engine.requested import get_span
+from rotator.errors import (
+    ForeignValueError,
+    NotListedError,
+    PatGoneError,
+    RejectedError,
+    RevokedByHandError,
+    VerificationError,
+)
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
 _SIGNS_IN_WITHOUT_RIGHTS = "verification_forbidden"
+_LONGEST_UNSEEN = timedelta(days=7)
+"""How long after a person's request without an answer an absence counts as its effect."""
+_SIGNS_OF_LIFE = (PatReappeared, PatAdopted)
 
 
 def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
@@ -40,62 +56,64 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
     gone = seen.is_gone or pat.hold is Hold.REVOKED_ELSEWHERE or (was_missed and not is_hidden)
     if gone and not seen.is_proven:
         gone = not _signs_in(held)
-    way_on = f"`rotator rotate {pat.name}` makes a new one"
-    if gone and held.load(lambda reading: _was_revoked_by_hand(reading, pat)):
-        raise RevokedByHandError(
-            "it was revoked with `rotator revoke`, although the answer was lost",
-            fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
-        )
-    if gone and pat.valid_to <= max(list_moments(held)):
-        raise PatGoneError(
-            f"it expired on {say_moment(pat.valid_to)}, by a clock that is ahead of this host's",
-            fix=f"If consumers still need it, {way_on}; and set the clock of this host.",
-        )
     if gone:
-        raise PatGoneError(
-            "it was revoked outside rotator: the server no longer lists it as active",
-            fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
-        )
+        raise _make_gone(held, seen)
     raise NotListedError(
         "the server does not list it as active, but does not call it revoked either, which proves nothing yet",
         fix="Nothing to do: a later run looks again.",
     )
 
 
+def _make_gone(held: ClaimedPat, seen: Sighting) -> PatGoneError:
+    """Make the error for a PAT that counts as gone: it says no more than what is known."""
+    pat = held.pat
+    way_on = f"`rotator rotate {pat.name}` makes a new one"
+    if pat.hold is Hold.REVOKED_BY_HAND or held.load(lambda reading: _was_revoked_by_hand(held.run, reading, pat)):
+        return RevokedByHandError(
+            "it was revoked with `rotator revoke`, although the answer was lost",
+            fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
+        )
+    if pat.valid_to <= max(list_moments(held)):
+        return PatGoneError(
+            f"it expired on {say_moment(pat.valid_to)}, by a clock that is ahead of this host's",
+            fix=f"If consumers still need it, {way_on}; and set the clock of this host.",
+        )
+    if seen.is_gone:
+        return PatGoneError(
+            "it was revoked outside rotator: the server no longer lists it as active",
+            fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
+        )
+    return PatGoneError(
+        "lists taken some time apart lack it, but the server knows it and does not call it revoked",
+        fix=f"Try its value. If that no longer works and consumers still need it, {way_on}; if it works, nothing is to "
+        "be done: a later run finds the PAT in the list again.",
+    )
+
+
 def _signs_in(held: ClaimedPat) -> bool:
-    """Whether the value that we wrote for the current PAT is accepted: then it lives, whatever the lists say.
+    """Whether the value that we wrote for the current PAT is accepted."""
+    pat = held.pat
+    return signs_in(held.run, pat.organization, pat.authorization_id, held.location, pat.secret_version)
 
-    A value without our tags proves nothing: it may be that of another PAT.
+
+def check_refused(held: ClaimedPat, gone: PatGoneError) -> None:
+    """Raise unless the value that consumers read was tried and refused: nothing else proves a leak.
+
+    NotListedError when it signs in; `gone`, for people to decide, when there is no value that may be tried.
     """
-    pat, secrets = held.pat, held.services.secrets
-    try:
-        found = secrets.fetch_version(held.location, pat.secret_version) if pat.secret_version is not None else None
-    except RejectedError as error:
-        if error.code != DISABLED:
-            raise
-        return False
-    if found is None or found.version.tags.get(AUTHORIZATION_TAG) != pat.authorization_id:
-        return False
-    try:
-        identify(held.run, pat.organization, found.value, is_ours=True)
-    except VerificationError:
-        return False
-    return True
-
-
-def check_refused(held: ClaimedPat) -> None:
-    """Raise NotListedError unless what consumers read is refused, or they read nothing: only that proves a leak."""
     pat = held.pat
     try:
         found = held.services.secrets.fetch_latest(held.location)
     except RejectedError as error:
         if error.code != DISABLED:
             raise
-        return
+        raise gone from error
     if found is None:
-        return
+        raise gone
     try:
         identify(held.run, pat.organization, found.value, is_ours=found.version.version == pat.secret_version)
+    except ForeignValueError as error:
+        raise gone from error
     except VerificationError as error:
         if error.code != _SIGNS_IN_WITHOUT_RIGHTS:
             return
@@ -105,10 +123,29 @@ def check_refused(held: ClaimedPat) -> None:
     )
 
 
-def _was_revoked_by_hand(reading: Reading, pat: ManagedPat) -> bool:
-    """Whether we ourselves began to revoke its current PAT, under whatever name its record had then."""
-    wanted = AuditFilter(event=RevokeStarted.type.name, authorization_id=pat.authorization_id)
-    return bool(reading.audit.load_newest(1, wanted))
+def _was_revoked_by_hand(run: RunContext, reading: Reading, pat: ManagedPat) -> bool:
+    """Whether a person's request may be why the current PAT is gone, under whatever name its record had then.
+
+    The newest request must be that of a person, not long ago and not refused; and nothing may have shown the PAT alive
+    since it could take effect.
+    """
+    request = _load_newest(reading, pat, RevokeStarted)
+    if request is None or request.entry.details["why"] != RevocationKind.BY_HAND:
+        return False
+    if request.occurred_at < find_earliest(run, reading) - _LONGEST_UNSEEN:
+        return False
+    failed = _load_newest(reading, pat, RevocationFailed)
+    if failed is not None and failed.sequence > request.sequence and failed.entry.details.get("refused"):
+        return False
+    signs = [_load_newest(reading, pat, event) for event in _SIGNS_OF_LIFE]
+    in_effect = request.occurred_at + get_span(run)
+    return not any(seen is not None and seen.occurred_at >= in_effect for seen in signs)
+
+
+def _load_newest(reading: Reading, pat: ManagedPat, event: type[Event]) -> AuditEvent | None:
+    """Load the newest event of a kind that names the current PAT."""
+    wanted = AuditFilter(event=event.type.name, authorization_id=pat.authorization_id)
+    return next(iter(reading.audit.load_newest(1, wanted)), None)
 
 
 def _check_not_behind(held: ClaimedPat) -> None:
@@ -119,8 +156,17 @@ def _check_not_behind(held: ClaimedPat) -> None:
 
 
 def clear_if_seen(held: ClaimedPat) -> None:
-    """Clear what the record says about a missing PAT that is listed now; any other hold stays."""
+    """Clear what the record says about a missing PAT that is listed now; any other hold stays.
+
+    So does that a person revoked it, if that was answered: then only the list may be behind.
+    """
     pat = held.pat
-    if pat.is_called_missing:
-        hold = None if pat.hold is Hold.REVOKED_ELSEWHERE else pat.hold
+    is_in_vain = pat.hold is Hold.REVOKED_BY_HAND and not held.load(lambda reading: _was_answered(reading, pat))
+    if pat.is_called_missing or is_in_vain:
+        hold = None if is_in_vain or pat.hold is Hold.REVOKED_ELSEWHERE else pat.hold
         held.save(replace(pat.healed(), hold=hold), PatReappeared(authorization_id=pat.authorization_id))
+
+
+def _was_answered(reading: Reading, pat: ManagedPat) -> bool:
+    request, answer = _load_newest(reading, pat, RevokeStarted), _load_newest(reading, pat, RevocationRequested)
+    return answer is not None and (request is None or answer.sequence > request.sequence)

@@ -59,7 +59,7 @@ def explain_left_behind(left: LeftBehind) -> Failure:
     if left.kind is LeftBehindKind.FAILED_ROTATION:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
     elif left.kind is LeftBehindKind.KEPT_PREDECESSOR:
-        message = f"PAT {identifier} was taken over as {name} and replaced; whoever uses it may not read its secret yet"
+        message = f"PAT {identifier} of {name} was replaced, not revoked; whoever uses it may not read its secret yet"
     else:
         message = f"PAT {identifier} may be a lost mint for {name}, or a person's own: there is no proof"
     if not left.is_managed:
@@ -199,7 +199,7 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
             )
         case RefusalKind.KEPT:
             return (
-                f"{name} was taken over with it, and replaced it since",
+                f"a rotation of {name} replaced it, and did not revoke it",
                 f"When nobody uses it any more: `rotator recover --revoke {identifier}`.",
             )
         case RefusalKind.LEFT_BEHIND:

@@ -31,9 +31,9 @@ LEFT_BEHIND = "left_behind"
 class LeftBehindKind(StrEnum):
     """Why a PAT lives on.
 
-    `failed_rotation`: it is the old or the new one of that. `kept_predecessor`: a rule had taken it over, and the first
-    rotation replaced it and let it live. `unproven_mint`: it looks like a lost mint of ours, without
-    proof. `pending_revocation`: it was to be revoked, and that had no effect.
+    `failed_rotation`: it is the old or the new one of that. `kept_predecessor`: it was replaced and let live, because a
+    rule had taken it over, or lists lacked it and nothing proved that it was gone. `unproven_mint`: it looks like a
+    lost mint of ours, without proof. `pending_revocation`: it was to be revoked, and that had no effect.
     """
 
     FAILED_ROTATION = "failed_rotation"

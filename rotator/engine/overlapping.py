@@ -45,7 +45,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     """Read back what consumers will read and start the overlap; from here on the clone is the current PAT.
 
     The first PAT of a ManagedPat has no predecessor, and so no overlap: its rotation is completed. After a predecessor
-    that was revoked by hand there is nothing to wait for: the overlap is over at once. Where a write of the old value
+    that counts as dead there is nothing to wait for: the overlap is over at once. Where a write of the old value
     may still take effect, no overlap is shorter than that. Where hooks must succeed first, `awaiting` begins it anew.
     `value` is None after a restart: then the only copy is in the vault, proven ours by its tags.
     CloneLostError when somebody revoked the clone meanwhile.
@@ -78,8 +78,9 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
     unsettled = find_unsettled(held, rotation.predecessor_id)
-    overlap = timedelta(0) if is_predecessor_dead(held) else max(rotation.overlap, unsettled)
-    awaited = () if is_predecessor_dead(held) else run.policy.find_hooks_to_await(pat)
+    is_dead = is_predecessor_dead(held)
+    overlap = timedelta(0) if is_dead else max(rotation.overlap, unsettled)
+    awaited = () if is_dead else run.policy.find_hooks_to_await(pat)
     until, began = make_overlap(held, overlap)
     is_leak = _is_replacing_vanished(held) and run.mode is not RunMode.BY_HAND
     replaced = VanishedPatReplaced(predecessor_id=rotation.predecessor_id)
@@ -96,6 +97,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         overlap_began=began,
         secret_version=latest.version.version,
         awaited_hooks=awaited,
+        keeps_predecessor=rotation.keeps_predecessor or is_dead,
     )
 
 
@@ -140,9 +142,10 @@ def restart_overlap(held: ClaimedPat) -> None:
 
 
 def is_predecessor_dead(held: ClaimedPat) -> bool:
-    """Whether the old PAT was revoked by hand, or vanished and is replaced without an overlap.
+    """Whether the old PAT counts as dead: it was revoked by hand, or vanished and is replaced without an overlap.
 
-    Ask while the record still says so.
+    That is no proof, so it is not revoked at once: it is left behind unless it is proven gone. Ask while the record
+    still says so.
     """
     return held.pat.hold is Hold.REVOKED_BY_HAND or _is_replacing_vanished(held)
 

@@ -117,8 +117,8 @@ def _check_vanished(held: ClaimedPat, view: ServerView) -> None:
         check_listed(held, view)
     except RevokedByHandError:
         raise
-    except PatGoneError:
-        check_refused(held)
+    except PatGoneError as gone:
+        check_refused(held, gone)
     else:
         raise NotListedError("the server lists it again", fix="Nothing to do: a later run looks again.")
 

@@ -88,7 +88,8 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     for pair, comparison in found.comparisons.items():
         unmanaged = (entry.pat for entry in comparison.entries if entry.kind in UNMANAGED)
         seen = tuple(pat for pat in unmanaged if pat is not None)
-        keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen))
+        still = _look_for_left(run, view, found, found.listings[pair])
+        keep_books(run.services, partial(_save_untracked, run, found.listings[pair], seen, still))
     _forget_unlooked(run)
     save_sightings(run, found.revocations)
     late = {pat.authorization_id for items in found.late.values() for _, pat in items}
@@ -146,19 +147,48 @@ def _believe_expired(run: RunContext, reading: Reading, expired: list[T]) -> lis
     return [] if expired and read_clocks(run, reading).is_wrong else expired
 
 
-def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...]) -> None:
-    """Replace what is remembered as untracked; what an entry that could not be read may hide stays."""
+def _load_unlisted(reading: Reading, listing: Listing) -> tuple[Pat, ...]:
+    """Load what is remembered as untracked where a listing was taken that lacks it."""
     pair = (listing.account, listing.organization)
+    here = (item.pat for item in reading.inventory.load_untracked() if (item.account, item.organization) == pair)
+    return tuple(pat for pat in here if listing.find(pat.authorization_id) is None)
+
+
+def _look_for_left(run: RunContext, view: ServerView, found: Reconciliation, listing: Listing) -> frozenset[str]:
+    """Look closer for what was left behind and is not listed. Return the ids of what is not proven gone.
+
+    One whose revocation was requested is looked for with all those that are pending.
+    """
+    pair = (listing.account, listing.organization)
+    with run.services.database.read() as reading:
+        now, unlisted = find_earliest(run, reading), _load_unlisted(reading, listing)
+        keepers = load_keepers(reading, [pat.authorization_id for pat in unlisted], now)
+        left = [item.pat for item in find_left_behind(keepers, *pair, unlisted) if item.needs_person]
+        over = _believe_expired(run, reading, [pat for pat in left if pat.as_ending().valid_to <= now])
+    still = {pat.authorization_id for pat in left if pat not in over}
+    for identifier in sorted(still):
+        if keepers.find_pending(identifier) is not None:
+            continue
+        try:
+            if view.look_for(*pair, identifier).is_proven:
+                still.remove(identifier)
+        except DatabaseError:
+            raise
+        except RotatorError as error:
+            view.note_error(*pair, error)
+            found.down[pair] = error
+    return frozenset(still)
+
+
+def _save_untracked(run: RunContext, listing: Listing, seen: tuple[Pat, ...], still: frozenset[str]) -> None:
+    """Replace what is remembered as untracked; what `still` lives, as far as is known, or may be hidden stays."""
     with run.services.database.begin() as work:
-        before = work.inventory.load_untracked() if listing.unreadable else ()
-        hidden = tuple(
-            item.pat
-            for item in before
-            if (item.account, item.organization) == pair
-            and listing.find(item.pat.authorization_id) is None
-            and listing.may_hide(item.pat.authorization_id)
+        kept = tuple(
+            pat
+            for pat in _load_unlisted(work, listing)
+            if pat.authorization_id in still or listing.may_hide(pat.authorization_id)
         )
-        work.inventory.save_untracked(*pair, (*seen, *hidden))
+        work.inventory.save_untracked(listing.account, listing.organization, (*seen, *kept))
 
 
 def look(run: RunContext, view: ServerView) -> Reconciliation:
@@ -297,7 +327,7 @@ def _needs_work(entry: ScanEntry, record: ManagedPat, now: datetime) -> bool:
     if entry.kind is ScanKind.MISSING:
         is_known = record.hold in GONE_HOLDS
         return record.valid_to > now and not is_known and not (record.is_called_missing and is_waiting(record, now))
-    return entry.kind is ScanKind.DRIFTED or record.is_called_missing
+    return entry.kind is ScanKind.DRIFTED or record.is_called_missing or record.hold is Hold.REVOKED_BY_HAND
 
 
 def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) -> None:

@@ -15,9 +15,10 @@ from rotator.domain.secret_value import SecretValue
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.context import RunContext
 from rotator.engine.provenance import Writer, load_provenance
-from rotator.engine.reading import fetch_newest
+from rotator.engine.reading import DISABLED, fetch_newest
 from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_dropped
-from rotator.errors import FailureKind, ForeignValueError, PlanRefusedError, VerificationError
+from rotator.errors import FailureKind, ForeignValueError, PlanRefusedError, RejectedError, VerificationError
+from rotator.ports.secret_store import SecretLocation
 
 
 def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sight:
@@ -66,6 +67,28 @@ def identify(run: RunContext, organization: str, value: SecretValue, *, is_ours:
             fix="Find out who writes this secret.",
         )
     return run.services.pats.verify(organization, value)
+
+
+def signs_in(
+    run: RunContext, organization: str, authorization_id: str, location: SecretLocation, version: str | None
+) -> bool:
+    """Whether the value that we wrote for a PAT, as that version, is accepted: then it lives, whatever the lists say.
+
+    A value without our tags proves nothing: it may be that of another PAT.
+    """
+    try:
+        found = run.services.secrets.fetch_version(location, version) if version is not None else None
+    except RejectedError as error:
+        if error.code != DISABLED:
+            raise
+        return False
+    if found is None or found.version.tags.get(AUTHORIZATION_TAG) != authorization_id:
+        return False
+    try:
+        identify(run, organization, found.value, is_ours=True)
+    except VerificationError:
+        return False
+    return True
 
 
 def check_identity(pat: ManagedPat, found: Identity, expected: Identity) -> None:

@@ -32,7 +32,7 @@ def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterabl
 
     By the earliest clock at hand; what that has not reached yet was dated by the database's clock.
     """
-    ids, now, span = set(authorization_ids), find_earliest(run, reading), _get_span(run)
+    ids, now, span = set(authorization_ids), find_earliest(run, reading), get_span(run)
     found: dict[str, str] = {}
     for event in tuple(reading.audit.load_after(None, _MOST_STARTED, AuditFilter(event=_STARTED, since=now - span))):
         doomed = str(event.entry.details["authorization_id"])
@@ -53,7 +53,7 @@ def may_still_be_revoked(held: ClaimedPat) -> bool:
     if held.rotation.state is not RotationState.RETIRING:
         return False
     now = held.load(lambda reading: find_earliest(held.run, reading))
-    return now - held.rotation.updated_at < _get_span(held.run)
+    return now - held.rotation.updated_at < get_span(held.run)
 
 
 def find_ending(held: ClaimedPat) -> RotationChanges:
@@ -68,7 +68,8 @@ def find_ending(held: ClaimedPat) -> RotationChanges:
     return {"ending": RotationEnding.CLONE_REVOKED} if is_revoked else {}
 
 
-def _get_span(run: RunContext) -> timedelta:
+def get_span(run: RunContext) -> timedelta:
+    """Return how long after a request was begun it may still take effect."""
     return max(run.services.timing.lease, run.services.timing.settle) + MOST_SKEW
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Unpack
 
 from rotator.domain.account import Identity
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
@@ -16,6 +17,7 @@ from rotator.domain.events.rotations import (
 )
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import (
+    RotationChanges,
     RotationState,
 )
 from rotator.engine.accounting import find_other_keeper
@@ -51,10 +53,10 @@ from rotator.ports.secret_store import StoredSecret
 def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = False) -> bool:
     """Revoke the old PAT once everything proves that nobody needs it. Return False when none was to be revoked.
 
-    That is so when it has expired, which ends the overlap, when it was gone already, and when it was taken over by a
-    rule: then it is left behind, because nobody said that its users read the secret, unless a person asks for its end
-    (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with
-    the answer, and the revocation is pending until it is proven.
+    That is so when it has expired, which ends the overlap, when it was gone already, and when it is left behind: a rule
+    had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone. A
+    person may ask for its end (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies.
+    The rotation is closed with the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING
@@ -70,7 +72,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         complete(held, PredecessorExpired(authorization_id=rotation.predecessor_id))
         return False
     if _is_gone_already(held, view):
-        complete(held)
+        complete(held, keeps_predecessor=False)
         return False
     if rotation.keeps_predecessor and is_overlapping and not is_asked:
         complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
@@ -178,7 +180,11 @@ def _verify_current(held: ClaimedPat, view: ServerView, latest: StoredSecret) ->
 
 
 def complete(
-    held: ClaimedPat, *events: Event, pending: PendingRevocation | None = None, ids: AnswerIds = NO_IDS
+    held: ClaimedPat,
+    *events: Event,
+    pending: PendingRevocation | None = None,
+    ids: AnswerIds = NO_IDS,
+    **changes: Unpack[RotationChanges],
 ) -> None:
     """Close the rotation with what became of its old PAT; first disable older versions if the rule says so.
 
@@ -193,6 +199,7 @@ def complete(
         RotationCompleted(),
         pat=replace(held.pat.healed(), confirmed_version=None),
         pending=pending,
+        **changes,
     )
 
 

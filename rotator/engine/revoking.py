@@ -25,7 +25,7 @@ from rotator.domain.events.revocations import (
 )
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
 from rotator.engine.auditing import find_lasting, record
@@ -38,12 +38,20 @@ from rotator.engine.provenance import Writer, find_behind, load_provenance, seem
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest, is_forged
 from rotator.engine.records import drop_untracked
-from rotator.engine.replacing import check_identity, identify
+from rotator.engine.replacing import check_identity, identify, signs_in
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
-from rotator.errors import ForeignWriteError, PlanRefusedError, RemoteError, RotatorError
+from rotator.errors import (
+    DeniedError,
+    ForeignWriteError,
+    PlanRefusedError,
+    RejectedError,
+    RemoteError,
+    RotatorError,
+    SignInRequiredError,
+)
 from rotator.ports.database import Reading, UnitOfWork
-from rotator.ports.secret_store import SecretVersion, StoredSecret
+from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
 UNCONFIRMED = "revocation_unconfirmed"
 """The code of a request that is made because an earlier one had no effect."""
@@ -55,7 +63,8 @@ _PROMPT_REQUESTS = 3
 class Sightings:
     """What a look at the server found of pending revocations.
 
-    `gone` are proven, `alive` are listed as active. `missed` were not listed, which proves nothing the first time.
+    `gone` are proven, `alive` are listed as active, or their values sign in. `missed` were not listed, which proves
+    nothing the first time.
     """
 
     gone: list[PendingRevocation] = field(default_factory=list)
@@ -91,9 +100,11 @@ def send_revocation(held: ClaimedPat, place: tuple[str, str], authorization_id: 
     held.check_claim()
     try:
         return held.services.pats.revoke(*place, authorization_id)
-    except RemoteError as error:
-        held.note_answer(error.answer_ids)
-        held.save(held.pat, RevocationFailed(authorization_id=authorization_id, code=error.code))
+    except (RemoteError, SignInRequiredError) as error:
+        if isinstance(error, RemoteError):
+            held.note_answer(error.answer_ids)
+        is_refused = isinstance(error, DeniedError | RejectedError | SignInRequiredError)
+        held.save(held.pat, RevocationFailed(authorization_id=authorization_id, code=error.code, refused=is_refused))
         raise
 
 
@@ -103,8 +114,8 @@ def sort_pending(
     """Look for pending revocations of one account and organization, more closely where its list lacks their PATs.
 
     A PAT is gone when the server calls it revoked or expired, or when two looks, with time between them, found it in no
-    list: a server that does not know its id may be behind. By a clock that is wrong no time has passed between two
-    looks, and the first one is not dated.
+    list, and no value that we wrote for it signs in: a server that does not know its id may be behind. By a clock that
+    is wrong no time has passed between two looks, and the first one is not dated.
     """
     now, absent = run.services.clock.now(), []
     for item in pending:
@@ -118,12 +129,30 @@ def sort_pending(
     for item in absent:
         seen = sightings[item.authorization_id]
         was_missed = is_dated and _was_missed(item, now, run.services.timing.settle)
-        if seen.is_proven or (was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)):
+        may_be_gone = was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)
+        lives = _signs_in(run, item) if may_be_gone and not seen.is_proven else seen.pat is not None
+        if seen.is_proven or (may_be_gone and lives is False):
             into.gone.append(item)
-        elif seen.pat is not None:
+        elif lives:
             into.alive.append(item)
         elif is_dated:
             into.missed.append(item)
+
+
+def _signs_in(run: RunContext, item: PendingRevocation) -> bool | None:
+    """Whether the value that a rotation wrote for the PAT is accepted; None when it cannot be tried now."""
+    with run.services.database.read() as reading:
+        naming = reading.journal.load_naming([item.authorization_id])
+    made = [rotation for rotation in naming if rotation.new_authorization_id == item.authorization_id]
+    try:
+        return any(_signs_in_from(run, item, rotation) for rotation in made)
+    except RotatorError:
+        return None  # nothing is known now; it stays pending, which every report says
+
+
+def _signs_in_from(run: RunContext, item: PendingRevocation, made: Rotation) -> bool:
+    location = SecretLocation(made.vault, made.secret_name, made.account)
+    return signs_in(run, item.organization, item.authorization_id, location, made.secret_version)
 
 
 def _is_clock_wrong(run: RunContext) -> bool:

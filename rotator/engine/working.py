@@ -150,7 +150,7 @@ class PatWork:
         decision = self._decide(gone)
         if not decision.is_leak or decision.held_back is not None:
             raise error
-        check_refused(held)
+        check_refused(held, error)
         held.save(gone, make_failure_event(error, blocked=False))
         self._rotate(held, decision)
         self._retire(held)

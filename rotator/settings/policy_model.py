@@ -195,8 +195,9 @@ class RuleKeys(Section):
     on_leak: Literal["alert", "rotate"] | None = Field(
         default=None,
         description="What happens when a PAT is revoked before its time by somebody else than rotator, which may mean "
-        "that it leaked. `alert`: people are told. `rotate`: it is also replaced immediately, without an overlap, when "
-        "its value no longer signs in. Default: `alert`.",
+        "that it leaked. `alert`: people are told. `rotate`: it is also replaced immediately, without an overlap, if "
+        "the value in its secret is refused when rotator tries it. Without a value to try, people are only told. The "
+        "old PAT is left behind, not revoked, unless it is proven gone. Default: `alert`.",
         examples=["rotate"],
     )
     hooks: tuple[Text, ...] | None = Field(

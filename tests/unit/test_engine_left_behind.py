@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.account import Account
+from rotator.domain.managed_pat import Pat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.accounting import Keepers, load_keepers
@@ -522,3 +523,39 @@ def test_pat_stays_remembered_when_its_revocation_by_hand_is_pending() -> None:
     revoke(world, left)
     with world.database.read() as reading:
         assert left in [item.pat.authorization_id for item in reading.inventory.load_untracked()]
+
+
+@pytest.mark.parametrize("is_down", [False, True], ids=["a later list has it", "nobody can look closer"])
+def test_pat_stays_left_behind_when_a_list_lacks_it(is_down: bool) -> None:
+    world, left = make_orphaned()
+    hidden: list[int] = []
+
+    def hide(listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
+        hidden.append(1)
+        return listed if len(hidden) > 1 else tuple(pat for pat in listed if pat.authorization_id != left)
+
+    world.pats.change_listed = hide
+    if is_down:
+        world.pats.fail("fetch_pat")
+    world.advance(hours=1)
+    world.run()
+    assert hidden
+    assert show(world, left) is not None
+    assert world.events(left) == ["pat_left_behind unknown"]
+    assert ("organization_down failed" in world.events(f"{ACCOUNT}/{ORGANIZATION}")) is is_down
+
+
+def test_pat_stays_left_behind_while_all_lists_lack_it_until_it_expires() -> None:
+    """By its id the server shows it, or does not know it: neither proves that it is gone."""
+    world, left = make_orphaned()
+    world.pats.change_listed = lambda listed: tuple(pat for pat in listed if pat.authorization_id != left)
+    for _ in range(3):
+        world.advance(hours=1)
+        world.run()
+    assert world.events(left) == ["pat_left_behind unknown"]
+    del world.pats.pats[left]
+    world.run()
+    assert world.events(left) == ["pat_left_behind unknown"]
+    world.advance(days=90)
+    world.run()
+    assert world.events(left)[1:] == ["left_behind_resolved succeeded"]

@@ -45,7 +45,7 @@ from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import WrittenVersion
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
-from tests.support.engine_scenarios import make_overlapping
+from tests.support.engine_scenarios import make_busy, make_overlapping
 from tests.support.records import DAY
 from tests.unit.test_engine_left_behind import make_failed, make_unproven
 
@@ -1019,6 +1019,60 @@ def test_record_accounts_for_its_pat_again_unless_a_person_revoked_it(
     (pending,) = load_pending(world)
     changed = replace(pending, kind=kind, record_id=None if is_detached else pending.record_id)
     assert accounts_again(record, changed) == expected
+
+
+def make_ours_ignored() -> tuple[EngineWorld, str]:
+    """As `make_ignored`, for an old PAT that is a clone of ours, with its value in an older version of the secret."""
+    world = make_overlapping()
+    world.run()
+    world.advance(days=25)
+    world.run()
+    old = world.rotations()[-1].predecessor_id
+    world.advance(hours=25)
+    ignore_revokes(world, 9)
+    world.run()
+    return world, old
+
+
+def miss_twice(world: EngineWorld, missed: str) -> None:
+    """Two looks with time between them find it in no list; the server shows it by its id."""
+    hide(world, missed)
+    for _ in range(2):
+        world.advance(minutes=11)
+        world.run()
+
+
+def test_revocation_is_asked_for_again_when_all_lists_lack_the_pat_and_its_value_signs_in() -> None:
+    world, old = make_ours_ignored()
+    miss_twice(world, old)
+    assert (pending_ids(world), world.revoked_ids().count(old)) == ([old], 2)
+    world.pats.change_listed, world.pats.ignores_revoke = None, lambda _: False
+    world.advance(minutes=11)
+    world.run()
+    assert pending_ids(world) == []
+    assert old not in world.live_ids()
+
+
+@pytest.mark.parametrize("spoil", ["the value is refused", "the version is disabled"])
+def test_revocation_is_over_when_two_looks_miss_the_pat_and_its_value_proves_nothing(spoil: str) -> None:
+    world, old = make_ours_ignored()
+    if spoil == "the value is refused":
+        world.pats.pats[old].value = "not accepted"
+    else:
+        world.secrets.disable(world.location(), world.secrets.versions_of(world.location())[1].version.version)
+    miss_twice(world, old)
+    assert pending_ids(world) == []
+
+
+def test_revocation_stays_pending_while_the_value_cannot_be_tried() -> None:
+    world, old = make_ours_ignored()
+    hide(world, old)
+    world.advance(minutes=11)
+    world.run()
+    world.pats.fail("verify", make_busy("verify"), times=9)
+    world.advance(minutes=11)
+    world.run()
+    assert (pending_ids(world), world.revoked_ids().count(old)) == ([old], 1)
 
 
 def test_miss_is_taken_back_when_nothing_else_is_news() -> None:

@@ -32,10 +32,11 @@ class RevocationFailed(
     outcome=Outcome.UNKNOWN,
     severity=Severity.WARNING,
 ):
-    """The request to revoke a PAT was refused or not answered, as `code` says; rotator finds out what became of it."""
+    """The request to revoke a PAT was refused (`refused`) or not answered, as `code` says."""
 
     authorization_id: str
     code: str
+    refused: bool = False
 
 
 class PatRevoked(Event, name="pat_revoked", subject=SubjectKind.MANAGED_PAT):

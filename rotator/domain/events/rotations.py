@@ -140,7 +140,7 @@ class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MA
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The overlap is over; the PAT that a rule had taken over stays valid, because somebody may still use it."""
+    """The overlap is over, and the old PAT is left behind: a rule had taken it over, or it only seems to be gone."""
 
     authorization_id: str
 
