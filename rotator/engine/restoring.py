@@ -83,11 +83,11 @@ def _write_back(
     pat = replace(held.pat, secret_version=version) if is_recorded else held.pat
     held.end_attempt(answered, pat, SecretRestored(secret_version=version))
     if not is_foreign:
-        restart_overlap(held, version)
+        begin_overlap_anew(held, version)
     return True
 
 
-def restart_overlap(held: ClaimedPat, version: str) -> None:
+def begin_overlap_anew(held: ClaimedPat, version: str) -> None:
     """Let the overlap of a rotation begin anew, if it has one: consumers read the value of that version from now on."""
     if not held.has_open_rotation or held.rotation.state not in (RotationState.OVERLAPPING, RotationState.RETIRING):
         return

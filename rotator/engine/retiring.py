@@ -39,7 +39,7 @@ from rotator.engine.provenance import (
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
 from rotator.engine.replacing import check_identity
-from rotator.engine.restoring import restart_overlap, undo_late_write
+from rotator.engine.restoring import begin_overlap_anew, undo_late_write
 from rotator.engine.revoking import make_pending, send_revocation
 from rotator.errors import (
     ForeignValueError,
@@ -157,7 +157,7 @@ def _restart_if_interrupted(held: ClaimedPat, latest: StoredSecret) -> None:
     if put_back_at is not None and min(list_moments(held)) >= put_back_at + held.rotation.overlap:
         return
     held.save(replace(held.pat, secret_version=newest))
-    restart_overlap(held, newest)
+    begin_overlap_anew(held, newest)
     raise RotationError(
         f"somebody wrote another value into secret {held.pat.secret_name} and then put ours back, "
         "so the overlap starts again",
