@@ -92,8 +92,8 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="A value that still signs in can be used by whoever found it. One that is refused is replaced by a "
         "run if its rule says `on_leak: rotate`; otherwise its consumers fail.",
         command="rotator audit list --event leak_reported",
-        fix="Rotate the PAT with `rotator rotate`, and revoke the old one at once with `rotator revoke --previous`. "
-        "Find out where the value was published, and who may have used it.",
+        fix="Run `rotator rotate NAME`, then `rotator revoke NAME --previous`, which ends the overlap at once. Find "
+        "out where the value was published, and who may have used it.",
     ),
     OutsideChangeFound: Advice(
         one="somebody else than rotator changed a PAT of {subject}",
@@ -107,8 +107,8 @@ EVENTS: Mapping[type[Event], Advice] = {
     OwnChangesUnlisted: Advice(
         one="Azure DevOps' own log lacks changes that rotator made for {subject}",
         many="Azure DevOps' own log lacks changes that rotator made for {count} accounts and organizations",
-        meaning="rotator's audit log has mints or revocations that the audit log of Azure DevOps should have, and does "
-        "not. Auditing may have been off for a time, or one of the two logs is not true.",
+        meaning="The audit log of rotator has mints or revocations that the one of Azure DevOps should have too, and "
+        "does not. Auditing may have been off for a time, or one of the two logs is not true.",
         otherwise="Nothing breaks. The two logs do not prove each other for that time.",
         command="rotator audit list --event own_changes_unlisted",
         fix="Look at the events that it names, and ask an administrator of the organization whether auditing was off.",
@@ -117,7 +117,7 @@ EVENTS: Mapping[type[Event], Advice] = {
         one="the audit log of Azure DevOps cannot be compared for {subject}",
         many="the audit logs of Azure DevOps cannot be compared for {count} accounts and organizations",
         meaning="The account may not read the organization's audit log, or auditing is off there.",
-        otherwise="rotator works as always. What others do to its PATs shows only where it looks itself.",
+        otherwise="All rotations go on. What others do to its PATs shows only where it looks itself.",
         command="rotator audit reconcile --dry-run",
         fix="Do what the command says; or set `daemon.audit_reconcile` to null if nobody needs the comparison.",
     ),

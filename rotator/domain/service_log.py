@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from rotator.domain.marker import strip_mark
 
 KEPT_FOR = timedelta(days=90)
 """How long Azure DevOps keeps its log."""
@@ -69,18 +71,24 @@ class Owner:
     user_id: str = ""
     display_name: str = ""
     managed_names: frozenset[str] = field(default=frozenset())
-    """The display names of its ManagedPats in the organization."""
+    """The display names of its ManagedPats in the organization, without marks."""
 
-    def owns(self, entry: ServiceLogEntry) -> bool:
-        """Whether an entry is about this user's PAT: it says so, or the user did it, or nobody is named at all."""
+    def is_named(self, entry: ServiceLogEntry) -> bool:
+        """Whether an entry says that the PAT is this user's; or that the user did it, and not whose the PAT is."""
         if entry.owner:
             names = {self.username.casefold(), self.display_name.casefold(), self.user_id.casefold()} - {""}
             return entry.owner.casefold() in names
-        if self.username.casefold() == entry.actor.casefold() or (entry.actor_id and entry.actor_id == self.user_id):
-            return True
-        return "@" not in entry.actor and entry.display_name in self.managed_names
+        return self.username.casefold() == entry.actor.casefold() or entry.actor_id == self.user_id != ""
 
 
-def find_owner(entry: ServiceLogEntry, owners: Iterable[Owner]) -> Owner | None:
-    """Return whose PAT an entry is about; None if it is nobody's whose PATs are managed."""
-    return next((owner for owner in owners if owner.owns(entry)), None)
+def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
+    """Return whose PAT an entry is about; None if it is nobody's whose PATs are managed.
+
+    An entry that names no user, as where the service itself acts, is about the PAT of that display name.
+    """
+    for owner in owners:
+        if owner.is_named(entry):
+            return owner
+    if entry.owner or "@" in entry.actor:
+        return None
+    return next((owner for owner in owners if strip_mark(entry.display_name) in owner.managed_names), None)

@@ -38,6 +38,8 @@ _KINDS = {
     "token.patpublicdiscoveryevent": EntryKind.FOUND_IN_PUBLIC,
 }
 _LONGEST_TEXT = 300
+_ALMOST_SECOND = timedelta(seconds=1) - timedelta.resolution
+"""Times are sent in whole seconds: the last one is asked for as a whole."""
 _MAY_NOT_READ = ("denied", "bearer_refused", "access_denied")
 
 
@@ -90,7 +92,7 @@ class AzureDevOpsServiceLog:
         url = f"{self._audit_url}/{quote(organization, safe='')}/_apis/audit/auditlog"
         query = {
             "startTime": render_moment(since),
-            "endTime": render_moment(until),
+            "endTime": render_moment(until + _ALMOST_SECOND),
             "batchSize": str(PAGE_SIZE),
             "api-version": API_VERSION,
         }

@@ -16,10 +16,7 @@ class OutsideChangeFound(
     severity=Severity.WARNING,
     needs_person=True,
 ):
-    """Azure DevOps' own log says that somebody else than rotator minted, changed or revoked a PAT of an account.
-
-    `name` is the managed PAT of that display name, if there is one; `value` is what a try of its value showed.
-    """
+    """By Azure DevOps' own log somebody else touched a PAT of the account; `value` is what a try of `name` showed."""
 
     kind: str
     display_name: str
@@ -38,10 +35,7 @@ class LeakReported(
     severity=Severity.CRITICAL,
     needs_person=True,
 ):
-    """Azure DevOps' own log says that a PAT was found in a public place, or that the service itself revoked it.
-
-    `on_leak` is what the rule says of its managed PAT; other fields are as for `outside_change_found`.
-    """
+    """By Azure DevOps' own log a PAT of the account was found in a public place, or the service itself revoked it."""
 
     kind: str
     display_name: str
