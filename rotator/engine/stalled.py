@@ -113,6 +113,16 @@ def note_success(run: RunContext, job: JobName, holder: str) -> None:
     _write(run, is_news, write)
 
 
+def note_dropped(run: RunContext, job: JobName) -> None:
+    """Note that a job is not done any more, if it did not succeed before."""
+
+    def write(work: UnitOfWork) -> None:
+        if _is_stalled(work, job):
+            record(work, run, job.value, JobDropped(), run.services.clock.now())
+
+    _write(run, lambda reading: _is_stalled(reading, job), write)
+
+
 @contextmanager
 def watching(run: RunContext, job: JobName, interval: timedelta) -> Iterator[None]:
     """Note whether what is done inside succeeds, for a run that no daemon does."""

@@ -14,7 +14,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult, probe_values, verify_audit
 from rotator.engine.periods import do_in_period
-from rotator.engine.stalled import Stall, note_failure, note_once, watching
+from rotator.engine.stalled import Stall, note_dropped, note_failure, note_once, watching
 from rotator.errors import RotatorError, StoppedError
 
 Comparing = tuple[timedelta, Callable[[RunContext], JobResult]]
@@ -42,7 +42,9 @@ def keep_up(
         with _telling(run, JobName.VERIFY_AUDIT, failed):
             if _find_span(run) is not None:
                 _do(run, JobName.VERIFY_AUDIT, verify_every, verify_audit)
-        if comparing is not None:
+        if comparing is None:
+            note_dropped(run, JobName.AUDIT_RECONCILE)
+        else:
             with _telling(run, JobName.AUDIT_RECONCILE, failed):
                 if _find_span(run) is not None:
                     _do(run, JobName.AUDIT_RECONCILE, *comparing)

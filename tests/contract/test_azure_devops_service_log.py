@@ -75,7 +75,7 @@ def load_case() -> dict[str, Any]:
 @pytest.mark.parametrize("is_wrapped", [False, True])
 def test_both_shapes_are_read_to_their_end(reader: Reader, is_wrapped: bool) -> None:
     """The right value of the case: a mint with all that identifies it, and a revocation to be judged."""
-    last = {"decoratedAuditLogEntries": [], "continuationToken": None, "hasMore": False}
+    last: dict[str, object] = {"decoratedAuditLogEntries": [], "continuationToken": None, "hasMore": False}
     pages = [{"value": page} if is_wrapped else page for page in (load_case(), last)]
     minted, revoked = reader.answer(*pages).entries
     assert (minted.kind, minted.display_name, minted.actor) == (EntryKind.MINTED, "npm-feed", seeds.USERNAME)

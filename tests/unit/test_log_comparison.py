@@ -58,7 +58,7 @@ def compare(*entries: ServiceLogEntry, actions: tuple[OwnAction, ...] = (), hide
 def test_entry_is_explained_when_its_ids_or_what_it_says_fit(entry: ServiceLogEntry, action: OwnAction) -> None:
     found = compare(entry, actions=(action,))
     assert found.explained == ((entry, action),)
-    assert found.foreign == found.lacking == ()
+    assert (found.foreign, found.lacking) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,7 @@ OTHER = Owner("deploy-bot", "deploy@contoso.com", "id-2", "Deploy Bot")
     ],
 )
 def test_entry_belongs_to_the_user_whom_it_names(change: dict[str, str], expected: Owner | None) -> None:
-    texts = {"actor": "bot@contoso.com", "actor_id": "", "owner": "", "display_name": "npm-feed", **change}
-    entry = ServiceLogEntry("1", EntryKind.REVOKED, DONE, **texts)
+    named = {"actor": "bot@contoso.com", "actor_id": "", "owner": "", "display_name": "npm-feed", **change}
+    texts = (named["actor"], named["actor_id"], named["owner"], named["display_name"])
+    entry = ServiceLogEntry("1", EntryKind.REVOKED, DONE, *texts)
     assert find_owner(entry, [BOT, OTHER]) is expected
