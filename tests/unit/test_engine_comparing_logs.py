@@ -2,77 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
 from rotator.domain.policy import LeakAction
 from rotator.domain.probe import ProbeResult
-from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, ServiceLogEntry, ServiceLogRead
+from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind
 from rotator.engine.auditing import load_events
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.log_findings import OrganizationLog
 from rotator.engine.log_job import reconcile_audit
-from rotator.errors import RotatorError, TransientError
+from rotator.errors import TransientError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
+from tests.support.service_log import USERNAME, TheirLog
 
-USERNAME = "build-bot@contoso.com"
 CALL = Call("fetch_service_log", "show the audit log", ACCOUNT, ORGANIZATION, "GET", "")
-
-
-@dataclass
-class TheirLog:
-    """Port ServiceLog: the log of `contoso`, which tells what the fake service did since it was noted last.
-
-    `errors` are raised for an account. `asked` is who asked for which period.
-    """
-
-    world: EngineWorld
-    entries: list[ServiceLogEntry] = field(default_factory=list)
-    errors: dict[str, RotatorError] = field(default_factory=dict)
-    asked: list[tuple[str, datetime, datetime]] = field(default_factory=list)
-    unreadable: int = 0
-
-    def __post_init__(self) -> None:
-        self._seen: dict[str, bool] = {}
-        self.note()
-        self.entries.clear()
-
-    def note(self) -> None:
-        """Enter what was minted and revoked."""
-        for fake in self.world.pats.pats.values():
-            identifier, now = fake.pat.authorization_id, self.world.clock.now()
-            kinds = [] if identifier in self._seen else [(EntryKind.MINTED, fake.pat.valid_from)]
-            if fake.revoked and not self._seen.get(identifier):
-                kinds.append((EntryKind.REVOKED, now))
-            self._seen[identifier] = fake.revoked
-            for kind, at in kinds:
-                expiry = fake.pat.valid_to if kind is EntryKind.MINTED else None
-                self.add(kind, at=at, display_name=fake.pat.display_name, valid_to=expiry)
-
-    def add(self, kind: EntryKind, *, at: datetime | None = None, **fields: object) -> ServiceLogEntry:
-        """Enter something, by default of the account's user and now."""
-        plain = ServiceLogEntry(f"e-{len(self.entries)}", kind, at or self.world.clock.now(), USERNAME)
-        entry = replace(plain, **{"display_name": NAME, **fields})  # type: ignore[arg-type]  # tests give what fits
-        self.entries.append(entry)
-        return entry
-
-    def fetch(
-        self, account: str, organization: str, since: datetime, until: datetime, tell: Callable[[int], None]
-    ) -> ServiceLogRead:
-        """See the port."""
-        if organization != ORGANIZATION:
-            return ServiceLogRead(())
-        self.asked.append((account, since, until))
-        if account in self.errors:
-            raise self.errors[account]
-        found = tuple(entry for entry in self.entries if since <= entry.at <= until)
-        return ServiceLogRead(found, len(found) + self.unreadable, self.unreadable)
 
 
 def make_replaced_world(*, on_leak: LeakAction = LeakAction.ALERT) -> tuple[EngineWorld, TheirLog]:
