@@ -124,7 +124,11 @@ def _judge_fit(entry: ServiceLogEntry, action: OwnAction) -> int | None:
     else:
         is_named = False
     if entry.valid_to is not None and action.valid_to is not None:
-        return 0 if abs(entry.valid_to - action.valid_to) <= _SAME_EXPIRY else None
+        if abs(entry.valid_to - action.valid_to) <= _SAME_EXPIRY:
+            return 0
+        # Where the answer was lost, nobody knows whether the service shortened the lifetime.
+        is_clamped = not action.is_certain and entry.valid_to < action.valid_to
+        return 1 if is_clamped and is_named else None
     if is_named:
         return 1
     # A revocation says no more than that; of a mint, the time alone proves nothing.
