@@ -13,9 +13,11 @@ from rotator.domain.probe import make_pause
 from rotator.engine.digesting import deliver_all
 from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
+from rotator.engine.log_job import reconcile_audit
 from rotator.engine.outage import DeliveryMemory
 from rotator.ports.hook import Hook
 from rotator.ports.notifier import Notifier
+from rotator.ports.service_log import ServiceLog
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Intervals:
     probe: timedelta
     verify_audit: timedelta
     heartbeat: timedelta
+    audit_reconcile: timedelta | None = None
 
 
 DELIVER_EVERY = timedelta(seconds=30)
@@ -42,6 +45,7 @@ def make_jobs(
     memory: DeliveryMemory | None = None,
     hook_memory: HookMemory | None = None,
     patience: timedelta = timedelta(0),
+    service_log: ServiceLog | None = None,
 ) -> dict[JobName, Job]:
     """Return the jobs, in the order in which a start begins them; both memories outlive a reload.
 
@@ -62,4 +66,9 @@ def make_jobs(
         Job(JobName.DELIVER, DELIVER_EVERY, 10 * minutes, False, tell),
         Job(JobName.HOOKS, CALL_EVERY, 15 * minutes, False, call),
     )
-    return {job.name: job for job in table}
+    jobs = {job.name: job for job in table}
+    if every.audit_reconcile is not None and service_log is not None:
+        act = partial(reconcile_audit, log=service_log)
+        name = JobName.AUDIT_RECONCILE
+        jobs[name] = Job(name, every.audit_reconcile, max(60 * minutes, patience), True, act)
+    return jobs

@@ -171,7 +171,7 @@ class Supervisor:
             self._shops.swap(new)
             self._tell(DaemonReloaded(needs_restart=", ".join(new.needs_restart)))
             for name, job in new.jobs.items():
-                if name is JobName.WORK or job.interval != before[name].interval:
+                if name is JobName.WORK or name not in before or job.interval != before[name].interval:
                     self._schedule(name, timedelta(0))
         self._host.tell_ready(self._describe())
 

@@ -19,11 +19,12 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.periods import do_in_period
-from rotator.engine.stalled import Stall, note_failure, note_no_progress, note_success
+from rotator.engine.stalled import Stall, note_dropped, note_failure, note_no_progress, note_success
 from rotator.errors import AuditChainError, InternalError, RotatorError, StoppedError
 
 FIRST_RETRY = timedelta(seconds=10)
 LONGEST_RETRY = timedelta(hours=1)
+LEFT_OUT = timedelta(days=1)
 LEAST_PAUSE = timedelta(seconds=2)
 """Between two runs of a job, however soon there is something to do."""
 _STALLED = ConditionKind.JOB_STALLED
@@ -56,7 +57,10 @@ class Worker:
     def do(self, name: JobName) -> timedelta:
         """Do a job, and return the span after which it is to be done again."""
         with self._shops.hold() as shop:
-            job, run = shop.jobs[name], shop.make_run()
+            job, run = shop.jobs.get(name), shop.make_run()
+            if job is None:  # a reload took it out of the settings; another one schedules it anew
+                self._beats.expect_start(name, LEFT_OUT)
+                return LEFT_OUT
             self._beats.expect(name, job.budget)
             shop.monitor.note_start(name, run)
             watched = self._watch(job, run)
@@ -111,7 +115,13 @@ class Worker:
             self._look_after_others(run)
 
     def _look_after_others(self, run: RunContext) -> None:
-        """Tell of a job that gives no sign of life at two heartbeats in a row; right after the host slept none does."""
+        """Tell of a job that gives no sign of life at two heartbeats in a row; right after the host slept none does.
+
+        What no longer succeeded ends with a job that the settings have no more.
+        """
+        for job in JobName:
+            if job not in self._shops.current.jobs and self._awareness.knows(_STALLED, job.value):
+                note_dropped(run, job)
         late = set(self._beats.find_late())
         for job in sorted(late & self._late):
             note_no_progress(run, job)

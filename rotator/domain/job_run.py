@@ -21,6 +21,7 @@ class JobName(StrEnum):
     RECONCILE = auto()
     PROBE = auto()
     VERIFY_AUDIT = auto()
+    AUDIT_RECONCILE = auto()
     HEARTBEAT = auto()
     DELIVER = auto()
     HOOKS = auto()

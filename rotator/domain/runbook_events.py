@@ -12,6 +12,12 @@ from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.hooks import HookCallDropped
 from rotator.domain.events.places import SignInEndForeseen
 from rotator.domain.events.rotations import RotationClosed, VanishedPatReplaced
+from rotator.domain.events.service_log import (
+    LeakReported,
+    OutsideChangeFound,
+    OwnChangesUnlisted,
+    ServiceLogNotRead,
+)
 from rotator.domain.runbook import CONDITIONS, Advice
 
 EVENTS: Mapping[type[Event], Advice] = {
@@ -78,6 +84,43 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="Nobody hears of it through this receiver. If the problem lasts, the next reminder reports it.",
         command="rotator audit list --event notification_refused",
         fix="Read in the audit log what it was about, and deal with that problem.",
+    ),
+    LeakReported: Advice(
+        one="Azure DevOps reports that a PAT of {subject} may have leaked",
+        many="Azure DevOps reports for {count} accounts and organizations that a PAT may have leaked",
+        meaning="Azure DevOps' own audit log says that a PAT was found in a public place, or that the service itself "
+        "revoked it. The event names the PAT, and says whether the value that consumers read still signs in.",
+        otherwise="A value that still signs in can be used by whoever found it. One that is refused is replaced by a "
+        "run if its rule says `on_leak: rotate`; otherwise its consumers fail.",
+        command="rotator audit list --event leak_reported",
+        fix="Run `rotator rotate NAME`, then `rotator revoke NAME --previous`, which ends the overlap at once. Find "
+        "out where the value was published, and who may have used it.",
+    ),
+    OutsideChangeFound: Advice(
+        one="somebody else than rotator changed a PAT of {subject}",
+        many="somebody else than rotator changed PATs of {count} accounts and organizations",
+        meaning="Azure DevOps' own audit log has a PAT that was minted, changed or revoked for the account, and "
+        "rotator did not do that. The event says who did, when, and what the PAT is called.",
+        otherwise="It stays as it is. If nobody in your team did it, somebody else can sign in as the account's user.",
+        command="rotator audit list --event outside_change_found",
+        fix="Ask who did it. If nobody did, end the user's sessions in Entra, and revoke the PAT in Azure DevOps.",
+    ),
+    OwnChangesUnlisted: Advice(
+        one="Azure DevOps' own log lacks changes that rotator made for {subject}",
+        many="Azure DevOps' own log lacks changes that rotator made for {count} accounts and organizations",
+        meaning="The audit log of rotator has mints or revocations that the one of Azure DevOps should have too, and "
+        "does not. Auditing may have been off for a time, or one of the two logs is not true.",
+        otherwise="Nothing breaks. The two logs do not prove each other for that time.",
+        command="rotator audit list --event own_changes_unlisted",
+        fix="Look at the events that it names, and ask an administrator of the organization whether auditing was off.",
+    ),
+    ServiceLogNotRead: Advice(
+        one="the audit log of Azure DevOps cannot be compared for {subject}",
+        many="the audit logs of Azure DevOps cannot be compared for {count} accounts and organizations",
+        meaning="The account may not read the organization's audit log, or auditing is off there.",
+        otherwise="All rotations go on. What others do to its PATs shows only where it looks itself.",
+        command="rotator audit reconcile --dry-run",
+        fix="Do what the command says; or set `daemon.audit_reconcile` to null if nobody needs the comparison.",
     ),
 }
 """By event, for those that begin no condition although a person must act."""

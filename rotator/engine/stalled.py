@@ -28,7 +28,7 @@ BY_ONCE = timedelta(hours=1)
 """How often a run of `rotator once` does what a daemon does within seconds, as far as anybody knows."""
 KEEPS_NO_RUNS = (JobName.DELIVER, JobName.HOOKS)
 """The jobs that leave a run in the database only when they fail, and when they succeed again."""
-_KEEPS_RUNS = (JobName.REFRESH, JobName.RECONCILE, JobName.PROBE, JobName.VERIFY_AUDIT)
+_KEEPS_RUNS = (JobName.REFRESH, JobName.RECONCILE, JobName.PROBE, JobName.VERIFY_AUDIT, JobName.AUDIT_RECONCILE)
 _COUNTED_HERE = (JobName.WORK, JobName.RECONCILE, JobName.HEARTBEAT)
 """The jobs whose failures are counted in the process alone: a run without success says that a place is down."""
 _NOTED_EVERY = timedelta(minutes=5)
@@ -111,6 +111,16 @@ def note_success(run: RunContext, job: JobName, holder: str) -> None:
             record(work, run, job.value, JobResumed(), now)
 
     _write(run, is_news, write)
+
+
+def note_dropped(run: RunContext, job: JobName) -> None:
+    """Note that a job is not done any more, if it did not succeed before."""
+
+    def write(work: UnitOfWork) -> None:
+        if _is_stalled(work, job):
+            record(work, run, job.value, JobDropped(), run.services.clock.now())
+
+    _write(run, lambda reading: _is_stalled(reading, job), write)
 
 
 @contextmanager

@@ -14,15 +14,22 @@ from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult, probe_values, verify_audit
 from rotator.engine.periods import do_in_period
-from rotator.engine.stalled import Stall, note_failure, note_once, watching
+from rotator.engine.stalled import Stall, note_dropped, note_failure, note_once, watching
 from rotator.errors import RotatorError, StoppedError
 
+Comparing = tuple[timedelta, Callable[[RunContext], JobResult]]
+"""How often Azure DevOps' own log is compared with ours, and what does it."""
 
-def keep_up(run: RunContext, probe_every: timedelta, verify_every: timedelta) -> tuple[RotatorError, ...]:
-    """Do the jobs `probe` and `verify_audit` where their period is not done. Return what went wrong, which was told.
+
+def keep_up(
+    run: RunContext, probe_every: timedelta, verify_every: timedelta, comparing: Comparing | None = None
+) -> tuple[RotatorError, ...]:
+    """Do the jobs `probe`, `verify_audit` and, if there is one, `audit_reconcile` where their period is not done.
+
+    Return what went wrong, which was told.
 
     To be called after a run that is remembered. The values whose turn came since the run before are tried. The first
-    run of an installation does neither: it does not know how often runs come.
+    run of an installation does none of them: it does not know how often runs come.
     """
     failed: list[RotatorError] = []
     with suppress(StoppedError):  # the next run does it
@@ -35,6 +42,12 @@ def keep_up(run: RunContext, probe_every: timedelta, verify_every: timedelta) ->
         with _telling(run, JobName.VERIFY_AUDIT, failed):
             if _find_span(run) is not None:
                 _do(run, JobName.VERIFY_AUDIT, verify_every, verify_audit)
+        if comparing is None:
+            note_dropped(run, JobName.AUDIT_RECONCILE)
+        else:
+            with _telling(run, JobName.AUDIT_RECONCILE, failed):
+                if _find_span(run) is not None:
+                    _do(run, JobName.AUDIT_RECONCILE, *comparing)
     return tuple(failed)
 
 

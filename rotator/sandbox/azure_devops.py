@@ -1,6 +1,7 @@
-"""The Azure DevOps stand-in: who is asking, and for which of the two resources.
+"""The Azure DevOps stand-in: who is asking, and for which of the three resources.
 
-One host plays both `vssps.dev.azure.com` (PATs) and `dev.azure.com` (connectionData).
+One host plays `vssps.dev.azure.com` (PATs), `dev.azure.com` (connectionData) and `auditservice.dev.azure.com` (the
+audit log).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 
+from rotator.sandbox.azure_devops_audit import AuditResource
 from rotator.sandbox.azure_devops_pats import PatResource
 from rotator.sandbox.azure_devops_replies import (
     make_connection_answer,
@@ -26,7 +28,7 @@ from rotator.sandbox.world import AccessToken, Organization, User, World
 GLOBAL_PATS_END = datetime(2026, 12, 1, tzinfo=UTC)
 """From then on all-organization PATs authenticate nobody."""
 
-_PATH = re.compile(r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata)/?", re.I)
+_PATH = re.compile(r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata|audit/auditlog)/?", re.I)
 
 
 class AzureDevOpsService:
@@ -35,16 +37,17 @@ class AzureDevOpsService:
     def __init__(self, world: World) -> None:
         self._world = world
         self._pats = PatResource(world)
+        self._audit = AuditResource(world)
 
     def handle(self, request: Request) -> Response:
         """Do what the request asks, and give every response an activity id."""
-        with self._world.lock:
-            response = self._route(request)
         activity = str(uuid.uuid4())
+        with self._world.lock:
+            response = self._route(request, activity)
         traced = {**response.headers, "ActivityId": activity, "X-VSS-E2EID": activity}
         return dataclasses.replace(response, headers=traced)
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, activity: str) -> Response:
         match = _PATH.fullmatch(request.path)
         if match is None:
             return make_error(404, "VssResourceNotFoundException", f"There is no resource at {request.path}.")
@@ -54,9 +57,21 @@ class AzureDevOpsService:
             return make_error(404, "HostDoesNotExistException", f"The organization {name} does not exist.")
         if match["resource"].lower() == "connectiondata":
             return self._connection_data(request, organization)
-        return self._tokens_pats(request, organization)
+        if match["resource"].lower() == "audit/auditlog":
+            return self._audit_log(request, organization)
+        return self._tokens_pats(request, organization, activity)
 
-    def _tokens_pats(self, request: Request, organization: Organization) -> Response:
+    def _audit_log(self, request: Request, organization: Organization) -> Response:
+        token = self._bearer(request)
+        if token is None:
+            return _refuse(request)
+        user = self._admitted(token.subject_id, organization)
+        permissions = self._world.apps[token.client_id].permissions
+        if user is None or not {"user_impersonation", "vso.auditlog"} & set(permissions):
+            return make_unauthorized(token.subject_id)
+        return self._audit.answer(request, organization, user)
+
+    def _tokens_pats(self, request: Request, organization: Organization, activity: str) -> Response:
         token = self._bearer(request)
         if token is None:
             # The real service takes no PAT here: it wants a user's Entra token.
@@ -67,7 +82,7 @@ class AzureDevOpsService:
         user = self._admitted(token.subject_id, organization)
         if user is None:
             return make_unauthorized(token.subject_id)
-        return self._pats.answer(request, organization, user)
+        return self._pats.answer(request, organization, user, activity)
 
     def _connection_data(self, request: Request, organization: Organization) -> Response:
         if request.method != "GET":

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
+from rotator.sandbox.azure_devops_audit import note_in_log
 from rotator.sandbox.azure_devops_listing import Listing, ListingError, status_of
 from rotator.sandbox.azure_devops_policies import (
     PatWish,
@@ -30,8 +31,8 @@ class PatResource:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def answer(self, request: Request, organization: Organization, user: User) -> Response:
-        """Answer one request from a user who may enter the organization."""
+    def answer(self, request: Request, organization: Organization, user: User, activity: str) -> Response:
+        """Answer one request from a user who may enter the organization; `activity` is the id of its answer."""
         given = request.query.get("api-version", "")
         match = _VERSION.fullmatch(given)
         if match is None:
@@ -41,7 +42,7 @@ class PatResource:
             one = "authorizationId" in request.query
             return self._get(request, user, version) if one else self._list(request, user)
         if request.method == "DELETE":
-            return self._revoke(request, user, version)
+            return self._revoke(request, organization, user, version, activity)
         if request.method not in ("POST", "PUT"):
             message = f"The requested resource does not support http method '{request.method}'."
             return make_error(405, "VssRequestException", message)
@@ -49,8 +50,8 @@ class PatResource:
         if body is None:
             return make_error(400, "VssPropertyValidationException", "The request body is not a valid document.")
         if request.method == "POST":
-            return self._create(body, organization, user, version)
-        return self._update(body, organization, user, version)
+            return self._create(body, organization, user, version, activity)
+        return self._update(body, organization, user, version, activity)
 
     def _list(self, request: Request, user: User) -> Response:
         try:
@@ -66,15 +67,20 @@ class PatResource:
         pat, error = self._find(request.query["authorizationId"], user)
         return _result(_render(pat) if pat else None, error, version)
 
-    def _revoke(self, request: Request, user: User, version: str) -> Response:
+    def _revoke(
+        self, request: Request, organization: Organization, user: User, version: str, activity: str
+    ) -> Response:
         pat, error = self._find(request.query.get("authorizationId", ""), user)
         if pat is None or pat.revoked:
             gone = "tokenNotFound" if error in ("none", "authorizationNotFound") else error
             return _result(None, gone, version, status=404)
         pat.revoked = True
+        note_in_log(self._world, organization, "PatRevokeEvent", pat, user, activity)
         return Response(204)
 
-    def _create(self, body: Mapping[str, object], organization: Organization, user: User, version: str) -> Response:
+    def _create(
+        self, body: Mapping[str, object], organization: Organization, user: User, version: str, activity: str
+    ) -> Response:
         now = to_ticks(self._world.clock.now())
         wish = PatWish(
             display_name=_text(body, "displayName"),
@@ -95,9 +101,12 @@ class PatResource:
             now,
             to_ticks(clamp(wish.valid_to, organization, now)),
         )
+        note_in_log(self._world, organization, "PatCreateEvent", pat, user, activity)
         return _result({**_render(pat), "token": pat.value}, "none", version)
 
-    def _update(self, body: Mapping[str, object], organization: Organization, user: User, version: str) -> Response:
+    def _update(
+        self, body: Mapping[str, object], organization: Organization, user: User, version: str, activity: str
+    ) -> Response:
         pat, error = self._find(_text(body, "authorizationId"), user)
         if pat is None:
             return _result(None, error, version)
@@ -123,6 +132,7 @@ class PatResource:
         pat.valid_to = to_ticks(clamp(wish.valid_to, organization, pat.valid_from))
         if all_organizations != was_global:
             pat.target_accounts = None if all_organizations else (organization.id,)
+        note_in_log(self._world, organization, "PatUpdateEvent", pat, user, activity)
         return _result(_render(pat), "none", version)
 
     def _find(self, identifier: str, user: User) -> tuple[Pat | None, str]:

@@ -31,6 +31,7 @@ entra:
 azure_devops:
   identity_url: {addresses.azure_devops_url}
   core_url: {addresses.azure_devops_url}
+  audit_url: {addresses.azure_devops_url}
   api_version: 7.1-preview.1
   max_parallel: 8
 key_vault:

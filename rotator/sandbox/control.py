@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from rotator.sandbox.azure_devops_audit import add_to_log, note_in_log
 from rotator.sandbox.azure_devops_replies import to_ticks
 from rotator.sandbox.control_settings import (
     WORLD_KINDS,
@@ -43,6 +44,8 @@ class ControlService:
             ("POST", "late"): self._apply_late,
             ("POST", "clock"): self._advance_clock,
             ("POST", "pats"): self._add_pat,
+            ("POST", "audit"): self._add_audit_entry,
+            ("DELETE", "audit"): self._clear_audit_log,
             ("POST", "access-tokens"): self._issue_access_token,
         }
 
@@ -121,10 +124,29 @@ class ControlService:
         pat = world.add_pat(user, str(fields["display_name"]), str(fields["scope"]), targets, start, end)
         return {**_describe_pat(pat), "value": pat.value}
 
+    def _add_audit_entry(self, request: Request) -> object:
+        """Put an entry into an organization's audit log. Fields: organization, age_seconds, and what differs."""
+        fields = dict(read_fields(request.json()))
+        organization = self._world.organizations[str(fields.pop("organization"))]
+        age = timedelta(seconds=float(str(fields.pop("age_seconds", 0))))
+        with self._world.lock:
+            add_to_log(self._world, organization, self._world.clock.now() - age, fields)
+        return {"entries": len(organization.audit_log)}
+
+    def _clear_audit_log(self, request: Request) -> object:
+        """Lose all entries of every organization: a gap."""
+        with self._world.lock:
+            for organization in self._world.organizations.values():
+                organization.audit_log.clear()
+        return {}
+
     def _revoke_pat(self, authorization_id: str) -> object:
         with self._world.lock:
             pat = self._world.pats[authorization_id]
             pat.revoked = True
+            for organization in self._world.organizations.values():
+                if pat.target_accounts is None or organization.id in pat.target_accounts:
+                    note_in_log(self._world, organization, "PatRevokeEvent", pat, self._world.users[pat.user_id])
             return _describe_pat(pat)
 
     def _issue_access_token(self, request: Request) -> object:

@@ -21,6 +21,10 @@ _SETTABLE: Mapping[str, frozenset[str]] = {
             "global_pats",
             "creation_allowed",
             "creation_scopes",
+            "auditing",
+            "audit_readers",
+            "audit_lag",
+            "audit_overlap",
         }
     ),
     "vaults": frozenset({"denied_operations", "denied_subjects", "firewall", "read_only"}),
@@ -29,7 +33,7 @@ WORLD_KINDS = frozenset(_SETTABLE)
 Change = tuple[object, str, object]
 """What to set: the object, the name of its field, and the value."""
 
-_SETS = frozenset({"members", "denied_operations", "denied_subjects"})
+_SETS = frozenset({"members", "audit_readers", "denied_operations", "denied_subjects"})
 
 
 def read_fields(document: object) -> Mapping[str, object]:
@@ -68,7 +72,7 @@ def apply_changes(changes: list[Change]) -> None:
 
 
 def _convert(field: str, value: object) -> object:
-    if field == "max_lifetime" and value is not None:
+    if field in ("max_lifetime", "audit_lag") and value is not None:
         return timedelta(seconds=float(str(value)))
     if isinstance(value, list):
         return set(value) if field in _SETS else tuple(value)
@@ -111,7 +115,7 @@ def describe_world(world: World) -> dict[str, object]:
 
 
 def _describe(thing: object) -> dict[str, object]:
-    return {name: _plain(value) for name, value in vars(thing).items()}
+    return {name: _plain(value) for name, value in vars(thing).items() if name != "audit_log"}
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,7 @@ import secrets
 import string
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from rotator.sandbox.record import RequestRecord
 __all__ = [
     "AccessToken",
     "App",
+    "AuditEntry",
     "Organization",
     "Pat",
     "RefreshToken",
@@ -123,6 +125,14 @@ class Pat:
     revoked: bool = False
 
 
+@dataclass(frozen=True)
+class AuditEntry:
+    """An entry of an organization's audit log: when, and its JSON as it is sent."""
+
+    at: datetime
+    document: Mapping[str, object]
+
+
 @dataclass
 class Organization:
     """An Azure DevOps organization and its policies for PATs."""
@@ -140,6 +150,15 @@ class Organization:
     creation_allowed: bool = True
     creation_scopes: tuple[str, ...] | None = None
     """The scopes that PATs may be created with although creation is not allowed."""
+    auditing: bool = True
+    """Whether the organization's audit log takes new entries."""
+    audit_readers: set[str] | None = None
+    """The object ids of the users who may read it. None: every user who may enter."""
+    audit_lag: timedelta = timedelta(0)
+    """How old an entry is when it appears."""
+    audit_overlap: int = 0
+    """How many entries of a page come again on the next one."""
+    audit_log: list[AuditEntry] = field(default_factory=list)
 
 
 @dataclass

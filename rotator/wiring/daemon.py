@@ -58,6 +58,7 @@ from rotator.wiring.hooks import make_hooks
 from rotator.wiring.installation import Installation, make_run_id
 from rotator.wiring.monitoring import make_monitor
 from rotator.wiring.notifying import make_notifiers
+from rotator.wiring.service_logs import make_service_log
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -185,19 +186,27 @@ class Daemon:
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
         every = Intervals(
-            daemon.work, daemon.refresh, daemon.reconcile, daemon.probe, daemon.verify_audit, daemon.heartbeat
+            daemon.work,
+            daemon.refresh,
+            daemon.reconcile,
+            daemon.probe,
+            daemon.verify_audit,
+            daemon.heartbeat,
+            daemon.audit_reconcile,
         )
         notifiers, hooks = make_notifiers(installation), make_hooks(installation)
         self._memory.forget_settings()
         self._hook_memory.forget_settings()
 
         patience = 2 * installation.settings.http.total_timeout * _count_places(installation)
-        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory, patience)
+        service_log = make_service_log(installation)
+        jobs = make_jobs(every, self._pulse, notifiers, hooks, self._memory, self._hook_memory, patience, service_log)
         intervals = {name: job.interval for name, job in jobs.items()}
         monitor = make_monitor(installation, self._tally, JobName.HEARTBEAT, intervals, self._health)
 
         def close() -> None:
             monitor.close()
+            service_log.close()
             installation.close()
 
         first = partial(self._beat, notes=_make_notes(installation))

@@ -16,12 +16,14 @@ from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFai
 from rotator.domain.exit_code import DONE, FAILED
 from rotator.domain.job_run import JobName
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.log_job import reconcile_audit
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.status_memory import StatusMemory
 from rotator.engine.upkeep import keep_up
 from rotator.errors import DatabaseError, MonitoringError, RotatorError, StoppedError
 from rotator.wiring.hooks import call_at_end, make_hooks
 from rotator.wiring.notifying import deliver_at_end, make_notifiers
+from rotator.wiring.service_logs import make_service_log
 
 if TYPE_CHECKING:
     from rotator.adapters.pings import Pinger
@@ -44,7 +46,12 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
     notifiers, hooks, daemon = make_notifiers(installation), make_hooks(installation), installation.settings.daemon
     every = {JobName.PROBE: daemon.probe, JobName.VERIFY_AUDIT: daemon.verify_audit}
     monitor = make_monitor(installation, RotationTally(), JobName.WORK, every)
-    then = partial(keep_up, probe_every=daemon.probe, verify_every=daemon.verify_audit)
+    service_log = make_service_log(installation)
+    comparing = None
+    if daemon.audit_reconcile is not None:
+        every[JobName.AUDIT_RECONCILE] = daemon.audit_reconcile
+        comparing = (daemon.audit_reconcile, partial(reconcile_audit, log=service_log))
+    then = partial(keep_up, probe_every=daemon.probe, verify_every=daemon.verify_audit, comparing=comparing)
     run = MonitoredRun(monitor, hooks, then, installation.stop)
     try:
         yield run
@@ -53,6 +60,7 @@ def monitored_run(installation: Installation) -> Iterator[MonitoredRun]:
         raise
     finally:
         monitor.close()
+        service_log.close()
         run.deliver(notifiers)
         monitor.await_sent()
 

@@ -152,6 +152,12 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     caller.run("audit", "verify")
     caller.run("audit", "export")
     caller.run("audit", "report", "--output", str(tmp_path / "page.html"), "--archive", str(tmp_path / "evidence.zip"))
+    [compared] = caller.run("audit", "reconcile")
+    organizations = compared["organizations"]
+    assert isinstance(organizations, list)
+    [theirs] = organizations
+    assert (theirs["findings"], theirs["unsettled"], theirs["explained"]) == ([], 0, theirs["pat_entries"])
+    assert theirs["explained"] > 5
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("audit", "archive", "--before", "365d", "--dry-run")
     caller.run("accounts")

@@ -36,6 +36,7 @@ from rotator.documents.inventory import (
     PauseDocument,
 )
 from rotator.documents.limits import LimitsDocument
+from rotator.documents.log_comparison import LogComparisonDocument
 from rotator.documents.notification import NotificationDocument, NotifyTestDocument
 from rotator.documents.plan import PlanDocument
 from rotator.documents.rebuild import RebuildDocument
@@ -81,6 +82,7 @@ DOCUMENTS: dict[str, object] = {
     "audit-gap": AcceptedGapDocument,
     "audit-report": ReviewDocument,
     "audit-archive": AuditArchiveDocument,
+    "audit-reconcile": LogComparisonDocument,
     "audit-verification": AuditVerificationDocument,
     "init": InitDocument,
     "config": ConfigDocument,
@@ -130,6 +132,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit accept-gap": ("audit-gap",),
     "audit report": ("audit-report",),
     "audit archive": ("audit-archive",),
+    "audit reconcile": ("audit-reconcile",),
     "sandbox up": ("sandbox-ready",),
     "sandbox demo": ("demo",),
 }

@@ -21,6 +21,7 @@ from tests.support.engine import make_world
 from tests.support.engine_scenarios import make_busy
 from tests.support.installed_command import PATIENCE
 from tests.support.scheduling import NotedHost, NotedScheduler
+from tests.support.service_log import TheirLog
 from tests.support.stop import make_stop
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -61,7 +62,7 @@ class House:
 
     def make_shop(self, name: str, every: Intervals = EVERY) -> Workshop:
         """All that the jobs work with."""
-        jobs = make_jobs(every, self.pulse)
+        jobs = make_jobs(every, self.pulse, service_log=TheirLog(self.world))
         return Workshop(jobs, self.world.make_run, lambda: self.closed.append(name), 80 * MINUTE / 60, ("database",))
 
     def run(self, *requests: Request, asked: Requests | None = None) -> None:
@@ -264,6 +265,17 @@ def test_reload_swaps_everything_and_begins_what_has_another_interval() -> None:
     assert [job for job, _ in again] == [JobName.WORK, JobName.REFRESH]
     assert house.world.told[1] == ("daemon_reloaded", {"daemon": "rotator@host", "needs_restart": "database"})
     assert house.closed == ["first", "second"]
+
+
+def test_reload_begins_a_job_that_is_new_and_goes_on_without_one_that_is_gone() -> None:
+    house = House()
+    every = replace(EVERY, audit_reconcile=MINUTE)
+    shops = [house.make_shop("second", every), house.make_shop("third")]
+    house.build = lambda: shops.pop(0)
+    house.run(Request.RELOAD, Request.RELOAD)
+    assert house.list_told() == ["daemon_started", "daemon_reloaded", "daemon_reloaded", "daemon_stopped"]
+    again = house.scheduler.scheduled[len(EVERY.__dataclass_fields__) + 1 :]
+    assert [job for job, _ in again] == [JobName.WORK, JobName.AUDIT_RECONCILE, JobName.WORK]
 
 
 def test_daemon_proves_that_it_lives_while_a_reload_waits_for_a_vault() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Job, Workshop, Workshops
-from rotator.daemon.worker import Worker
+from rotator.daemon.worker import LEFT_OUT, Worker
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.places import AccountDown
 from rotator.domain.job_run import Heartbeat, JobName, JobRun
@@ -29,7 +29,13 @@ from tests.support.engine import ACCOUNT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-SHARED = {JobName.REFRESH: 15 * MINUTE, JobName.RECONCILE: HOUR, JobName.PROBE: 15 * MINUTE, JobName.VERIFY_AUDIT: DAY}
+SHARED = {
+    JobName.REFRESH: 15 * MINUTE,
+    JobName.RECONCILE: HOUR,
+    JobName.PROBE: 15 * MINUTE,
+    JobName.VERIFY_AUDIT: DAY,
+    JobName.AUDIT_RECONCILE: DAY,
+}
 OWN = {JobName.WORK: MINUTE, JobName.DELIVER: MINUTE / 2, JobName.HOOKS: MINUTE / 6, JobName.HEARTBEAT: MINUTE / 2}
 EVERY = {**SHARED, **OWN}
 
@@ -42,12 +48,14 @@ class Host:
         self.acts: dict[JobName, Callable[[RunContext], JobResult]] = {}
         self.restart()
 
-    def restart(self) -> None:
-        """Begin a daemon anew: its memory is gone."""
+    def restart(self, without: JobName | None = None) -> None:
+        """Begin a daemon anew: its memory is gone. It may be one that has not all of the jobs."""
         self.beats = Beats(self.world.clock)
         self.pulse = Pulse(self.name, self.world.clock.now())
         budget = 15 * MINUTE
         jobs = {job: Job(job, every, budget, job in SHARED, partial(self._act, job)) for job, every in EVERY.items()}
+        if without is not None:
+            del jobs[without]
         self.worker = Worker(
             Workshops(Workshop(jobs, self.world.make_run, lambda: None, MINUTE)), self.beats, self.name
         )
@@ -110,6 +118,25 @@ def test_job_that_fails_for_ever_is_a_condition_and_makes_the_check_red_until_it
     host.do(job)
     assert list_stalled(host.world) == {}
     assert [event for event, _ in host.world.told].count("job_resumed") == 1
+
+
+@pytest.mark.parametrize("is_daemon", [True, False])
+def test_job_that_failed_is_forgotten_when_the_settings_have_it_no_more(is_daemon: bool) -> None:
+    """After a reload, a restart, or where a host has no daemon any more."""
+    job = JobName.AUDIT_RECONCILE
+    host = Host(make_world())
+    host.do(job)
+    host.fail(job, ZeroDivisionError("no"))
+    host.do(job, 5 * DAY)
+    assert list_stalled(host.world) == {job.value: "internal"}
+    if is_daemon:
+        host.restart(without=job)
+        assert host.worker.do(job) == LEFT_OUT
+        host.do(JobName.HEARTBEAT)
+    else:
+        keep_up(host.world.make_run(), DAY, DAY)
+    assert list_stalled(host.world) == {}
+    assert [event for event, _ in host.world.told].count("job_dropped") == 1
 
 
 @pytest.mark.parametrize("job", [*SHARED, JobName.DELIVER, JobName.HOOKS])

@@ -13,6 +13,7 @@ import click
 from rotator.cli.choosing_events import COUNT, Asked, check_follow, event_filters, make_filter, make_pause
 from rotator.cli.commands.audit_archive import archive
 from rotator.cli.commands.audit_export import export
+from rotator.cli.commands.audit_reconcile import reconcile
 from rotator.cli.commands.audit_report import report
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.errors import AuditChainError, UsageError
@@ -39,6 +40,7 @@ def audit() -> None:
 
 
 audit.add_command(report)
+audit.add_command(reconcile)
 
 
 @audit.command(

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events import anchors, daemon, deliveries, hooks, inventory, places, probes, revocations, rotations
+from rotator.domain.events import (
+    anchors,
+    daemon,
+    deliveries,
+    hooks,
+    inventory,
+    places,
+    probes,
+    revocations,
+    rotations,
+    service_log,
+)
 from rotator.domain.events.event import Event
 
 EVENTS: tuple[type[Event], ...] = (
@@ -118,6 +129,11 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.GapAccepted,
     anchors.LogArchived,
     places.SecretRead,
+    service_log.OutsideChangeFound,
+    service_log.LeakReported,
+    service_log.OwnChangesUnlisted,
+    service_log.ServiceLogCompared,
+    service_log.ServiceLogNotRead,
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
     daemon.DaemonReloaded,

@@ -16,5 +16,10 @@ class AzureDevOpsSettings(Section):
     core_url: ServiceUrl = Field(
         default="https://dev.azure.com", description="The service that a new PAT must sign in to before it is stored."
     )
+    audit_url: ServiceUrl = Field(
+        default="https://auditservice.dev.azure.com",
+        description="The service that keeps Azure DevOps' own audit log. Only `rotator audit reconcile` and the job "
+        "`audit_reconcile` ask it.",
+    )
     api_version: Text = Field(default="7.1-preview.1", description="The version of the PAT API.")
     max_parallel: StrictInt = Field(default=8, ge=1, le=64, description="How many PATs are processed at the same time.")

@@ -36,6 +36,11 @@ class DaemonSettings(Section):
     verify_audit: Duration = Field(
         default="24h", validate_default=True, description="How often to recompute the audit log's hash chain."
     )
+    audit_reconcile: Duration | None = Field(
+        default=None,
+        description="How often to compare Azure DevOps' own audit log with rotator's, for example `24h`. It needs the "
+        "permission to read that log. Default: null, which is never.",
+    )
     heartbeat: Duration = Field(
         default="30s",
         validate_default=True,

@@ -23,7 +23,10 @@ class PingSettings(Section):
         examples=[{"credential": "ping-url"}],
     )
     jobs: tuple[
-        Literal["work", "reconcile", "refresh", "probe", "verify_audit", "heartbeat", "deliver", "hooks"], ...
+        Literal[
+            "work", "reconcile", "refresh", "probe", "verify_audit", "audit_reconcile", "heartbeat", "deliver", "hooks"
+        ],
+        ...,
     ] = Field(
         default=("work",),
         min_length=1,

@@ -1,0 +1,94 @@
+"""The service log: the audit log that Azure DevOps keeps itself, as far as it tells of PATs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from rotator.domain.marker import strip_mark
+
+KEPT_FOR = timedelta(days=90)
+"""How long Azure DevOps keeps its log."""
+LAG = timedelta(days=1)
+"""How late an entry may appear: what is younger, and not there yet, proves nothing."""
+
+
+class EntryKind(StrEnum):
+    """What an entry says of a PAT."""
+
+    MINTED = "minted"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    REVOKED_BY_SYSTEM = "revoked_by_system"
+    FOUND_IN_PUBLIC = "found_in_public"
+
+    @property
+    def may_be_leak(self) -> bool:
+        """Whether Azure DevOps itself acted: it found the value in a public place, or revoked the PAT."""
+        return self in (EntryKind.FOUND_IN_PUBLIC, EntryKind.REVOKED_BY_SYSTEM)
+
+
+@dataclass(frozen=True)
+class ServiceLogEntry:
+    """One entry about a PAT. Texts from outside are harmless by now; what an entry leaves out is empty or None.
+
+    `actor` is who did it, as the sign-in name, `actor_id` the service's own id of that user. `owner` is whose PAT it
+    is, where the entry says so. `answer_ids` may be those of the answer to the request that did it.
+    """
+
+    id: str
+    kind: EntryKind
+    at: datetime
+    actor: str = ""
+    actor_id: str = ""
+    owner: str = ""
+    display_name: str = ""
+    valid_to: datetime | None = None
+    answer_ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ServiceLogRead:
+    """What was read of a period: the entries about PATs, each once. `read` counts all entries, those about others too.
+
+    `unreadable` counts those that could not be read: what they may hide is not absent.
+    """
+
+    entries: tuple[ServiceLogEntry, ...]
+    read: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A user whose PATs are managed: the account, and by what an entry may name the user."""
+
+    account: str
+    username: str
+    user_id: str = ""
+    display_name: str = ""
+    managed_names: frozenset[str] = field(default=frozenset())
+    """The display names of its ManagedPats in the organization, without marks."""
+
+    def is_named(self, entry: ServiceLogEntry) -> bool:
+        """Whether an entry says that the PAT is this user's; or that the user did it, and not whose the PAT is."""
+        if entry.owner:
+            names = {self.username.casefold(), self.display_name.casefold(), self.user_id.casefold()} - {""}
+            return entry.owner.casefold() in names
+        return self.username.casefold() == entry.actor.casefold() or entry.actor_id == self.user_id != ""
+
+
+def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
+    """Return whose PAT an entry is about; None if it is nobody's whose PATs are managed.
+
+    An entry that names no user, as where the service itself acts, is about the PAT of that display name.
+    """
+    for owner in owners:
+        if owner.is_named(entry):
+            return owner
+    if entry.owner or "@" in entry.actor:
+        return None
+    return next((owner for owner in owners if strip_mark(entry.display_name) in owner.managed_names), None)

@@ -1,0 +1,178 @@
+"""Azure DevOps' own log against ours, on the engine: what we did is explained, what others did is told once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
+from rotator.domain.policy import LeakAction
+from rotator.domain.probe import ProbeResult
+from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind
+from rotator.engine.auditing import load_events
+from rotator.engine.comparing_logs import reconcile_logs
+from rotator.engine.log_findings import OrganizationLog
+from rotator.engine.log_job import reconcile_audit
+from rotator.errors import TransientError
+from rotator.ports.audit_log import AuditFilter
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
+from tests.support.policies import RULE, make_policy
+from tests.support.service_log import USERNAME, TheirLog
+
+CALL = Call("fetch_service_log", "show the audit log", ACCOUNT, ORGANIZATION, "GET", "")
+
+
+def make_replaced_world(*, on_leak: LeakAction = LeakAction.ALERT) -> tuple[EngineWorld, TheirLog]:
+    """A world whose PAT was rotated by us, with its overlap over, and a log that has it all."""
+    world = make_world(policy=make_policy(replace(RULE, overlap=timedelta(hours=24), on_leak=on_leak)))
+    their = TheirLog(world)
+    world.run()
+    their.note()
+    world.advance(hours=25)
+    world.run()
+    their.note()
+    return world, their
+
+
+def compare(world: EngineWorld, their: TheirLog, *, dry: bool = False) -> OrganizationLog:
+    """One comparison of the last 90 days, of `contoso`."""
+    now = world.clock.now()
+    found = reconcile_logs(world.make_run(), their, now - KEPT_FOR, now, lambda *_: None, dry=dry)
+    [home] = [item for item in found if item.organization == ORGANIZATION]
+    return home
+
+
+def told(world: EngineWorld, event: str) -> list[dict[str, object]]:
+    """What the audit log has of an event."""
+    return [dict(found.entry.details) for found in load_events(world.database, AuditFilter(event=event))]
+
+
+def test_rotation_is_explained_by_what_both_logs_say() -> None:
+    world, their = make_replaced_world()
+    assert [entry.kind for entry in their.entries] == [EntryKind.MINTED, EntryKind.REVOKED]
+    world.advance(days=2)
+    found = compare(world, their)
+    assert (found.explained, found.findings, found.lacking, found.error) == (2, (), (), None)
+    [compared] = [item for item in told(world, "service_log_compared") if item["explained"]]
+    assert (compared["foreign"], compared["lacking"]) == (0, 0)
+    world.check_promises()
+
+
+def test_mint_whose_answer_was_lost_is_explained_by_its_planned_expiry() -> None:
+    world = make_world()
+    their = TheirLog(world)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    their.note()
+    world.run()
+    their.note()
+    assert [entry.kind for entry in their.entries] == [EntryKind.MINTED, EntryKind.REVOKED]
+    found = compare(world, their)
+    assert (found.explained, found.findings, found.lacking) == (2, (), ())
+
+
+def test_mint_by_hand_is_told_once_although_it_looks_like_ours() -> None:
+    """The same user, name, and moment; the expiry is not the one that we planned."""
+    world, their = make_replaced_world()
+    minted = their.entries[0]
+    assert minted.valid_to is not None
+    by_hand = their.add(EntryKind.MINTED, at=minted.at, valid_to=minted.valid_to + timedelta(seconds=7))
+    for is_news in (True, False):
+        found = compare(world, their)
+        assert [(item.entry, item.account, item.names, item.is_news) for item in found.findings] == [
+            (by_hand, ACCOUNT, (NAME,), is_news)
+        ]
+    [event] = told(world, "outside_change_found")
+    assert (event["kind"], event["by"], event["entry_id"]) == ("minted", USERNAME, by_hand.id)
+
+
+def test_dry_comparison_records_nothing() -> None:
+    world, their = make_replaced_world()
+    their.add(EntryKind.CHANGED)
+    before = world.events(None)
+    assert compare(world, their, dry=True).needs_person
+    assert world.events(None) == before
+
+
+def test_what_they_lack_is_told_once_after_a_day_and_not_while_entries_are_hidden() -> None:
+    world, their = make_replaced_world()
+    their.entries = [their.add(EntryKind.EXPIRED)]
+    young = compare(world, their, dry=True)
+    assert [item.action.kind for item in young.lacking] == [EntryKind.MINTED], "the revocation was just now"
+    assert young.unsettled == 1
+    world.advance(days=2)
+    their.unreadable = 1
+    hidden = compare(world, their)
+    assert (hidden.lacking, hidden.unsettled) == ((), 2)
+    their.unreadable = 0
+    for is_news in (True, False):
+        assert [item.is_news for item in compare(world, their).lacking] == [is_news] * 2
+    [event] = told(world, "own_changes_unlisted")
+    assert event["count"] == 2
+    their.entries.clear()
+    error = compare(world, their).error
+    assert error is not None
+    assert error.code == "auditing_off"
+
+
+@pytest.mark.parametrize(
+    ("on_leak", "events"),
+    [(LeakAction.ALERT, ["pat_vanished failed"]), (LeakAction.ROTATE, ["pat_vanished failed", "pat_minted succeeded"])],
+)
+def test_job_has_worked_on_what_is_gone_as_its_rule_says(on_leak: LeakAction, events: list[str]) -> None:
+    world, their = make_replaced_world(on_leak=on_leak)
+    world.pats.pats[world.record().authorization_id].revoked = True
+    their.add(EntryKind.REVOKED_BY_SYSTEM, actor="", owner="Build-Bot")
+    before = len(world.events())
+    result = reconcile_audit(world.make_run(), their)
+    assert result.counts == {"compared": 2, "foreign": 1, "lacking": 0}
+    assert [event for event in world.events()[before:] if event in events] == events
+    [event] = told(world, "leak_reported")
+    assert (event["value"], event["on_leak"], event["name"]) == ("refused", on_leak.value, NAME)
+    world.check_promises()
+
+
+def test_value_that_works_is_left_alone_and_that_of_a_later_pat_is_not_tried() -> None:
+    world, their = make_replaced_world(on_leak=LeakAction.ROTATE)
+    their.add(EntryKind.FOUND_IN_PUBLIC, actor="")
+    their.add(EntryKind.FOUND_IN_PUBLIC, actor="", at=world.record().valid_from - timedelta(days=1))
+    mints = world.count("mint")
+    reconcile_audit(world.make_run(), their)
+    assert sorted(str(item.get("value")) for item in told(world, "leak_reported")) == ["None", "works"]
+    assert world.count("mint") == mints
+    assert compare(world, their).findings[0].value is ProbeResult.WORKS
+
+
+def test_job_begins_before_the_end_of_the_comparison_before() -> None:
+    world, their = make_replaced_world()
+    reconcile_audit(world.make_run(), their)
+    world.advance(days=1)
+    reconcile_audit(world.make_run(), their)
+    first, second = their.asked
+    assert first[2] - first[1] == KEPT_FOR
+    assert timedelta(0) < first[2] - second[1] - LAG < timedelta(hours=2)
+    world.advance(days=200)
+    reconcile_audit(world.make_run(), their)
+    *_, last = told(world, "service_log_compared")
+    assert last["lost_since"] == (second[2] - (first[2] - second[1])).isoformat()
+
+
+def test_other_account_reads_the_log_when_the_first_may_not() -> None:
+    world, their = make_replaced_world()
+    their.errors[ACCOUNT] = make_denied(CALL, Trace(403), "service_log_denied", "no", "Ask.")
+    assert compare(world, their).account == "release-bot"
+    their.errors["release-bot"] = their.errors[ACCOUNT]
+    for _ in range(2):
+        result = reconcile_audit(world.make_run(), their)
+    assert (result.counts["compared"], result.is_down) == (1, False)
+    assert [item["code"] for item in told(world, "service_log_not_read")] == ["service_log_denied"]
+
+
+def test_job_fails_and_tells_nothing_when_the_service_does_not_answer() -> None:
+    world, their = make_replaced_world()
+    their.errors[ACCOUNT] = make_transient(CALL, Trace(503), "server_error", "it answered 503")
+    with pytest.raises(TransientError):
+        reconcile_audit(world.make_run(), their)
+    assert told(world, "service_log_not_read") == []
