@@ -371,15 +371,17 @@ from pathlib import Path
 from rotator.adapters.clock import SystemClock
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
+from rotator.adapters.entra.file_store import FileTokenCacheStore
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
 path, key, url, ca, name, username, tenant, client_id = sys.argv[1:]
-cache = EncryptedTokenCache(Path(path), SecretValue(key))
+cache = EncryptedTokenCache(FileTokenCacheStore(Path(path)), SecretValue(key))
 known = EntraAccount(Account(name, username, tenant, ()), client_id)
-sign_in = EntraSignIn([known], url, False, cache, HttpOptions(ca_bundle=Path(ca)), SystemClock(), ProcessStop())
+http = HttpOptions(ca_bundle=Path(ca))
+sign_in = EntraSignIn([known], url, False, lambda _: cache, http, SystemClock(), ProcessStop())
 print("ready", flush=True)
 sys.stdin.readline()
 assert sign_in.refresh(name).username == username
