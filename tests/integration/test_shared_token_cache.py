@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qs
 
 import psycopg
@@ -16,6 +17,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import make_url
 
 from rotator.adapters.database.migrate import upgrade
+from rotator.adapters.database.token_caches import SqlTokenCaches
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
@@ -23,9 +25,16 @@ from tests.support.proving import with_sample
 from tests.support.shared_sign_in import Replica, make_options, make_replica
 from tests.support.signing_in import Stage
 
-REFUSED = "sign_in_expired"
-QUICK = 1.0
-"""Seconds that a request may take, so that others wait 12 for a row, and its holder may be silent for 7."""
+REFUSED = "sign_in_idle"
+QUICK = 5.0
+"""Seconds that a request may take where a holder is frozen: others wait 20 for a row, and it may be silent for 15."""
+
+
+class Start(Protocol):
+    """Starts a replica."""
+
+    def __call__(self, total_timeout: float = 60) -> Replica:
+        """Return it once it is ready."""
 
 
 @pytest.fixture
@@ -46,20 +55,22 @@ def url(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def ours(stage: Stage, url: str) -> EntraSignIn:
+def ours(stage: Stage, url: str) -> Iterator[EntraSignIn]:
     """The sign-in of this process, where a person has signed in."""
-    sign_in, _ = make_replica(make_options(stage.sandbox, url, stage.key))
+    caches = SqlTokenCaches(url)
+    sign_in, _ = make_replica(make_options(stage.sandbox, url, stage.key), caches)
     stage.login(sign_in=sign_in)
-    return sign_in
+    yield sign_in
+    caches.close()
 
 
 @pytest.fixture
-def start(stage: Stage, url: str) -> Iterator[Callable[[], Replica]]:
+def start(stage: Stage, url: str) -> Iterator[Start]:
     """Starts replicas, and ends them."""
     started: list[Replica] = []
 
-    def begin() -> Replica:
-        started.append(Replica(make_options(stage.sandbox, url, stage.key, QUICK)))
+    def begin(total_timeout: float = 60) -> Replica:
+        started.append(Replica(make_options(stage.sandbox, url, stage.key, total_timeout)))
         assert started[-1].read() == "ready"
         return started[-1]
 
@@ -75,9 +86,9 @@ def count_redeemed(stage: Stage) -> Counter[str]:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(("times",), with_sample({"few": (4,), "many": (80,)}, ["few"]))
+@pytest.mark.parametrize("times", with_sample({"few": (4,), "many": (80,)}, ["few"]))
 def test_five_replicas_redeem_each_refresh_token_once(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica], times: int
+    stage: Stage, ours: EntraSignIn, start: Start, times: int
 ) -> None:
     replicas = [start() for _ in range(5)]
     for replica in replicas:
@@ -89,9 +100,7 @@ def test_five_replicas_redeem_each_refresh_token_once(
     assert ours.refresh(ACCOUNT, renews=True).username == USERNAME
 
 
-def test_replicas_that_wait_use_what_the_first_one_saved(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica]
-) -> None:
+def test_replicas_that_wait_use_what_the_first_one_saved(stage: Stage, ours: EntraSignIn, start: Start) -> None:
     """As at a start of all replicas with an access token that has run out."""
     stage.configure(access_token_lifetime_seconds=60)
     ours.refresh(ACCOUNT, renews=True)
@@ -105,7 +114,7 @@ def test_replicas_that_wait_use_what_the_first_one_saved(
 
 
 def test_killed_holder_costs_others_nothing_where_the_old_refresh_token_still_works(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica]
+    stage: Stage, ours: EntraSignIn, start: Start
 ) -> None:
     """As at Entra, which lets an old one live for a while: the answer of the killed one is lost, the sign-in is not."""
     stage.configure(replaced_token_grace_seconds=3600)
@@ -121,7 +130,7 @@ def test_killed_holder_costs_others_nothing_where_the_old_refresh_token_still_wo
 
 
 def test_login_on_one_heals_all_after_a_kill_took_the_only_refresh_token(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica]
+    stage: Stage, ours: EntraSignIn, start: Start
 ) -> None:
     """Nothing else can: Entra gave it to nobody but the process that was killed. Nobody waits for ever for it."""
     holder, *others = (start() for _ in range(3))
@@ -136,11 +145,11 @@ def test_login_on_one_heals_all_after_a_kill_took_the_only_refresh_token(
 
 @pytest.mark.parametrize("grace", [0, 3600])
 def test_frozen_holder_blocks_nobody_for_ever_and_loses_nothing_when_it_thaws(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica], grace: int
+    stage: Stage, ours: EntraSignIn, start: Start, grace: int
 ) -> None:
     """It has the only refresh token that works, where one works once: it saves that one as soon as it runs again."""
     stage.configure(replaced_token_grace_seconds=grace)
-    holder, other = start(), start()
+    holder, other = start(QUICK), start(QUICK)
     holder.ask(waits=True)
     assert holder.read() == "answered"
     holder.process.send_signal(signal.SIGSTOP)
@@ -155,7 +164,7 @@ def test_frozen_holder_blocks_nobody_for_ever_and_loses_nothing_when_it_thaws(
 
 
 def test_answer_is_saved_though_the_database_ended_the_session_that_held_the_row(
-    stage: Stage, url: str, ours: EntraSignIn, start: Callable[[], Replica]
+    stage: Stage, url: str, ours: EntraSignIn, start: Start
 ) -> None:
     """As a restart of PostgreSQL: the refresh token works once, and the process has the only one."""
     holder, other = start(), start()
@@ -175,9 +184,7 @@ def test_answer_is_saved_though_the_database_ended_the_session_that_held_the_row
     assert set(count_redeemed(stage).values()) == {1}
 
 
-def test_login_on_one_is_seen_by_replicas_that_were_refused(
-    stage: Stage, ours: EntraSignIn, start: Callable[[], Replica]
-) -> None:
+def test_login_on_one_is_seen_by_replicas_that_were_refused(stage: Stage, ours: EntraSignIn, start: Start) -> None:
     replicas = [start(), start()]
     stage.configure_user(revoked=True)
     assert [replica.refresh() for replica in replicas] == ["sign_in_revoked"] * 2
@@ -189,7 +196,7 @@ def test_login_on_one_is_seen_by_replicas_that_were_refused(
 
 
 def test_replica_with_another_key_is_told_so_and_harms_nobody(stage: Stage, url: str, ours: EntraSignIn) -> None:
-    stranger = Replica(make_options(stage.sandbox, url, Fernet.generate_key().decode(), QUICK))
+    stranger = Replica(make_options(stage.sandbox, url, Fernet.generate_key().decode()))
     try:
         assert (stranger.read(), stranger.refresh()) == ("ready", "token_cache_key")
     finally:

@@ -49,9 +49,9 @@ class Options(TypedDict):
     total_timeout: float
 
 
-def make_replica(options: Options) -> tuple[EntraSignIn, Watched]:
+def make_replica(options: Options, caches: SqlTokenCaches) -> tuple[EntraSignIn, Watched]:
     """Make what a daemon has: its sign-in, and the store of the one account."""
-    caches, opened = SqlTokenCaches(options["url"]), list[Watched]()
+    opened = list[Watched]()
 
     def open_cache(sign_in: str) -> EncryptedTokenCache:
         opened.append(Watched(caches, sign_in))
@@ -65,7 +65,8 @@ def make_replica(options: Options) -> tuple[EntraSignIn, Watched]:
 
 def serve() -> None:
     """Do what each line of the input says: how many refreshes, and whether the first waits before it commits."""
-    sign_in, store = make_replica(json.loads(sys.argv[1]))
+    options = json.loads(sys.argv[1])
+    sign_in, store = make_replica(options, SqlTokenCaches(options["url"]))
     print("ready", flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -331,13 +331,15 @@ class EntraSignIn:
         sign_in = cached.find()
         if sign_in is None:
             raise make_not_signed_in(asked, cached.cache.damage)
-        started_at = self._clock.now()
-        with self._converse(known, asked, cached.cache) as conversation:
+        started_at, tokens = self._clock.now(), cached.cache.copy_tokens(sign_in["home_account_id"])
+        before = tokens.entries()
+        with self._converse(known, asked, tokens) as conversation:
             result = conversation.refresh(sign_in["home_account_id"], claims)
         if result is None:
             raise make_not_signed_in(asked, cached.cache.damage)
         if "access_token" not in result:
             raise make_refusal(result, asked)
+        cached.cache.save_tokens(before, tokens)
         lifetime = timedelta(seconds=int(str(result["expires_in"])))
         return Bearer(SecretValue(str(result["access_token"])), started_at + lifetime)
 

@@ -126,26 +126,43 @@ class EncryptedTokenCache(MemoryTokenCache):
             found = list(super().search(credential_type, target=target, query=dict(query or {}), now=0))
         return iter(entry for entry in found if "expires_on" not in entry or int(entry["expires_on"]) >= moment)
 
-    def add(self, event: Mapping[str, object], **_: object) -> None:
-        """What MSAL calls with each new set of tokens: one write for all of them.
-
-        Where that fails, they stay in memory: Entra gave them, and work goes on with them. The next write saves them.
-        """
-        with self.writing(keeps=True):
-            super().add(event)
-
     def modify(self, credential_type: str, old_entry: Entry, new_key_value_pairs: Entry | None = None) -> None:
-        """Change or (without new values) remove one entry. As `add`, where that cannot be written."""
+        """Change or (without new values) remove one entry. Where that cannot be written, it stays in memory."""
         with self.writing(keeps=True):
             super().modify(credential_type, old_entry, new_key_value_pairs)
+
+    def copy_tokens(self, owner: str) -> MemoryTokenCache:
+        """Return the tokens of one user apart: MSAL writes what Entra gives in several steps."""
+        with self._lock:
+            self._look_again()
+            kinds = {
+                kind: {key: entry for key, entry in entries.items() if entry.get("home_account_id", owner) == owner}
+                for kind, entries in self._cache.items()
+                if kind != SIGN_IN
+            }
+            copy = MemoryTokenCache(now=self._now)
+            copy.deserialize(json.dumps(kinds))
+        return copy
+
+    def save_tokens(self, before: Content, tokens: MemoryTokenCache) -> None:
+        """Keep what Entra gave since `before`, in one write.
+
+        Where that fails, it stays in memory, and work goes on with it. The next write saves it.
+        """
+        with self.writing(keeps=True):
+            self._put(tokens, before)
 
     def save_sign_in(self, sign_in: Entry, tokens: MemoryTokenCache) -> None:
         """Keep the tokens of a new sign-in, and whose they are, in one write."""
         with self.writing():
-            for kind, entries in tokens.entries().items():
-                for entry in entries.values():
-                    self.modify(kind, entry, entry)
+            self._put(tokens, {})
             self.modify(SIGN_IN, sign_in, sign_in)
+
+    def _put(self, tokens: MemoryTokenCache, before: Content) -> None:
+        for kind, entries in tokens.entries().items():
+            for key, entry in entries.items():
+                if before.get(kind, {}).get(key) != entry:
+                    self.modify(kind, entry, entry)
 
     def remove_sign_in(self, sign_in: Entry) -> None:
         """Forget a sign-in with all of its tokens, in both generations."""
