@@ -1,5 +1,6 @@
 """The sign-ins against the sandbox's Entra, through the real MSAL, with requests as the person."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 from cryptography import x509
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
@@ -768,6 +770,23 @@ def test_tokens_that_cannot_be_saved_are_used_from_memory_and_saved_later(stage:
     sign_in.refresh(ACCOUNT, renews=True)
     assert (sign_in.find_unsaved(), stage.events) == (None, ["token_cache_unsaved", "token_cache_saved"])
     assert stage.make_sign_in().fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE).value.same_as(other.value)
+
+
+def test_refresh_writes_the_token_cache_once(stage: Stage) -> None:
+    """Whatever moment a process is killed at, the access token and the refresh token that are kept came together."""
+    stage.login()
+    before = read_cache(stage, "")
+    stage.world.clock.advance(timedelta(hours=2))
+    stage.sign_in.refresh(ACCOUNT)
+    assert read_cache(stage, ".previous") == before
+    assert read_cache(stage, "")["RefreshToken"] != before["RefreshToken"]
+
+
+def read_cache(stage: Stage, end: str) -> dict[str, dict[str, object]]:
+    """Decrypt the file whose name ends so."""
+    path = stage.cache_path.with_name(f"{stage.cache_path.name}{end}")
+    content: dict[str, dict[str, object]] = json.loads(Fernet(stage.key).decrypt(path.read_bytes()))
+    return content
 
 
 def test_tokens_in_memory_give_way_when_a_person_signs_in_or_out_elsewhere(stage: Stage) -> None:
