@@ -172,7 +172,7 @@ def test_answer_is_saved_though_the_database_ended_the_session_that_held_the_row
     assert holder.read() == "answered"
     place = make_url(url)
     with psycopg.connect(
-        host=place.query["host"], user="postgres", dbname=place.database, autocommit=True
+        host=str(place.query["host"]), user="postgres", dbname=place.database, autocommit=True
     ) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
