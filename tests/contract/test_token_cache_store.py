@@ -14,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import Engine, create_engine, text
 
+from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.token_caches import SqlTokenCaches, SqlTokenCacheStore
 from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
 from rotator.adapters.entra.file_store import FileTokenCacheStore
@@ -420,6 +421,20 @@ def test_holder_that_stands_still_loses_the_lock_before_others_give_up(caches: S
         others.close()
         with pytest.raises(DatabaseUnreachableError), frozen.writing():
             frozen.write(make_content(b"b"), None)
+
+
+def test_row_is_locked_and_written_through_a_pooler(pgbouncer_url: str) -> None:
+    """Its transactions share the sessions of the server; nothing of one is left for the next."""
+    upgrade(pgbouncer_url)
+    caches = SqlTokenCaches(pgbouncer_url)
+    store = SqlTokenCacheStore(caches, MINE)
+    for content in (make_content(b"a"), make_content(b"b")):
+        with store.make_lock(MINE, LONG, lambda _: None), store.writing():
+            store.write(content, None)
+        assert store.read(1000) == content
+    with caches.open()[1].begin() as connection:
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "10s"
+    caches.close()
 
 
 def test_schema_is_checked_before_the_first_use(postgres_url: str) -> None:
