@@ -294,7 +294,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "token_cache_folder": "The folder of the token cache does not exist.",
         "token_cache_locked": "Another process holds the token cache.",
         "token_cache_unreadable": "The file of the token cache cannot be read.",
-        "token_cache_unwritable": "The file of the token cache cannot be written.",
+        "token_cache_unwritable": "The file of the token cache cannot be written, or the cache is too large.",
         "total_timeout": "The answer was not complete in time.",
         "transient": "The request had no effect, and may work later.",
         "two_secrets": "Two secrets say that they hold the same PAT.",

@@ -230,22 +230,24 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.TOKEN_CACHE_DAMAGED: Advice(
         one="the token cache {subject} cannot be read",
         many="{count} token caches cannot be read",
-        meaning="Neither the file nor the copy of its previous content can be decrypted: it is damaged, or the key is "
+        meaning="Neither it nor the copy of its previous content can be decrypted: it is damaged, or the key is "
         "another one.",
         otherwise="No account is signed in, so no PAT is rotated. The first one that expires breaks its consumers.",
         command="rotator accounts",
         fix="If the key was changed, put the old one into `token_cache.previous_keys`. Otherwise move the two files "
-        "away, and sign every account in again with `rotator login`.",
+        "away, or where the database keeps it run `DELETE FROM token_cache` there, and sign every account in again "
+        "with `rotator login`.",
     ),
     ConditionKind.TOKEN_CACHE_UNSAVED: Advice(
         one="new tokens cannot be saved to the token cache {subject}",
         many="new tokens cannot be saved to {count} token caches",
-        meaning="Entra gave new tokens, and the file cannot be written: the disk is full, or the folder is read-only. "
-        "The process that got them uses them from memory.",
-        otherwise="Work goes on until the process ends. Then the tokens on the disk are used again, which may have "
+        meaning="Entra gave new tokens, and they cannot be written: the disk is full, the folder is read-only, or the "
+        "database is away. The process that got them uses them from memory.",
+        otherwise="Work goes on until the process ends. Then the tokens from before are used again, which may have "
         "become too old: a person would have to sign in.",
         command="rotator accounts",
-        fix="Make room, or make the folder writable. rotator saves the tokens by itself, at the next refresh.",
+        fix="Make room, make the folder writable, or bring the database back. rotator saves the tokens by itself, at "
+        "the next refresh.",
     ),
     ConditionKind.LISTING_DAMAGED: Advice(
         one="some PATs of {subject} cannot be read",

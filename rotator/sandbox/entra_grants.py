@@ -12,7 +12,6 @@ from rotator.sandbox import entra_errors as refused
 from rotator.sandbox.entra_clients import SHARED_TENANTS, check_client, find_app
 from rotator.sandbox.entra_errors import EntraRefusalError
 from rotator.sandbox.entra_state import (
-    REPLACED_TOKEN_GRACE,
     AuthorizationCode,
     DeviceCode,
     EntraState,
@@ -125,7 +124,7 @@ class Grants:
         answer = make_user_answer(self._world, self._state, asked, sign_in)
         if token.value not in self._state.replaced_tokens:
             self._state.replaced_tokens.add(token.value)
-            token.expires_at = min(token.expires_at, self._world.clock.now() + REPLACED_TOKEN_GRACE)
+            token.expires_at = min(token.expires_at, self._world.clock.now() + self._state.replaced_token_grace)
         return answer
 
     def _check_refresh_token(self, token: RefreshToken, app: App) -> SignIn:

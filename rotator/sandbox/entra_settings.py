@@ -4,6 +4,7 @@
 {"transient_failures": 2,                     the next token requests get 90033 with 503
  "device_code_interval": 1,                   seconds
  "access_token_lifetime_seconds": 3599,
+ "replaced_token_grace_seconds": 0,            a refresh token works once; by default, for a day after its successor
  "tenants": {"contoso.com": {"device_code_allowed": false}},       by domain or id
  "users": {"build-bot@contoso.com": {
      "enabled": true, "mfa_required": false, "conditional_access_blocked": false,
@@ -74,9 +75,9 @@ def _service_change(state: EntraState, name: str, value: object) -> Change:
     if name in ("transient_failures", "device_code_interval"):
         number = _number(name, value)
         return lambda: setattr(state, name, number)
-    if name == "access_token_lifetime_seconds":
-        lifetime = timedelta(seconds=_number(name, value))
-        return lambda: setattr(state, "access_token_lifetime", lifetime)
+    if name in ("access_token_lifetime_seconds", "replaced_token_grace_seconds"):
+        span = timedelta(seconds=_number(name, value))
+        return lambda: setattr(state, name.removesuffix("_seconds"), span)
     raise ValueError(f"unknown setting {name!r}")
 
 

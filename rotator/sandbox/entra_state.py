@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 DEVICE_CODE_LIFETIME = timedelta(minutes=15)
 AUTHORIZATION_CODE_LIFETIME = timedelta(minutes=10)
 REFRESH_TOKEN_IDLE_LIMIT = timedelta(days=90)
-REPLACED_TOKEN_GRACE = timedelta(hours=24)
-"""How long a refresh token still works after its successor was issued: a client may lose the reply."""
 
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXYZ23456789"
 
@@ -95,6 +93,8 @@ class EntraState:
     """Seconds between polls. The real service says 5; a stand-in need not keep people waiting."""
     access_token_lifetime: timedelta = timedelta(seconds=3599)
     transient_failures: int = 0
+    replaced_token_grace: timedelta = timedelta(hours=24)
+    """How long a refresh token still works after its successor was issued: a client may lose the reply."""
 
     def user(self, object_id: str) -> UserConditions:
         """Return the conditions of a user, made on first use."""

@@ -41,12 +41,24 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
     if key is not None and is_here and not _try(partial(_read, installation, key)):
         yield from _try(partial(make_signer, installation))
     yield from _try(lambda: _read_bundle(settings.http.ca_bundle))
-    paths = {("token_cache", "path"): settings.token_cache.path, ("metrics_textfile",): settings.metrics_textfile}
+    yield from _try(partial(_check_store, installation))
+    keeps_file = settings.token_cache.store == "file"
+    paths = {
+        ("token_cache", "path"): settings.token_cache.path if keeps_file else None,
+        ("metrics_textfile",): settings.metrics_textfile,
+    }
     for place, path in paths.items():
         if path is not None and (obstacle := _find_obstacle(path)) is not None:
             yield place, obstacle
     if (obstacle := find_unusable_database(installation)) is not None:
         yield ("database",), obstacle
+
+
+def _check_store(installation: Installation) -> None:
+    from rotator.adapters.database.token_caches import check_store
+
+    if installation.settings.token_cache.store == "database" and find_database_file(installation) is not None:
+        check_store(installation.database_url.reveal())
 
 
 def list_doubts(installation: Installation) -> list[str]:

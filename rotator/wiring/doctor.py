@@ -113,6 +113,9 @@ class _Host:
         return [doubt.splitlines()[0] for doubt in self._installation.policy_warnings]
 
     def _list_state(self) -> list[Path]:
-        database, cache = find_database_file(self._installation), self._installation.settings.token_cache.path
+        database, token_cache = find_database_file(self._installation), self._installation.settings.token_cache
         beside = [database.with_name(database.name + end) for end in _BESIDE] if database else []
+        if token_cache.store == "database":
+            return beside
+        cache = token_cache.path
         return [*beside, cache, *sorted(cache.parent.glob(f"{cache.name}.*.lock"))]

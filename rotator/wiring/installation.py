@@ -25,6 +25,7 @@ from rotator.engine.stopping import make_stoppable
 from rotator.ports.secret_store import SecretLocation
 from rotator.settings.secrets import SecretSource
 from rotator.wiring.account_credentials import make_account_credentials
+from rotator.wiring.entra import make_entra_sign_in
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
 from rotator.wiring.sealing import make_anchor_places, make_signer, make_trust
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from rotator.adapters.clock import SystemBootClock, SystemClock
     from rotator.adapters.database.migrate import Revision
     from rotator.adapters.database.unit_of_work import SqlDatabase
-    from rotator.adapters.entra.flows import EntraAccount
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from rotator.adapters.witnesses import ServiceClocks
     from rotator.settings.model import Settings
     from rotator.settings.secrets import SecretReference
-    from rotator.settings.sections.accounts import AccountSettings
 
 
 class Installation:
@@ -70,6 +69,10 @@ class Installation:
     def close(self) -> None:
         """Close every connection, the newest first."""
         self._stack.close()
+
+    def close_with(self, close: Callable[[], None]) -> None:
+        """Have something closed with the installation."""
+        self._stack.callback(close)
 
     @cached_property
     def settings_path(self) -> Path:
@@ -238,28 +241,7 @@ class Installation:
     @cached_property
     def entra_sign_in(self) -> EntraSignIn:
         """The accounts' sign-ins."""
-        from rotator.adapters.entra.sign_in import EntraSignIn
-        from rotator.adapters.entra.token_cache import EncryptedTokenCache
-        from rotator.adapters.logs import make_progress
-
-        settings = self.settings
-        cache = EncryptedTokenCache(
-            settings.token_cache.path,
-            self.resolve(settings.token_cache.key),
-            previous_keys=[self.resolve(key) for key in settings.token_cache.previous_keys],
-            progress=make_progress(),
-        )
-        accounts = [self._make_entra_account(account) for account in settings.accounts]
-        entra = settings.entra
-        return EntraSignIn(
-            accounts,
-            entra.authority,
-            entra.instance_discovery,
-            cache,
-            self.make_http("entra"),
-            self.clock,
-            self.stop,
-        )
+        return make_entra_sign_in(self)
 
     @cached_property
     def pat_service(self) -> AzureDevOpsPatService:
@@ -363,19 +345,6 @@ class Installation:
         )
         self._stack.callback(store.close)
         return store
-
-    def _make_entra_account(self, account: AccountSettings) -> EntraAccount:
-        from rotator.adapters.entra.flows import EntraAccount
-
-        return EntraAccount(
-            account.make_account(),
-            account.client_id,
-            client_secret=self._make_fetch(account.client_secret),
-            client_certificate=self._make_fetch(account.client_certificate),
-        )
-
-    def _make_fetch(self, reference: SecretReference | None) -> Callable[[], SecretValue] | None:
-        return None if reference is None else lambda: self.resolve(reference)
 
     def resolve(self, reference: SecretReference) -> SecretValue:
         """Return the secret that a setting refers to. ConfigError when it is missing."""

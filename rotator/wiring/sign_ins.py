@@ -1,4 +1,4 @@
-"""How every account's sign-in stands: by the token cache of this host, and by what the database remembers."""
+"""How every account's sign-in stands: by the token cache, and by what the database remembers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The sign-ins against the sandbox's Entra, through the real MSAL, with requests as the person."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 from cryptography import x509
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
@@ -371,15 +373,17 @@ from pathlib import Path
 from rotator.adapters.clock import SystemClock
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
+from rotator.adapters.entra.file_store import FileTokenCacheStore
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue
 path, key, url, ca, name, username, tenant, client_id = sys.argv[1:]
-cache = EncryptedTokenCache(Path(path), SecretValue(key))
+cache = EncryptedTokenCache(FileTokenCacheStore(Path(path)), SecretValue(key))
 known = EntraAccount(Account(name, username, tenant, ()), client_id)
-sign_in = EntraSignIn([known], url, False, cache, HttpOptions(ca_bundle=Path(ca)), SystemClock(), ProcessStop())
+http = HttpOptions(ca_bundle=Path(ca))
+sign_in = EntraSignIn([known], url, False, lambda _: cache, http, SystemClock(), ProcessStop())
 print("ready", flush=True)
 sys.stdin.readline()
 assert sign_in.refresh(name).username == username
@@ -766,6 +770,23 @@ def test_tokens_that_cannot_be_saved_are_used_from_memory_and_saved_later(stage:
     sign_in.refresh(ACCOUNT, renews=True)
     assert (sign_in.find_unsaved(), stage.events) == (None, ["token_cache_unsaved", "token_cache_saved"])
     assert stage.make_sign_in().fetch_bearer(ACCOUNT, KEY_VAULT_SCOPE).value.same_as(other.value)
+
+
+def test_refresh_writes_the_token_cache_once(stage: Stage) -> None:
+    """Whatever moment a process is killed at, the access token and the refresh token that are kept came together."""
+    stage.login()
+    before = read_cache(stage, "")
+    stage.world.clock.advance(timedelta(hours=2))
+    stage.sign_in.refresh(ACCOUNT)
+    assert read_cache(stage, ".previous") == before
+    assert read_cache(stage, "")["RefreshToken"] != before["RefreshToken"]
+
+
+def read_cache(stage: Stage, end: str) -> dict[str, dict[str, object]]:
+    """Decrypt the file whose name ends so."""
+    path = stage.cache_path.with_name(f"{stage.cache_path.name}{end}")
+    content: dict[str, dict[str, object]] = json.loads(Fernet(stage.key).decrypt(path.read_bytes()))
+    return content
 
 
 def test_tokens_in_memory_give_way_when_a_person_signs_in_or_out_elsewhere(stage: Stage) -> None:

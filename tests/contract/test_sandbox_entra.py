@@ -399,6 +399,14 @@ def test_refresh_token_rotates_and_the_old_one_works_for_a_day_when_used(desk: D
     check(desk.refresh(second), 200, "entra_user_token")
 
 
+def test_refresh_token_works_once_where_that_is_set(desk: Desk) -> None:
+    desk.sandbox.entra.configure({"replaced_token_grace_seconds": 0})
+    first = desk.sign_in()["refresh_token"]
+    second = check(desk.refresh(first), 200, "entra_user_token")["refresh_token"]
+    check_refusal(desk.refresh(first), 400, "invalid_grant", 70008)
+    check(desk.refresh(second), 200, "entra_user_token")
+
+
 def test_refresh_token_lives_on_when_it_is_used_within_ninety_days_and_dies_after(desk: Desk) -> None:
     token = desk.sign_in()["refresh_token"]
     for _ in range(3):

@@ -109,8 +109,10 @@ def test_settings_of_the_example_load(path: Path, tmp_path: Path) -> None:
     settings = load_settings(tmp_path / "rotator.yaml")
     assert load_policy(settings.policy).rules
     mounts = {mount["mountPath"] for mount in find_pod(documents)["containers"][0]["volumeMounts"]}
-    assert str(settings.token_cache.path.parent) in mounts
     is_daemon = "Deployment" in documents
+    assert settings.token_cache.store == ("database" if is_daemon else "file")
+    assert (str(settings.token_cache.path.parent) in mounts) is not is_daemon
+    assert ("PersistentVolumeClaim" in documents) is not is_daemon
     assert settings.listen == (f"0.0.0.0:{PORT}" if is_daemon else None)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import requests
 from cryptography.fernet import Fernet
 
+from rotator.adapters.entra.file_store import FileTokenCacheStore
 from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
@@ -76,13 +77,16 @@ class Stage:
     ) -> EntraSignIn:
         """Make an adapter on the same token cache, with a new object for it, as in another process."""
         cache = EncryptedTokenCache(
-            self.cache_path, SecretValue(self.key), now=lambda: self.clock.now().timestamp(), progress=self._tell
+            FileTokenCacheStore(self.cache_path),
+            SecretValue(self.key),
+            now=lambda: self.clock.now().timestamp(),
+            progress=self._tell,
         )
         return EntraSignIn(
             accounts or (self.make_account(),),
             authority or self.sandbox.addresses.entra_url,
             False,
-            cache,
+            lambda _: cache,
             http or self.http,
             self.clock,
             stop or make_stop(self.clock),

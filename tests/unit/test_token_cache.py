@@ -13,6 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
+from rotator.adapters.entra.file_store import FileTokenCacheStore
 from rotator.adapters.entra.token_cache import LARGEST_CACHE, EncryptedTokenCache, TokenCacheKeyError
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
@@ -38,7 +39,7 @@ class Events:
 
 
 def open_cache(folder: Path, key: str, events: Events | None = None) -> EncryptedTokenCache:
-    return EncryptedTokenCache(folder / "cache.bin", SecretValue(key), progress=events)
+    return EncryptedTokenCache(FileTokenCacheStore(folder / "cache.bin"), SecretValue(key), progress=events)
 
 
 def make_entry(name: str, secret: str = CANARY) -> Entry:
@@ -387,7 +388,7 @@ def test_cache_keeps_old_or_new_content_when_killed_at_each_step_of_a_write(tmp_
 
 def open_with(folder: Path, key: str, *previous: str) -> EncryptedTokenCache:
     keys = [SecretValue(old) for old in previous]
-    return EncryptedTokenCache(folder / "cache.bin", SecretValue(key), previous_keys=keys)
+    return EncryptedTokenCache(FileTokenCacheStore(folder / "cache.bin"), SecretValue(key), previous_keys=keys)
 
 
 def test_cache_is_encrypted_with_the_new_key_when_it_is_next_written(tmp_path: Path, key: str) -> None:

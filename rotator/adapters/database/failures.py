@@ -6,6 +6,8 @@ No password gets through: it is taken out of the library's own words before they
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import exc
@@ -218,6 +220,17 @@ def explain(error: BaseException, url: URL) -> DatabaseError:
     if kind is _CONSTRAINT:
         return ConstraintError(message, fix=kind.fix)
     return DatabaseError(message, code=kind.code, fix=kind.fix)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Keep the library's exceptions inside: ours leave without their cause, which holds the connection."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise error from None
+    except exc.SQLAlchemyError as error:
+        raise explain(error, url) from None
 
 
 def _find_kind(error: BaseException) -> _Kind:

@@ -1,6 +1,7 @@
 """The tables. `migrations/` builds them; a test proves that both are equal.
 
-No column holds a secret: the value of a PAT lives in the vault alone.
+No column holds a secret in clear: the value of a PAT lives in the vault alone, and a token cache is encrypted with a
+key that is never here.
 
 `rotation.record_id` and `pending_revocation.record_id` say which record a row belongs to: a name would not, as another
 record may get it. Forgetting a ManagedPat empties them and keeps the rows, the proof of which PATs we minted and of
@@ -43,7 +44,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = (*(f"{number:04}" for number in range(1, 31)), "0033")
+REVISIONS = (*(f"{number:04}" for number in range(1, 32)), "0033")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -364,4 +365,11 @@ lifetime_limit = Table(
     Column("organization", Text, primary_key=True),
     Column("longest", Span, nullable=False),
     Column("learned_at", Moment, nullable=False),
+)
+
+token_cache = Table(
+    "token_cache",
+    metadata,
+    Column("sign_in", Text, primary_key=True),
+    Column("content", Text, nullable=False),
 )

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpointsReader
@@ -17,7 +16,7 @@ from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
 from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
 from rotator.adapters.database.facts import load_facts
-from rotator.adapters.database.failures import describe, explain, make_locked
+from rotator.adapters.database.failures import describe, make_locked, translated
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
 from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
@@ -32,7 +31,7 @@ from rotator.adapters.database.revision import check_revision, make_not_initiali
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
-from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
 from rotator.ports.claims import Claims, ClaimsReader
@@ -195,7 +194,7 @@ class SqlDatabase:
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
         """See the port. Must not be nested. Waits at most `lock_wait` for a lock, then raises DatabaseLockedError."""
-        with self._translated():
+        with translated(self._url):
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
                 self._has_begun = True
@@ -209,7 +208,7 @@ class SqlDatabase:
     @contextmanager
     def read(self) -> Iterator[Reading]:
         """See the port. May run inside a `begin` of the same thread, and does not see its uncommitted changes."""
-        with self._translated():
+        with translated(self._url):
             _, reader = self._open()
             with self._watched(), reader.begin() as connection:
                 yield SqlReading(connection, self._host_now, self._is_gone, self._boot)
@@ -220,7 +219,7 @@ class SqlDatabase:
 
     def read_facts(self) -> DatabaseFacts:
         """Return how the database is kept."""
-        with self._translated():
+        with translated(self._url):
             _, reader = self._open()
             with self._watched(), reader.begin() as connection:
                 return load_facts(connection, find_path(self._url) if self._turn is not None else None)
@@ -299,13 +298,3 @@ class SqlDatabase:
             f"{describe(self._url)} is locked by another thread of this process",
             fix="Try again; if it happens again, report it as a bug in rotator.",
         )
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Keep the library's exceptions inside: ours leave without their cause, which holds the connection."""
-        try:
-            yield
-        except DatabaseError as error:
-            raise error from None
-        except SQLAlchemyError as error:
-            raise explain(error, self._url) from None

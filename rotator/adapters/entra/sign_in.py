@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
-from rotator.adapters.entra.cache_shape import ACCESS_TOKEN, ACCOUNT, REFRESH_TOKEN, SIGN_IN, Entry
-from rotator.adapters.entra.file_lock import FileLock
+from rotator.adapters.entra.cache_shape import ACCOUNT, Entry
+from rotator.adapters.entra.cached_sign_in import CachedSignIn
 from rotator.adapters.entra.flows import Conversation, EntraAccount, MsalResult
 from rotator.adapters.entra.loopback import LoopbackListener
 from rotator.adapters.entra.refusals import (
@@ -26,7 +24,14 @@ from rotator.adapters.entra.token_cache import EncryptedTokenCache, MemoryTokenC
 from rotator.adapters.http import HttpOptions
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import SignInRequiredError, TransientError, UnknownAccountError, UsageError
+from rotator.errors import (
+    DatabaseError,
+    RotatorError,
+    SignInRequiredError,
+    TransientError,
+    UnknownAccountError,
+    UsageError,
+)
 from rotator.ports.clock import Clock
 from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
@@ -51,9 +56,10 @@ class _Refusal:
 
 
 class EntraSignIn:
-    """The port SignIn, and BearerSource, on MSAL and one encrypted cache. Safe for threads and processes.
+    """The port SignIn, and BearerSource, on MSAL and encrypted caches. Safe for threads and processes.
 
-    `authority` is the address without a tenant. All methods take our account's name (UsageError if unknown) and raise
+    `authority` is the address without a tenant; `open_cache` gives the cache of a sign-in, which is the same for all
+    where one holds them all. All methods take our account's name (UsageError if unknown) and raise
     SignInRequiredError when a person must act, TransientError when Entra cannot be asked now.
     """
 
@@ -62,7 +68,7 @@ class EntraSignIn:
         accounts: Sequence[EntraAccount],
         authority: str,
         instance_discovery: bool,
-        cache: EncryptedTokenCache,
+        open_cache: Callable[[str], EncryptedTokenCache],
         http: HttpOptions,
         clock: Clock,
         stop: Stop,
@@ -70,22 +76,25 @@ class EntraSignIn:
         self._accounts = {known.account.name: known for known in accounts}
         self._authority = authority.rstrip("/")
         self._instance_discovery = instance_discovery
-        self._cache = cache
         self._http = http
         self._clock = clock
         self._stop = stop
         self._renewed_at: dict[tuple[str, str], datetime] = {}
         self._refusals: dict[str, _Refusal] = {}
+        self._cached = {
+            name: CachedSignIn(known, self._authority, open_cache) for name, known in self._accounts.items()
+        }
         # Whoever waits for a refresh waits for its two requests, not for ever.
         patience = 2 * http.total_timeout + timedelta(seconds=10)
         self._locks = {
-            name: FileLock(self._make_lock_path(known), cache.path, patience=patience, pause=stop.wait)
-            for name, known in self._accounts.items()
+            name: cached.cache.store.make_lock(cached.name, patience, stop.wait)
+            for name, cached in self._cached.items()
         }
 
     def refresh(self, account: str, *, renews: bool = False) -> SignInStatus:
         """See the port."""
         known = self._find(account)
+        self._save_again(account)
 
         def load(least: timedelta) -> Bearer | None:
             is_wanted = least is USABLE or not renews
@@ -161,32 +170,47 @@ class EntraSignIn:
                     if remembers:
                         self._refusals[name] = _Refusal(self.status(name).generation, error)
                     raise
-        except TransientError:
+        except (TransientError, DatabaseError):
             cached = load(USABLE)
             if cached is None:
                 raise
             return cached
+        finally:
+            self._save_again(name)
+
+    def _save_again(self, account: str) -> None:
+        """Save what could not be saved, if that can be done now: other processes may need it."""
+        cache = self._cached[account].cache
+        if cache.unsaved is not None:
+            with suppress(RotatorError), self._locks[account]:
+                cache.save_again()
 
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""
-        return None if self._cache.damage is None else TokenCacheDamage(str(self._cache.path), self._cache.damage)
+        return self._find_first(lambda cache: cache.damage)
 
     def find_unsaved(self) -> TokenCacheDamage | None:
         """See the port."""
-        return None if self._cache.unsaved is None else TokenCacheDamage(str(self._cache.path), self._cache.unsaved)
+        return self._find_first(lambda cache: cache.unsaved)
+
+    def _find_first(self, find: Callable[[EncryptedTokenCache], str | None]) -> TokenCacheDamage | None:
+        found = ((cached.cache.store.place, find(cached.cache)) for cached in self._cached.values())
+        return next((TokenCacheDamage(place, reason) for place, reason in found if reason is not None), None)
 
     def find_saved_at(self) -> datetime | None:
         """See the port."""
-        return self._cache.saved_at
+        moments = (cached.cache.saved_at for cached in self._cached.values())
+        return max((moment for moment in moments if moment is not None), default=None)
 
     def status(self, account: str) -> SignInStatus:
         """Return who is signed in, from the cache alone."""
         known = self._find(account)
-        sign_in = self._load_sign_in(known)
+        cached = self._cached[account]
+        sign_in = cached.find()
         if sign_in is None:
             return SignInStatus(account, None)
-        token = self._load_token(known, sign_in, AZURE_DEVOPS_SCOPE)
-        refresh_token = self._load_refresh_token(known, sign_in)
+        token = cached.find_token(sign_in, AZURE_DEVOPS_SCOPE, self._seconds())
+        refresh_token = cached.find_refresh_token(sign_in)
         refreshed_at = token["cached_at"] if token else refresh_token.get("last_modification_time")
         return SignInStatus(
             account,
@@ -199,11 +223,12 @@ class EntraSignIn:
 
     def logout(self, account: str) -> bool:
         """Forget the account's tokens, also on the disk. Returns whether there were any."""
-        known = self._find(account)
+        self._find(account)
+        cached = self._cached[account]
         with self._locks[account]:
-            found = list(self._cache.search(SIGN_IN, query=self._sign_in_query(known)))
+            found = cached.list_all()
             for sign_in in found:
-                self._cache.remove_sign_in(sign_in)
+                cached.cache.remove_sign_in(sign_in)
         return bool(found)
 
     def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
@@ -291,28 +316,30 @@ class EntraSignIn:
         if username.casefold() != known.account.username.casefold():
             raise make_wrong_user(asked, username)
         sign_in: Entry = {
-            **self._sign_in_query(known),
+            **self._cached[known.account.name].query,
             "environment": conversation.environment,
             "home_account_id": users[0]["home_account_id"],
             "realm": conversation.realm,
         }
         with self._locks[known.account.name]:  # a refresh under way must not put an older token over ours
-            self._cache.save_sign_in(sign_in, tokens)
+            self._cached[known.account.name].cache.save_sign_in(sign_in, tokens)
         return self.status(known.account.name)
 
     def _refresh(self, known: EntraAccount, scope: str, claims: str | None) -> Bearer:
         self._stop.check()
-        asked = self._make_asked(known, scope, "refresh_token")
-        sign_in = self._load_sign_in(known)
+        asked, cached = self._make_asked(known, scope, "refresh_token"), self._cached[known.account.name]
+        sign_in = cached.find()
         if sign_in is None:
-            raise make_not_signed_in(asked, self._cache.damage)
-        started_at = self._clock.now()
-        with self._converse(known, asked, self._cache) as conversation:
+            raise make_not_signed_in(asked, cached.cache.damage)
+        started_at, tokens = self._clock.now(), cached.cache.copy_tokens(sign_in["home_account_id"])
+        before = tokens.entries()
+        with self._converse(known, asked, tokens) as conversation:
             result = conversation.refresh(sign_in["home_account_id"], claims)
         if result is None:
-            raise make_not_signed_in(asked, self._cache.damage)
+            raise make_not_signed_in(asked, cached.cache.damage)
         if "access_token" not in result:
             raise make_refusal(result, asked)
+        cached.cache.save_tokens(before, tokens)
         lifetime = timedelta(seconds=int(str(result["expires_in"])))
         return Bearer(SecretValue(str(result["access_token"])), started_at + lifetime)
 
@@ -325,8 +352,9 @@ class EntraSignIn:
         self, known: EntraAccount, scope: str, least: timedelta, spent: SecretValue | None = None
     ) -> Bearer | None:
         """Return the token in the cache, unless it has less time left or is the spent one."""
-        sign_in = self._load_sign_in(known)
-        token = self._load_token(known, sign_in, scope) if sign_in else None
+        cached = self._cached[known.account.name]
+        sign_in = cached.find()
+        token = cached.find_token(sign_in, scope, self._seconds()) if sign_in else None
         if token is None:
             return None
         if spent is not None and spent.same_as(SecretValue(token["secret"])):
@@ -334,36 +362,9 @@ class EntraSignIn:
         expires_at = _make_moment(token["expires_on"])
         return Bearer(SecretValue(token["secret"]), expires_at) if expires_at - self._clock.now() >= least else None
 
-    def _load_sign_in(self, known: EntraAccount) -> Entry | None:
-        """Return the account's sign-in, if it still has a refresh token."""
-        found = next(self._cache.search(SIGN_IN, query=self._sign_in_query(known)), None)
-        return found if found and self._load_refresh_token(known, found) else None
-
-    def _load_refresh_token(self, known: EntraAccount, sign_in: Entry) -> Entry:
-        query = _make_query(known, sign_in)
-        return next(self._cache.search(REFRESH_TOKEN, query=query), {})
-
-    def _load_token(self, known: EntraAccount, sign_in: Entry, scope: str) -> Entry | None:
-        query = {**_make_query(known, sign_in), "realm": sign_in["realm"]}
-        tokens = self._cache.search(ACCESS_TOKEN, target=[scope], query=query, now=self._seconds())
-        return max(tokens, key=lambda token: (int(token["cached_at"]), int(token["expires_on"])), default=None)
-
-    def _sign_in_query(self, known: EntraAccount) -> Entry:
-        account = known.account
-        return {
-            "username": account.username.casefold(),
-            "tenant": account.tenant.casefold(),
-            "client_id": known.client_id,
-            "environment": urlsplit(self._authority).hostname or "",
-        }
-
     def _make_asked(self, known: EntraAccount, scope: str, operation: str) -> Asked:
         account = known.account
         return Asked(account.name, account.username, known.client_id, account.tenant, self._authority, scope, operation)
-
-    def _make_lock_path(self, known: EntraAccount) -> Path:
-        identity = hashlib.sha256("|".join(self._sign_in_query(known).values()).encode()).hexdigest()[:12]
-        return self._cache.path.with_name(f"{self._cache.path.name}.{identity}.lock")
 
     def _find(self, account: str) -> EntraAccount:
         if account not in self._accounts:
@@ -377,14 +378,6 @@ class EntraSignIn:
 
     def _seconds(self) -> float:
         return self._clock.now().timestamp()
-
-
-def _make_query(known: EntraAccount, sign_in: Entry) -> Entry:
-    return {
-        "home_account_id": sign_in["home_account_id"],
-        "environment": sign_in["environment"],
-        "client_id": known.client_id,
-    }
 
 
 def _list_granted(scopes: str) -> tuple[str, ...]:

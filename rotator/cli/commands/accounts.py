@@ -38,8 +38,8 @@ ORGANIZATION_COLUMNS = (
 def accounts(cli: CliContext) -> None:
     """Show whether each account is signed in, when its sign-in was last refreshed, and what will end it.
 
-    Below that: when each of its organizations last worked, and why it does not since. Reads only the token cache on
-    this computer and rotator's own records. Each run refreshes the sign-ins.
+    Below that: when each of its organizations last worked, and why it does not since. Reads only the token cache and
+    rotator's own records. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
         views, now = view_accounts(installation), installation.clock.now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -20,18 +20,25 @@ _PreviousKey = Annotated[SecretReference, PlainValidator(_parse_previous), SECRE
 class TokenCacheSettings(Section):
     """Where sign-ins are stored, encrypted."""
 
+    store: Literal["file", "database"] = Field(
+        default="file",
+        description="Where they are: in a file of this host, or in the database, where every host that shares it has "
+        "the same sign-ins. That needs PostgreSQL.",
+    )
     path: FilePath = Field(
-        default="token-cache.bin", validate_default=True, description="The file that holds the sign-ins."
+        default="token-cache.bin",
+        validate_default=True,
+        description="The file that holds the sign-ins, where `store` is `file`.",
     )
     key: _CacheKey = Field(
         default={"env": "ROTATOR_TOKEN_CACHE_KEY"},
         validate_default=True,
-        description="The Fernet key that encrypts the file: 44 characters of URL-safe base64. "
+        description="The Fernet key that encrypts them: 44 characters of URL-safe base64. "
         "`rotator init` creates one; so does `openssl rand -base64 32 | tr '+/' '-_'`.",
         examples=[{"file": "token-cache.key"}],
     )
     previous_keys: tuple[_PreviousKey, ...] = Field(
         default=(),
-        description="Keys that the file may still be encrypted with. When it is next written, `key` encrypts it.",
+        description="Keys that they may still be encrypted with. When they are next written, `key` encrypts them.",
         examples=[[{"file": "token-cache-2025.key"}]],
     )
