@@ -44,7 +44,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = (*(f"{number:04}" for number in range(1, 32)), "0033")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 33))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
