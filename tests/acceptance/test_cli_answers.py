@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from tests.support.installed_command import Rotator
 
@@ -70,7 +71,8 @@ def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed
 
 def test_record_says_that_the_log_has_older_events_than_it_shows(managed: Rotator) -> None:
     assert "`rotator audit list --name docs-site` shows all" not in managed("inventory", "show", "docs-site").stdout
-    assert managed("rotate", "docs-site").returncode == 0
+    for words in ("rotate", "inventory pause", "inventory resume", "inventory pause"):
+        assert managed(*words.split(), "docs-site").returncode == 0
     lines = managed("inventory", "show", "docs-site").stdout.splitlines()
     assert lines[-11] == "The newest 10 events; `rotator audit list --name docs-site` shows all:"
 
@@ -142,3 +144,11 @@ def test_time_that_is_none_is_refused_with_both_ways_to_write_one(signed_in: Rot
 
 def test_runbook_has_the_cause_of_a_pat_that_the_policy_forbids_to_rotate(rotator: Rotator) -> None:
     assert "cause blocked: The policy forbids rotating it" in rotator("runbook", "rotation_blocked").stdout
+
+
+def test_status_promises_no_other_try_where_a_run_only_clears_the_failure(sandbox: Sandbox, managed: Rotator) -> None:
+    sandbox.world.faults.add(Fault("azure_devops", "rate_limited", method="POST", path="/tokens/pats", times=None))
+    assert managed("rotate", "docs-site", "npm-feed").returncode == 1
+    rows = {line.split()[0]: line for line in managed("status").stdout.splitlines() if line}
+    assert re.search(r"failed .* check again in \d+ min$", rows["docs-site"]), rows  # it is not due
+    assert re.search(r"failed .* try again in \d+ min$", rows["npm-feed"]), rows
