@@ -28,7 +28,7 @@ class _Wish:
     patterns: tuple[str, ...]
     previous: bool
     without_hook: bool
-    dry_run: bool
+    dry_run: bool = False
 
     @property
     def which(self) -> Which:
