@@ -22,8 +22,13 @@ def change_records(
     change: Change,
     after: str,
     is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
+    *,
+    dry_run: bool = False,
 ) -> int:
-    """Change each record that is meant; the others go on when one cannot be changed."""
+    """Change each record that is meant; the others go on when one cannot be changed.
+
+    In a dry run `apply` changes nothing: it returns the record that would be changed.
+    """
     from rotator.cli.console import print_json, say
     from rotator.cli.failures import report_others
     from rotator.cli.session import open_installation
@@ -47,9 +52,12 @@ def change_records(
                 errors[name] = error
     if cli.as_json:
         old_name = patterns[0] if change == "renamed" else None
-        print_json(make_inventory_change_document(change, changed, errors.values(), old_name))
+        print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
         for pat in changed:
-            say(cli, f"{change}  {pat.name}. {after.format(name=pat.name)}")
+            done = f"would be {change}" if dry_run else change
+            say(cli, f"{done}  {pat.name}. {after.format(name=pat.name)}")
+        if dry_run:
+            say(cli, "A dry run: nothing was changed.")
         report_others(errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))

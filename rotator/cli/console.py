@@ -20,6 +20,7 @@ from rotator.cli.context import CliContext, has_colour, is_terminal
 from rotator.cli.widths import Column, find_lower, share_width
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 _GAP = "  "
@@ -196,13 +197,20 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
     columns, tops = [shown[place] for place in upper], [[row[place] for place in upper] for row in rows]
     shared = _share_width(columns, tops, width)
     if not lower:
-        console.print(_draw(columns, shared, tops))
+        _print_stripped(console, _draw(columns, shared, tops))
         return
     for row, top in zip(rows, tops, strict=True):
-        console.print(_draw(columns, shared, [top]))
+        _print_stripped(console, _draw(columns, shared, [top]))
         below = _GAP.join(row[place].text for place in lower if row[place].text)
         if below:
             console.print(Text(fold(_INDENT + below, width)), soft_wrap=True)
+
+
+def _print_stripped(console: Console, table: Table) -> None:
+    """Without the blanks that fill up the last column: a pipe, a log and a clipboard would keep them."""
+    with console.capture() as drawn:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def _share_width(columns: Sequence[Column], rows: list[list[Cell]], width: int) -> list[int]:

@@ -23,13 +23,18 @@ OBSERVED = "team-feed"
 KEPT = "deploy-feed"
 """The PAT that the daemon takes care of, from its adoption to the end of its overlap."""
 ROTATED = ("ci-build", "npm-feed", "release-notes", OBSERVED)
-REAL_LIFE = """\
+CRON = (
+    '17 * * * * ROTATOR_CONFIG=/etc/rotator/rotator.yaml flock -n "$HOME/.rotator-once.lock" '
+    "/opt/rotator/bin/rotator once --quiet"
+)
+"""The line of docs/quickstart.md."""
+REAL_LIFE = f"""\
 Now for a real organization:
 
   1. In Entra, register an application: allow public client flows, add the
      delegated permission Azure DevOps > user_impersonation, and have an
      administrator consent to it.
-  2. rotator init                     asks six questions, writes the settings
+  2. rotator init                     asks a few questions, writes the settings
      rotator config check             shows every problem with its line
      rotator db upgrade               creates the inventory database
   3. rotator login build-bot          sign in once; no password is stored
@@ -38,7 +43,7 @@ Now for a real organization:
      rotator plan                     changes nothing
   5. rotator daemon                   keeps the PATs alive, as a service:
                                       see systemd/README.md. Or with cron:
-     17 * * * *  /opt/rotator/bin/rotator once --quiet
+     {CRON}
 """
 
 
@@ -61,11 +66,12 @@ def run_demo(cli: CliContext) -> None:
             page = Path(tempfile.mkdtemp(prefix="rotator-demo-report-"), "report.html")
             told = story.review(page)
     say(cli)
-    say(cli, REAL_LIFE)
     say(cli, f"The demo took {time.monotonic() - started:.0f} seconds. It left one file, made for a reviewer:")
     note_start(cli, f"rotator audit report --output {page}")
     for line in told:
         say(cli, line)
+    say(cli)
+    say(cli, REAL_LIFE)
     if cli.as_json:
         print_json(make_demo_document(ROTATED))
 

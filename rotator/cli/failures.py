@@ -24,7 +24,7 @@ _UNSAID = {RotatorError.code, ConfigError.code, UsageError.code}
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, who must do what, and where the runbook tells more."""
-    message = f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
+    message = _say(error)
     if cli.as_json and _is_printed(_make_document(error, message)):
         return
     if isinstance(error, ConfigError):
@@ -37,6 +37,10 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
     if error.fix:
         echo(f"fix: {clean(error.fix)}", err=True)
     _point_to_runbook([error])
+
+
+def _say(error: RotatorError) -> str:
+    return f"account {error.account}: {error.message}" if isinstance(error, SignInRequiredError) else error.message
 
 
 def _make_document(error: RotatorError, message: str) -> Document:
@@ -55,9 +59,9 @@ def report_others(errors: Iterable[tuple[str, RotatorError]]) -> None:
     met = list(errors)
     for name, error in met:
         named = "" if name in error.message else f"{name}: "
-        echo(f"error: {clean(named + error.message)}{name_code(error)}", err=True)
+        echo(f"error: {clean(named + _say(error))}{name_code(error)}", err=True)
         if error.fix:
-            echo(f"    fix: {clean(error.fix)}", err=True)
+            echo(f"fix: {clean(error.fix)}", err=True)
     _point_to_runbook(error for _, error in met)
 
 
@@ -108,11 +112,31 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
 
 def make_usage_error(error: click.ClickException) -> UsageError:
     """Return what is wrong with the command line as an error of ours."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
+    context = (error.ctx if isinstance(error, click.UsageError) else None) or _find_context(error)
     message = error.format_message()
     if isinstance(error, click.NoSuchOption) and not _is_near(error):
         message = error.message
+    if isinstance(error, click.MissingParameter) and context is not None:
+        message = _name_missing(context) or message
     return UsageError(message, fix=f"See `{context.command_path if context else 'rotator'} --help`.")
+
+
+def _name_missing(context: click.Context) -> str:
+    """Name all that is missing, where that is more than one: click names the first, once it has read what was given."""
+    missing = [one for one in context.command.params if one.required and not context.params.get(one.name or "")]
+    if len(missing) < 2:
+        return ""
+    names = [one.opts[0] if isinstance(one, click.Option) else one.make_metavar(context) for one in missing]
+    what = "Missing options" if all(isinstance(one, click.Option) for one in missing) else "Missing"
+    return f"{what}: {', '.join(names)}."
+
+
+def _find_context(error: click.ClickException) -> click.Context | None:
+    """Return the context of the command that was being read: click's parser raises some errors without it."""
+    from traceback import walk_tb
+
+    contexts = [frame.f_locals.get("ctx") for frame, _ in walk_tb(error.__traceback__)]
+    return next((found for found in reversed(contexts) if isinstance(found, click.Context)), None)
 
 
 def _is_near(error: click.NoSuchOption) -> bool:

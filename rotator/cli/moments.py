@@ -17,6 +17,6 @@ def parse_moment(option: str, text: str, now: datetime) -> datetime:
         try:
             return now - parse_duration(text)
         except ValueError as error:
-            fix = "Or write a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
+            fix = "Write a time span such as 2d or 12h, or a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
             raise UsageError(f"{option}: {error}", fix=fix) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -31,7 +31,7 @@ def check_names(names: tuple[str, ...], *, all_of_them: bool, command: str) -> N
 def pause_everything(cli: CliContext) -> int:
     """Pause everything, and say what that means for whom."""
     from rotator.cli.console import clean, say
-    from rotator.cli.output.words import say_expiry
+    from rotator.cli.output.words import say_expiry, say_pats
     from rotator.domain.words import say_moment
     from rotator.engine.pausing import pause_all
 
@@ -45,6 +45,8 @@ def pause_everything(cli: CliContext) -> int:
             say(cli, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes.")
         say(cli, "The pause does not yield when a PAT is about to expire. What was interrupted is still finished.")
         soon = [pat for pat in done.expiring if pat.valid_to <= now + _TOLD]
+        if soon:
+            say(cli, f"{say_pats(len(soon))} {'expires' if len(soon) == 1 else 'expire'} within 30 days:")
         for pat in soon:
             say(cli, f"    {clean(pat.name)} expires {say_expiry(pat.valid_to, now)}")
         if len(soon) < len(done.expiring):

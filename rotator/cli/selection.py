@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from rotator.domain.words import say_did_you_mean
-from rotator.errors import UsageError
+from rotator.domain.words import say_did_you_mean, say_unknown
+from rotator.errors import NotManagedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.ports.database import Database
@@ -115,14 +115,11 @@ def is_glob(pattern: str) -> bool:
 def check_known(what: str, patterns: Iterable[str], known: Iterable[str], fix: str, *, globs: bool = True) -> None:
     """Raise UsageError for the patterns that nothing is called and, where `globs` are understood, that are none."""
     every = set(known)
-    unknown = [
-        f'"{pattern}"{say_did_you_mean(pattern, every)}'
-        for pattern in sorted(set(patterns) - every)
-        if not (globs and is_glob(pattern))
-    ]
+    unknown = [name for name in sorted(set(patterns) - every) if not (globs and is_glob(name))]
     if unknown:
-        said = " and none ".join(f"named {pattern}" for pattern in unknown)
-        raise UsageError(f"there is no {what} {said}", fix=fix)
+        others = (f' and none named "{name}"{say_did_you_mean(name, every)}' for name in unknown[1:])
+        said = say_unknown(what, unknown[0], every) + "".join(others)
+        raise UsageError(said, code=NotManagedError.code, fix=fix)
 
 
 def expand(patterns: Sequence[str], database: Database) -> tuple[str, ...]:

@@ -87,6 +87,7 @@ class InventoryEntryDocument(Document):
 class InventoryChangeDocument(Document):
     """What a command did to records."""
 
+    dry_run: Annotated[bool, "Whether this is only what would be done."]
     change: Annotated[Change, "What was done."]
     pats: Annotated[list[RecordDocument], "The records as they are now, or were when they were forgotten."]
     errors: Annotated[list[FailureDocument], "Why others could not be changed."]
@@ -168,11 +169,17 @@ def make_inventory_entry_document(seen: RecordView, now: datetime) -> InventoryE
 
 
 def make_inventory_change_document(
-    change: Change, pats: Iterable[ManagedPat], errors: Iterable[RotatorError], old_name: str | None = None
+    change: Change,
+    pats: Iterable[ManagedPat],
+    errors: Iterable[RotatorError],
+    old_name: str | None = None,
+    *,
+    dry_run: bool = False,
 ) -> InventoryChangeDocument:
     """Say what was done to which records."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "dry_run": dry_run,
         "change": change,
         "pats": [make_record_document(pat) for pat in pats],
         "errors": [make_failure_document(error) for error in errors],

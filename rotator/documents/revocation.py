@@ -52,8 +52,9 @@ class NotRevokedDocument(TypedDict):
 class RevocationDocument(Document):
     """PATs whose revocation a person requested."""
 
+    dry_run: Annotated[bool, "Whether this is only what would be revoked."]
     run_id: Annotated[str, "Id of the run, as the audit log has it."]
-    revoked: Annotated[list[RevokedDocument], "Revocations that were requested."]
+    revoked: Annotated[list[RevokedDocument], "Revocations that were requested, or would be in a dry run."]
     failed: Annotated[list[NotRevokedDocument], "Could not be revoked. If that is the only one, there is an `error`."]
 
 
@@ -78,12 +79,17 @@ def make_revoked_document(name: str, which: Which, authorization_id: str, *, con
 
 
 def make_revocation_document(
-    run_id: str, revoked: Iterable[RevokedDocument], failed: Mapping[str, RotatorError] | None = None
+    run_id: str,
+    revoked: Iterable[RevokedDocument],
+    failed: Mapping[str, RotatorError] | None = None,
+    *,
+    dry_run: bool = False,
 ) -> RevocationDocument:
     """Say what was revoked, and by name what could not be."""
     errors = (failed or {}).items()
     return {
         "schema_version": SCHEMA_VERSION,
+        "dry_run": dry_run,
         "run_id": run_id,
         "revoked": list(revoked),
         "failed": [{"name": name, "error": make_failure_document(error)} for name, error in errors],

@@ -246,7 +246,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "other_organization": "The PAT is valid for another organization than the inventory says.",
         "other_rotation": "The PAT belongs to a rotation of another managed PAT.",
         "output": "The file of `--output` exists, or cannot be written.",
-        "overlap_not_over": "The old PAT is still in its overlap.",
+        "overlap_not_over": "The PAT was rotated already, and the old one is not revoked yet.",
         "overlap_too_long": "The overlap is longer than a new PAT may live.",
         "pat_error_unknown": "Azure DevOps refused with a word that rotator does not know.",
         "pat_gone": "The secret holds a PAT that the server does not list as active.",

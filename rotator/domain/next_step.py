@@ -30,6 +30,7 @@ class NextAction(StrEnum):
     ROTATE = "rotate"
     RETIRE = "retire"
     RETRY = "retry"
+    CHECK = "check"
     SETTLE = "settle"
     CONFIRM_REVOCATION = "confirm_revocation"
     REPLACE_BY_HAND = "replace_by_hand"
@@ -41,6 +42,7 @@ ACTION_WORDS: Mapping[NextAction, str] = {
     NextAction.ROTATE: "rotate",
     NextAction.RETIRE: "revoke old",
     NextAction.RETRY: "try again",
+    NextAction.CHECK: "check again",
     NextAction.SETTLE: "settle",
     NextAction.CONFIRM_REVOCATION: "confirm revocation",
     NextAction.REPLACE_BY_HAND: "replace by hand",
@@ -108,6 +110,8 @@ def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: dat
     if is_waiting(pat, now) and (pat.blocked or has_failed or decision.verdict is Verdict.DUE):
         if pat.retry_at is None:
             return NextStep(NextAction.NONE, None)
+        if not (pat.blocked or decision.verdict is Verdict.DUE):  # a run then only clears the failure
+            return NextStep(NextAction.CHECK, pat.retry_at)
         rotates = decision.verdict is Verdict.DUE and not (pat.blocked or decision.is_wanted or decision.is_leak)
         return NextStep(NextAction.RETRY, policy.find_turn(pat, pat.retry_at, now) if rotates else pat.retry_at)
     if by_hand or decision.is_wanted or decision.is_leak or decision.rotate_after is None:

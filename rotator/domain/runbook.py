@@ -126,6 +126,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate NAME` tries it "
         "immediately.",
         reasons={
+            "blocked": "The policy forbids rotating it: the message names the setting, such as a denied scope. Change "
+            "the policy, or replace the PAT by hand.",
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
             "read our value.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",

@@ -53,6 +53,11 @@ def say_count(number: int, one: str) -> str:
     return f"{number} {one}{'' if number == 1 else 's'}"
 
 
+def say_unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return that there is no account, PAT or the like of that name, and which known one is near."""
+    return f'there is no {what} named "{name}"{say_did_you_mean(name, known)}'
+
+
 def say_did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean "x"?` for the nearest known word, or nothing when none is near."""
     by_folded = {name.casefold(): name for name in known}

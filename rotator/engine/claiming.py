@@ -17,7 +17,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Rotation, RotationChanges, RotationState
 from rotator.domain.timetable import HeldBack
-from rotator.domain.words import say_did_you_mean
+from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
@@ -280,9 +280,9 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
     """Return the record of that name. NotManagedError when there is none."""
     pat = reading.inventory.load(name)
     if pat is None:
-        hint = say_did_you_mean(name, (known.name for known in reading.inventory.load_all()))
+        known = (record.name for record in reading.inventory.load_all())
         raise NotManagedError(
-            f'there is no managed PAT "{name}"{hint}', fix="See `rotator inventory list` for the names."
+            say_unknown("managed PAT", name, known), fix="See `rotator inventory list` for the names."
         )
     return pat
 

@@ -18,9 +18,10 @@ from rotator.engine.auditing import find_lasting, record_renamed
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
-from rotator.engine.clocks import check_clocks, list_moments
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
+from rotator.engine.moments import find_earliest
 from rotator.engine.reconciling import GONE_HOLDS
 from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.retiring import retire_predecessor
@@ -83,25 +84,51 @@ def forget(run: RunContext, name: str) -> ManagedPat:
     effect late: nobody would put back the value that consumers read.
     """
     with claimed(run, name) as held:
-        if held.has_open_rotation:
-            raise UsageError(
-                f"{name} has an unfinished rotation ({held.rotation.state.value})",
-                fix=_say_how_to_finish(held.rotation),
-            )
-        _check_late_stores(held)
+        held.load(lambda reading: check_forgettable(run, reading, name))
         held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
         return held.pat
 
 
-def _check_late_stores(held: ClaimedPat) -> None:
+def check_forgettable(run: RunContext, reading: Reading, name: str) -> ManagedPat:
+    """Return the record that `forget` would remove. NotManagedError when there is none, UsageError as it says."""
+    pat = check_managed(reading, name)
+    _check_finished(reading, name)
+    _check_late_stores(run, reading, pat)
+    return pat
+
+
+def check_revocable(reading: Reading, name: str) -> ManagedPat:
+    """Return the record whose PAT `revoke_current` would revoke. NotManagedError or UsageError when there is none."""
+    pat = check_managed(reading, name)
+    _check_finished(reading, name)
+    _check_has_pat(pat)
+    return pat
+
+
+def _check_finished(reading: Reading, name: str) -> None:
+    for rotation in reading.journal.load_open_for([name]):
+        raise UsageError(
+            f"{name} has an unfinished rotation ({rotation.state.value})", fix=_say_how_to_finish(rotation)
+        )
+
+
+def _check_has_pat(pat: ManagedPat) -> None:
+    if not pat.has_pat:
+        raise UsageError(
+            f"{pat.name} has no PAT yet: the first one is still to be made",
+            fix=f"`rotator inventory forget {pat.name}` gives it up.",
+        )
+
+
+def _check_late_stores(run: RunContext, reading: Reading, pat: ManagedPat) -> None:
     """Raise UsageError while a write that got no answer may take effect over the value of a PAT that lives.
 
     By the earliest clock at hand: a host that is years ahead must not take either for over.
     """
-    pat, now = held.pat, min(list_moments(held))
+    now = find_earliest(run, reading)
     if not pat.has_pat or pat.hold in GONE_HOLDS or pat.valid_to <= now:
         return
-    late = held.load(lambda reading: reading.journal.load_late_stores(now - LATE_STORE_SPAN))
+    late = reading.journal.load_late_stores(now - LATE_STORE_SPAN)
     ends = [r.updated_at + LATE_STORE_SPAN for r in late if r.place == pat.place and not _was_refused(r)]
     if ends:
         raise UsageError(
@@ -123,8 +150,8 @@ def _say_how_to_finish(rotation: Rotation) -> str:
     return "Run `rotator once` until it is finished, then try again."
 
 
-def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_hook: bool = False) -> None:
-    """Raise NotManagedError or UsageError unless a ManagedPat has an old PAT in its overlap now.
+def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_hook: bool = False) -> Rotation:
+    """Return the rotation of a ManagedPat that is in its overlap. NotManagedError or UsageError unless there is one.
 
     RotationError while a hook must still succeed, unless a person wants it `without_hook`.
     """
@@ -133,6 +160,7 @@ def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_h
     awaited = run.policy.find_awaited(rotation)
     if awaited and not without_hook:
         raise make_awaiting_error(name, awaited)
+    return rotation
 
 
 def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
@@ -187,17 +215,7 @@ def revoke_current(run: RunContext, name: str, asked: ManagedPat | None = None) 
     view, began, why = ServerView(run), run.services.clock.now(), RevocationKind.BY_HAND
     with claimed(run, name) as held:
         _check_asked(held, asked)
-        if held.has_open_rotation:
-            raise UsageError(
-                f"{name} has an unfinished rotation ({held.rotation.state.value})",
-                fix=_say_how_to_finish(held.rotation),
-            )
-        pat = held.pat
-        if not pat.has_pat:
-            raise UsageError(
-                f"{name} has no PAT yet: the first one is still to be made",
-                fix=f"`rotator inventory forget {name}` gives it up.",
-            )
+        pat = held.load(lambda reading: check_revocable(reading, name))
         view.fetch_identity(pat.account, pat.organization)
         check_clocks(run, revokes=True)
         back = held.find_held_back()

@@ -188,8 +188,17 @@ def is_predecessor_expired(held: ClaimedPat, view: ServerView) -> bool:
     return not any(listing.find(old) or listing.may_hide(old) for listing in listings)
 
 
-def make_overlap_error(name: str) -> RotationError:
-    """Make the error for when a PAT is to be rotated whose predecessor is still in its overlap."""
+def make_overlap_error(name: str, *, is_over: bool = False) -> RotationError:
+    """Make the error for when a PAT is to be rotated whose predecessor is not revoked yet.
+
+    `is_over`: the overlap is over, and the next run revokes it.
+    """
+    if is_over:
+        return RotationError(
+            f"{name} was already rotated, and its old PAT is not revoked yet",
+            code="overlap_not_over",
+            fix="The overlap is over: `rotator once` revokes the old PAT. Then rotate again.",
+        )
     return RotationError(
         f"{name} was already rotated, and its old PAT is still in its overlap",
         code="overlap_not_over",

@@ -49,6 +49,8 @@ class RecordView:
     unread: AuditChainError | None = None
     pause: Condition | None = None
     pause_reason: str | None = None
+    has_older: bool = False
+    """Whether the audit log has more events of its name than these."""
 
 
 def view_record(database: Database, policy: Policy, name: str, now: datetime) -> RecordView:
@@ -57,16 +59,17 @@ def view_record(database: Database, policy: Policy, name: str, now: datetime) ->
         record = check_managed(reading, name)
         journaled, limits = reading.journal.load_for(name), reading.limits.load()
         pending = tuple(item for item in reading.revocations.load() if item.belongs_to(record))
-        events, unread = _load_newest(reading, name)
+        newest, unread = _load_newest(reading, name)
         pause, why = find_pause(reading), find_pause_reason(reading)
     rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
-    return RecordView(make_effective(record, policy, limits, now), rotations, pending, events, unread, pause, why)
+    effective, events = make_effective(record, policy, limits, now), newest[-_NEWEST:]
+    return RecordView(effective, rotations, pending, events, unread, pause, why, has_older=len(newest) > len(events))
 
 
 def _load_newest(reading: Reading, name: str) -> tuple[tuple[AuditEvent, ...], AuditChainError | None]:
     """Load the newest events of a name. An altered log hides no record: then there are none, and why."""
     try:
-        return reading.audit.load_newest(_NEWEST, AuditFilter(subject=name)), None
+        return reading.audit.load_newest(_NEWEST + 1, AuditFilter(subject=name)), None
     except AuditChainError as error:
         return (), error
 

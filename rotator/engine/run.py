@@ -387,11 +387,12 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
 
 
 def check_overlap(run: RunContext, names: list[str]) -> None:
-    """Raise NotManagedError for a name without a record, RotationError while the old PAT of one is in its overlap."""
+    """Raise NotManagedError for a name without a record, RotationError while the old PAT of one is not revoked."""
+    now = run.services.clock.now()
     with run.services.database.read() as reading:
-        for name in names:
-            check_managed(reading, name)
-        overlapping = {r.name for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
-    for name in names:
-        if name in overlapping:
-            raise make_overlap_error(name)
+        policy, pats = put_in_force(reading, run.policy), [check_managed(reading, name) for name in names]
+        overlapping = {r.name: r for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
+    for pat in pats:
+        if pat.name in overlapping:
+            action = choose(Matter(pat, overlapping[pat.name]), policy, {}, now)
+            raise make_overlap_error(pat.name, is_over=action.kind is ActionKind.RETIRE)

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import LifetimeLimit, find_longest
-from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState, Pat
+from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState, Pat
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
@@ -100,6 +100,8 @@ class PatStatus:
     """It waits until a person ends the pause of everything, and for nothing else."""
     record_id: str | None = field(default=None, compare=False)
     """Which record it is; it says nothing about the PAT."""
+    waits_for_resume: bool = False
+    """It waits until a person resumes it by name."""
 
     @property
     def is_rotated(self) -> bool:
@@ -292,6 +294,9 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         ends_with_all=pat.ends_with_all,
         waits_for_all=state is PatState.PAUSED and pat.state is not ManagedPatState.PAUSED,
         record_id=pat.record_id,
+        waits_for_resume=state is PatState.PAUSED
+        and pat.state is ManagedPatState.PAUSED
+        and pat.hold is not Hold.REVOKED_BY_HAND,
     )
 
 

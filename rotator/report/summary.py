@@ -15,7 +15,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     failed, excepted = review["failed_pats"], review["excepted_pats"]
     accounts = len({pat["account"] for pat in review["pats"]})
     yield (
-        f"From {say_time(period['since'])} to {say_time(period['until'])} the audit log has "
+        f"From {say_time(period['since'])}Z to {say_time(period['until'])}Z the audit log has "
         f"{_count(log['in_period'], 'event')}."
     )
     yield (

@@ -16,19 +16,17 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
-def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
+def view_accounts(installation: Installation, note: Callable[[str], None]) -> tuple[AccountView, ...]:
     """Return every account's sign-in and organizations, without asking anybody.
 
-    A database that cannot be read is warned of.
+    With a note where the database cannot be read.
     """
     organizations: tuple[OrganizationMemory, ...] = ()
     try:
         memories = load_memories(installation.database, list_names(installation))
         organizations = load_organizations(installation.database)
     except DatabaseError as error:
-        installation.warn_once(
-            "database", f"what is remembered of the sign-ins cannot be read: {error.message}", error.fix
-        )
+        note(f"The stored history of the sign-ins cannot be read: {error.message}. {error.fix}".rstrip())
         memories = tuple(SignInMemory(account.name) for account in installation.accounts)
     views = []
     for account, settings, memory in zip(installation.accounts, installation.settings.accounts, memories, strict=True):

@@ -111,6 +111,45 @@ def test_revoke_of_several_in_use_says_each_and_what_comes_next_once(managed: Ro
     assert first.startswith("revoked  npm-feed: the PAT in use (")
     assert second.startswith("revoked  docs-site: the PAT in use (")
     assert last == "Next: `rotator rotate NAME` makes a new one, `rotator inventory forget NAME` drops it."
-    assert done.stderr.startswith('error: there is no managed PAT "ghost"')
+    assert done.stderr.startswith('error: there is no managed PAT named "ghost"')
     assert managed("logout", "build-bot", "--yes").returncode == 0
     assert managed("revoke", "ci-build", "docs-site", "--yes").returncode == 10
+
+
+def test_dry_revoke_says_what_would_be_revoked_and_refused_and_revokes_nothing(
+    sandbox: Sandbox, managed: Rotator
+) -> None:
+    """Its exit code is that of the command, which finds the same."""
+    assert managed("rotate", "npm-feed").returncode == 0
+    before, sent = managed("audit", "list", "--json").stdout, _count_sent(sandbox)
+    shown = managed("revoke", "npm-feed", "docs-site", "--dry-run")
+    assert shown.returncode == 3
+    assert shown.stdout.splitlines()[0].startswith("would be revoked  docs-site: the PAT in use (")
+    assert shown.stdout.splitlines()[1:] == ["A dry run: nothing was revoked."]
+    assert shown.stderr.startswith("error: npm-feed has an unfinished rotation (overlapping)")
+    document = _read(managed("revoke", "npm-feed", "docs-site", "--previous", "--dry-run", "--json"), 3)
+    assert (document["dry_run"], [item["name"] for item in document["failed"]]) == (True, ["docs-site"])
+    [revoked] = document["revoked"]
+    assert (revoked["which"], revoked["confirmed"]) == ("previous", False)
+    assert managed("revoke", "nmp-feed", "--dry-run").returncode == 2
+    assert (managed("audit", "list", "--json").stdout, _count_sent(sandbox)) == (before, sent)
+    done = _read(managed("revoke", "npm-feed", "docs-site", "--previous", "--yes", "--json"), 3)
+    assert done == {**document, "dry_run": False, "run_id": done["run_id"], "revoked": [{**revoked, "confirmed": True}]}
+
+
+def test_dry_forget_says_what_would_be_forgotten_and_refused_and_forgets_nothing(managed: Rotator) -> None:
+    assert managed("rotate", "npm-feed").returncode == 0
+    before = managed("inventory", "list", "--json").stdout
+    shown = managed("inventory", "forget", "npm-feed", "docs-*", "--dry-run")
+    assert shown.returncode == 3
+    assert [line[:28] for line in shown.stdout.splitlines()] == [
+        "would be forgotten  docs-sit",
+        "A dry run: nothing was chang",
+    ]
+    assert shown.stderr.startswith("error: npm-feed has an unfinished rotation (overlapping)")
+    document = _read(managed("inventory", "forget", "npm-feed", "docs-*", "--dry-run", "--json"), 3)
+    assert (document["dry_run"], [pat["name"] for pat in document["pats"]]) == (True, ["docs-site"])
+    assert managed("inventory", "forget", "npm-feed", "--dry-run").returncode == 2
+    assert managed("inventory", "list", "--json").stdout == before
+    done = _read(managed("inventory", "forget", "npm-feed", "docs-*", "--yes", "--json"), 3)
+    assert done == {**document, "dry_run": False}

@@ -11,11 +11,12 @@ from tests.support.published import check_printed
 def test_pause_of_everything_says_what_will_expire_and_lasts_until_everything_is_resumed(signed_in: Rotator) -> None:
     assert signed_in("inventory", "adopt", "npm-feed", "docs-site").returncode == 0
     paused = signed_in("inventory", "pause", "--all", "--reason", "audit week")
-    first, never, soonest, *_ = paused.stdout.splitlines()
+    first, never, heading, soonest, *_ = paused.stdout.splitlines()
     assert (paused.returncode, first) == (
         0, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes."
     )  # fmt: skip
     assert never.startswith("The pause does not yield when a PAT is about to expire.")
+    assert heading == "2 PATs expire within 30 days:"
     assert soonest.startswith("    npm-feed expires 20")
     assert signed_in("once").stdout.splitlines() == [
         "Nothing was done.",

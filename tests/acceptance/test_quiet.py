@@ -58,7 +58,7 @@ def test_one_cause_is_one_line(stage: Stage, plant: Callable[[Stage], None], cod
     assert spoken.wait() == code, spoken.read()
     line, *fix = spoken.errors.read_text().splitlines()
     assert line.startswith("failed  ")
-    assert "; 3 PATs wait: " in line
+    assert "; this run did nothing with 3 PATs: " in line
     assert all(name in line for name in NAMES)
     assert [text.strip().split(": ")[0] for text in fix] in ([], ["fix"])
     assert spoken.output.read_text() == ""

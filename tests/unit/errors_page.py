@@ -20,7 +20,8 @@ Each error has a code, which stays the same when its words change. A command sho
 
 - **Exit code**: what a command ends with when the error ends it. Empty: such a code is said of one PAT, one secret or
   one event, and never ends a command by itself. How a command ends that worked on several PATs is in
-  [by-hand.md](by-hand.md#exit-codes).
+  [by-hand.md](by-hand.md#exit-codes). `rotator daemon` ends with 2 where the table says 1 if the
+  database has no tables or another schema: its service manager does not start it again then.
 - **Runbook**: where the runbook tells more, whatever the command was. The error itself says who must do what (`fix`).
 
 Generated from `rotator/domain/error_codes.py` by `python -m tests.unit.errors_page --write`.

@@ -48,7 +48,8 @@ def test_seals_are_said_for_one_and_for_several(events: int, checkpoints: int, s
 @pytest.mark.parametrize(("accepted", "others"), [(1, "1 other"), (2, "2 others")])
 def test_anchors_are_said_for_one_and_for_several(accepted: int, others: str) -> None:
     assert list(render_anchors(AnchorSight((), {}), accepted)) == [
-        "The log contains everything that the vaults hold of it: 0 heads, 0 checkpoints.",
+        "The log contains everything that the vaults hold of it: 0 heads in tags, 0 checkpoints in "
+        "secrets of rotator's own.",
         f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`.",
     ]
 

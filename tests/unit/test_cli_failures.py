@@ -73,11 +73,11 @@ def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureF
     report_others([("ci-build", frozen), ("npm-feed", gone), ("", REFUSED), ("docs-site", frozen)])
     assert capsys.readouterr().err.splitlines() == [
         "error: ci-build: somebody else wrote it [foreign_write]",
-        "    fix: Find out who.",
+        "fix: Find out who.",
         "error: there is no npm-feed [unknown_name]",
-        "error: nobody is signed in [sign_in_required]",
-        "    fix: Run `rotator login build-bot`.",
+        "error: account build-bot: nobody is signed in [sign_in_required]",
+        "fix: Run `rotator login build-bot`.",
         "error: docs-site: somebody else wrote it [foreign_write]",
-        "    fix: Find out who.",
+        "fix: Find out who.",
         "more: `rotator runbook rotation_blocked sign_in_needed`",
     ]

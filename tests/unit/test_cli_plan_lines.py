@@ -142,7 +142,7 @@ def test_first_step_is_the_sign_in_when_nobody_is_signed_in() -> None:
 def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:
     paused = replace(_make_pat("hold", left=1), state=ManagedPatState.PAUSED)
     plan = _plan_for((_make_pat("fresh", left=29), None), (paused, None))
-    assert list(render_plan(plan)) == ["Plan: nothing to do, 2 unchanged. Nothing changed."]
+    assert list(render_plan(plan)) == ["Plan: nothing to do, 1 paused, 1 unchanged. Nothing changed."]
     fresh, hold, _ = render_plan(plan, everything=True)
     assert fresh.startswith("= fresh  contoso  vso.packaging  29d left  (rule ci: due at 33% of 30d, on 2026-12-2")
     assert hold.endswith("(paused by hand)")

@@ -95,6 +95,34 @@ def test_option_is_suggested_only_when_its_name_is_near(
     assert capsys.readouterr().err.splitlines()[0] == f"error: No such option '{option}'.{suggestion}"
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["recover", "--revoke"], "recover"),
+        (["inventory", "adopt", "--from"], "inventory adopt"),
+        (["once", "--bogus"], "once"),
+        (["rotate"], "rotate"),
+        (["--config"], ""),
+    ],
+)
+def test_help_of_the_command_that_was_typed_is_named(
+    words: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = f"fix: See `rotator {command} --help`." if command else "fix: See `rotator --help`."
+    assert capsys.readouterr().err.splitlines()[1] == said
+
+
+def test_all_options_that_are_missing_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "my-pat", "--organization", "contoso"]) == 2
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "error: Missing options: --account, --scope, --lifetime."
+    assert main(["create", "--organization", "contoso"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: Missing: NAME, --account, --scope, --lifetime."
+    assert main(["create", "my-pat", "--organization", "c", "--account", "a", "--scope", "s"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: Missing option '--lifetime'."
+
+
 def test_line_of_each_command_is_whole_when_a_group_shows_its_help_at_80_columns() -> None:
     context = click.Context(rotator, terminal_width=80, **rotator.context_settings)
     for name in COMMANDS:

@@ -171,7 +171,7 @@ def show(world: EngineWorld, *findings: Finding, memory: SignInMemory | None = N
     rows: tuple[PatStatus, ...] = world.show_status()
     now = world.clock.now()
     accounts = [make_account_status(SignInSight(None, memory or SignInMemory(ACCOUNT)), rows)]
-    warnings = list(render_warnings(rows, accounts, now))
+    warnings = list(render_warnings([], rows, accounts, now))
     runs = RunTimes(now, now - timedelta(minutes=9))
     figures = make_figures(findings, warnings, rows, runs, now, Tolerance(3 * HOUR))
     return render_plugin(findings, warnings, rows, figures)

@@ -297,7 +297,7 @@ def test_rotation_by_hand_that_failed_is_looked_at_again_at_the_moment_that_stat
     [row] = [row for row in world.show_status() if row.name == NAME]
     retry_at = world.record(NAME).retry_at
     assert retry_at is not None
-    assert (row.state.value, row.next_action.value, row.next_at) == ("failed", "retry", retry_at)
+    assert (row.state.value, row.next_action.value, row.next_at) == ("failed", "check", retry_at)
     assert beat(world.make_run(), pulse).work_at == retry_at + timedelta(seconds=1)
     world.clock.advance(retry_at - world.clock.now())
     work_due(world.make_run(), pulse)

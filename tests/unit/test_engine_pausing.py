@@ -200,7 +200,7 @@ def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
         rows = {row.name: row for row in world.show_status()}
         assert [(rows[name].next_action, rows[name].next_at) for name in ("due", NAME)] == [(NextAction.NONE, None)] * 2
         shown = {row[0]: row[-1] for row in list_status_rows(rows.values(), world.clock.now())}
-        assert shown == {"due": "after resume --all", NAME: "after resume --all", "by-name": "-"}
+        assert shown == {"due": "after resume --all", NAME: "after resume --all", "by-name": "after resume by-name"}
         world.advance(hours=25)
     now, timing = world.clock.now(), world.timing
     view = view_status(world.database, world.policy, [], now, settle=timing.settle, lease=timing.lease)

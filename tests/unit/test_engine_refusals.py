@@ -390,7 +390,7 @@ def test_attempts_go_on_when_a_day_has_passed() -> None:
 
 def test_run_is_refused_when_a_person_names_no_managed_pat() -> None:
     world = make_world()
-    with pytest.raises(Exception, match='no managed PAT "ghost"'):
+    with pytest.raises(Exception, match='no managed PAT named "ghost"'):
         world.rotate(NAME, "ghost")
     assert world.count("mint") == 0
 

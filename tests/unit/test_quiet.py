@@ -92,7 +92,7 @@ def test_one_cause_is_one_line_with_all_that_wait_for_it(case: str) -> None:
     assert (line["event"], line["pats"].split(", ")) == (case.split()[0], NAMES)
     said, *fix = render_failures(report)
     assert said.startswith(f"failed  {place}: ")
-    assert f"; {COUNT} PATs wait: feed-000, " in said
+    assert f"; this run did nothing with {COUNT} PATs: feed-000, " in said
     assert said.endswith(f" and {COUNT - 10} more")
     assert [line[:9] for line in fix] in ([], ["    fix: "])
     document = make_report_document(report)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 import click
 
-from rotator.cli.console import Cell, clean, print_json, print_table, say
+from rotator.cli.console import Cell, clean, note, print_json, print_table, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.session import open_installation
 from rotator.cli.widths import Column
@@ -42,7 +43,7 @@ def accounts(cli: CliContext) -> None:
     rotator's own records. Each run refreshes the sign-ins.
     """
     with open_installation(cli) as installation:
-        views, now = view_accounts(installation), installation.clock.now()
+        views, now = view_accounts(installation, partial(note, cli)), installation.clock.now()
     if cli.as_json:
         print_json(make_accounts_document(views, now))
         return

@@ -15,10 +15,11 @@ from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known
-from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
+    from rotator.engine.context import RunContext
     from rotator.engine.rebuilding import Rebuild
 
 
@@ -249,21 +250,28 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
 @inventory.command(
     epilog=examples(
         "rotator inventory forget npm-feed           asks first",
+        "rotator inventory forget 'team01*' --dry-run    only show what would be forgotten",
         "rotator inventory forget 'team01*' --yes    from a script: nobody is asked",
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
+@click.option("--dry-run", is_flag=True, help="Show what would be forgotten and what is refused, and forget nothing.")
 @yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
+def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) -> int:
     """Remove PATs from the inventory. Server and vault stay as they are: the PATs live until they expire.
 
     A NAME may be a glob.
     """
     from rotator.cli.console import say
+    from rotator.engine.keeping import check_forgettable
     from rotator.engine.keeping import forget as apply
+
+    def look(run: RunContext, name: str) -> ManagedPat:
+        with run.services.database.read() as reading:
+            return check_forgettable(run, reading, name)
 
     def ask(found: tuple[str, ...]) -> bool:
         they = "It" if len(found) == 1 else "They"
@@ -274,7 +282,10 @@ def forget(cli: CliContext, names: tuple[str, ...], yes: bool) -> int:
         say(cli, "Nothing was forgotten.")
         return False
 
-    return change_records(cli, names, apply, "forgotten", "`rotator inventory adopt` brings it back.", ask)
+    after = "`rotator inventory adopt` brings it back."
+    if dry_run:
+        return change_records(cli, names, look, "forgotten", after, dry_run=True)
+    return change_records(cli, names, apply, "forgotten", after, ask)
 
 
 @inventory.command(

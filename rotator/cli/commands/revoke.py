@@ -17,7 +17,7 @@ from rotator.engine.context import RunContext
 from rotator.errors import RotationError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
-    from rotator.documents.revocation import RevokedDocument
+    from rotator.documents.revocation import RevokedDocument, Which
     from rotator.domain.managed_pat import ManagedPat
 
 
@@ -28,6 +28,12 @@ class _Wish:
     patterns: tuple[str, ...]
     previous: bool
     without_hook: bool
+    dry_run: bool = False
+
+    @property
+    def which(self) -> Which:
+        """Which PAT of each record is meant."""
+        return "previous" if self.previous else "current"
 
 
 @dataclass
@@ -44,6 +50,7 @@ class _Result:
         "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
         "rotator revoke npm-feed 'team01*'    several, asked about once",
+        "rotator revoke 'team01*' --dry-run   only show what would be revoked",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
         "rotator revoke npm-feed --yes        from a script: nobody is asked",
     ),
@@ -51,11 +58,14 @@ class _Result:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
 @click.option("--previous", is_flag=True, help="Revoke the old PAT of an overlap, not the one in use.")
 @click.option("--without-hook", is_flag=True, help="With --previous: even though a required hook has not succeeded.")
+@click.option("--dry-run", is_flag=True, help="Show what would be revoked and what is refused, and revoke nothing.")
 @yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook: bool, yes: bool) -> int:
+def revoke(
+    cli: CliContext, names: tuple[str, ...], previous: bool, without_hook: bool, dry_run: bool, yes: bool
+) -> int:
     """Revoke PATs now: those that consumers use, or with --previous the old ones of their overlaps.
 
     Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
@@ -63,6 +73,9 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
 
     While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs
     --reason, which the audit log keeps.
+
+    A dry run asks no server: it goes by rotator's own records, and ends with the exit code of a revocation that meets
+    nothing else.
     """
     from rotator.cli.console import say
     from rotator.cli.freezes import note_freezes
@@ -71,7 +84,7 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
     from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
-    wish, result = _Wish(names, previous, without_hook), _Result()
+    wish, result = _Wish(names, previous, without_hook, dry_run), _Result()
     if without_hook and not (previous and cli.reason):
         raise UsageError(
             "--without-hook overrules a hook that must succeed before the old PAT goes",
@@ -81,6 +94,9 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
         run, wanted = installation.make_run(cli.reason), expand(names, installation.database)
         note_freezes(cli, run, wanted)
         pats = _find_revocable(run, wanted, wish, result)
+        if dry_run:
+            _report(cli, run, wish, result)
+            return find_code_of_errors(result.failed.values(), done=bool(pats))
         if pats:
             check_can_confirm(cli, *_say_what(pats, wish), yes=yes)
             if not is_sure(cli, _make_question(pats, wish), yes=yes):
@@ -99,23 +115,31 @@ def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook
 
 def _find_revocable(run: RunContext, names: Sequence[str], wish: _Wish, result: _Result) -> list[ManagedPat]:
     """Look up what can be revoked. What cannot be is a failure of its own, or if it is the only one, of the command."""
+    from rotator.documents.revocation import make_revoked_document
     from rotator.engine.claiming import check_managed
-    from rotator.engine.keeping import check_overlapping
+    from rotator.engine.keeping import check_overlapping, check_revocable
 
     found = []
     with run.services.database.read() as reading:
         for name in names:
             try:
-                pat = check_managed(reading, name)
+                pat = check_revocable(reading, name) if _is_dry_current(wish) else check_managed(reading, name)
+                goes = pat.authorization_id
                 if wish.previous:
-                    check_overlapping(run, reading, name, without_hook=wish.without_hook)
+                    goes = check_overlapping(run, reading, name, without_hook=wish.without_hook).predecessor_id
             except (UsageError, RotationError) as error:
                 if len(names) == 1:
                     raise
                 result.failed[name] = error
             else:
                 found.append(pat)
+                if wish.dry_run:
+                    result.revoked.append(make_revoked_document(name, wish.which, goes, confirmed=False))
     return found
+
+
+def _is_dry_current(wish: _Wish) -> bool:
+    return wish.dry_run and not wish.previous
 
 
 def _revoke_each(
@@ -131,7 +155,7 @@ def _revoke_each(
 
 
 def _revoke(run: RunContext, pat: ManagedPat, wish: _Wish, result: _Result, *, goes_on: bool) -> None:
-    from rotator.documents.revocation import Which, make_revoked_document
+    from rotator.documents.revocation import make_revoked_document
     from rotator.engine.keeping import revoke_current, revoke_previous
     from rotator.engine.revoking import is_confirmed
 
@@ -146,8 +170,7 @@ def _revoke(run: RunContext, pat: ManagedPat, wish: _Wish, result: _Result, *, g
             raise
         result.failed[pat.name] = error
         return
-    which: Which = "previous" if wish.previous else "current"
-    result.revoked.append(make_revoked_document(pat.name, which, revoked, confirmed=confirmed))
+    result.revoked.append(make_revoked_document(pat.name, wish.which, revoked, confirmed=confirmed))
 
 
 def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> None:
@@ -157,17 +180,21 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     from rotator.documents.revocation import make_revocation_document
 
     if cli.as_json:
-        print_json(make_revocation_document(run.run_id, result.revoked, result.failed))
+        print_json(make_revocation_document(run.run_id, result.revoked, result.failed, dry_run=wish.dry_run))
         return
+    done = "would be revoked" if wish.dry_run else "revoked"
     for item in result.revoked:
         identifier = item["authorization_id"]
         if wish.previous:
-            say(cli, f"revoked  {item['name']}: the old PAT ({identifier}); the vault has the new one")
+            say(cli, f"{done}  {item['name']}: the old PAT ({identifier}); the vault has the new one")
         else:
-            say(cli, f"revoked  {item['name']}: the PAT in use ({identifier}); the record is paused")
-        if not item["confirmed"]:
+            paused = "the record would be paused" if wish.dry_run else "the record is paused"
+            say(cli, f"{done}  {item['name']}: the PAT in use ({identifier}); {paused}")
+        if not (item["confirmed"] or wish.dry_run):
             say(cli, NOT_CONFIRMED)
-    if result.revoked and not wish.previous:
+    if wish.dry_run:
+        say(cli, "A dry run: nothing was revoked.")
+    elif result.revoked and not wish.previous:
         name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
         say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
     report_others(result.failed.items())

@@ -69,13 +69,13 @@ def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
 
 
 @sandbox.command(
-    short_help="Show the whole story in two minutes.",
+    short_help="Show the whole story in a few minutes.",
     epilog=examples("rotator sandbox demo"),
 )
 @common_options
 @click.pass_obj
 def demo(cli: CliContext) -> None:
-    """Show the whole story in two minutes: sign in, adopt, rotate, overlap, revoke, verify.
+    """Show the whole story in a few minutes: sign in, adopt, rotate, overlap, revoke, verify.
 
     Runs the real commands against the stand-ins in a temporary folder, and checks that each step does what it says.
     """

@@ -83,14 +83,18 @@ def _is_about(finding: Finding, found: Condition) -> bool:
     return found.subject in finding.subjects or f"{found.kind.value} {found.subject}" in finding.subjects
 
 
-def render_warnings(rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:
-    """Say what a person has to do by a known day: sign in anew, or replace a PAT by hand."""
+def render_warnings(
+    findings: Iterable[Finding], rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime
+) -> Iterator[str]:
+    """Say what a person has to do by a known day: sign in anew, or replace a PAT by hand. A problem is no warning."""
+    problems = {subject for finding in findings for subject in finding.subjects}
     for account in accounts:
         sight = account.sight
         if sight.lapses_at is not None and sight.find_warning(now) is not None:
             yield f"the sign-in of {clean(sight.memory.account)} ends {say_in(sight.lapses_at, now)}"
     for row in rows:
-        if row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND and row.expires_at > now:
+        is_left = row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND and row.expires_at > now
+        if is_left and row.name not in problems:
             yield f"{clean(row.name)} must be replaced by hand and expires {say_in(row.expires_at, now)}"
 
 

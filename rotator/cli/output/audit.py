@@ -90,7 +90,11 @@ def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
     own = sum(anchor.is_own for anchor in sight.anchors)
     if sight.anchors or not sight.unread:
         heads = len(sight.anchors) - own
-        stored = f"{say_number(heads, 'head')}, {say_number(own, 'checkpoint')}"
+        tags, secret = (
+            f"{say_number(heads, 'head')} in tags",
+            f"{say_number(own, 'checkpoint')} in secrets of rotator's own",
+        )
+        stored = f"{tags}, {secret}"
         yield f"The log contains everything that the vaults hold of it: {stored}."
     if accepted:
         others = say_number(accepted, "other")

@@ -12,10 +12,11 @@ from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.refusal import Refusal
+from rotator.domain.policy import RuleAction
+from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.sight import Holding, Sight
-from rotator.domain.words import say_duration, say_moment
+from rotator.domain.words import say_did_you_mean, say_duration, say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
@@ -107,6 +108,8 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
         yield from _render_rotation(rotation)
     if seen.unread is not None:
         yield clean(f"Its events cannot be read: {seen.unread.message}. See `rotator audit verify`.")
+    if seen.has_older:
+        yield clean(f"The newest {len(seen.events)} events; `rotator audit list --name {seen.pat.name}` shows all:")
     for event in seen.events:
         yield clean(f"{say_moment(event.occurred_at)}  {event.entry.event}  {say_details(event)}").rstrip()
 
@@ -186,7 +189,7 @@ def render_pending(item: PendingRevocation) -> str:
 
 def render_adoption(plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] | None = None) -> Iterator[str]:
     """What would be written, one PAT per paragraph, then what cannot be adopted and why."""
-    for proposal in plan.proposals:
+    for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
         yield from _render_proposal(proposal, now)
     for item in plan.managed:
         yield from _render_managed(item)
@@ -198,7 +201,9 @@ def render_refusals(plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0
     for refusal in plan.refusals[shown:]:
         told = explain_refusal(refusal)
         line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
-        yield clean(f"x {line}{_name_refused(refusal, plan)}: {told.message}")
+        near = (pat.display_name for _, pat in plan.listed.values())
+        hint = say_did_you_mean(refusal.reference, near) if refusal.kind is RefusalKind.UNKNOWN else ""
+        yield clean(f"x {line}{_name_refused(refusal, plan)}: {told.message}{hint}")
         if told.fix:
             yield clean(f"    fix: {told.fix}")
 
@@ -218,6 +223,8 @@ def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
     if proposal.sight is not None:
         yield from _render_sight(proposal.sight)
+    elif proposal.rule.action is RuleAction.ALERT:
+        yield "    not looked at: its rule only alerts, so rotator never writes it"
     if pat.last_failure is not None:
         yield clean(f"    blocked: {pat.last_failure.message}")
         yield clean(f"    fix: {pat.last_failure.fix}")

@@ -183,7 +183,8 @@ def _sum_up(plan: Plan) -> str:
         "waiting": len(plan.of_kind(ActionKind.WAIT)),
         "to replace by hand": len(plan.of_kind(ActionKind.ALERT)),
         "blocked": len(plan.of_kind(ActionKind.BLOCKED)),
-        "unchanged": len(plan.of_kind(ActionKind.NONE)),
+        "paused": sum(action.reason is ActionReason.PAUSED for action in plan.of_kind(ActionKind.NONE)),
+        "unchanged": sum(action.reason is not ActionReason.PAUSED for action in plan.of_kind(ActionKind.NONE)),
     }
     said = say_counts(counts)
     return said if plan.has_changes else f"nothing to do{', ' if said else ''}{said}"

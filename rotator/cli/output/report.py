@@ -75,7 +75,7 @@ def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
         return _say(first, message)
     names = list(dict.fromkeys(outcome.name for outcome in outcomes if not outcome.is_of_place))
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    wait = f"{say_pats(len(names))} {'waits' if len(names) == 1 else 'wait'}: {', '.join(names[:_MOST_NAMES])}{more}"
+    wait = f"this run did nothing with {say_pats(len(names))}: {', '.join(names[:_MOST_NAMES])}{more}"
     return clean(f"{_WORDS[first.kind]}  {first.place}: {message}{f'; {wait}' if names else ''}")
 
 

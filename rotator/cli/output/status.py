@@ -186,6 +186,8 @@ def _say_next(row: PatStatus, now: datetime) -> str:
     """What a run does next with it, and when; `now` is left out where a person has to do it."""
     said = ACTION_WORDS.get(row.next_action)
     if said is None:
+        if row.waits_for_resume:
+            return f"after resume {clean(row.name)}"
         return "after resume --all" if row.waits_for_all else "-"
     if row.signed_out and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
@@ -214,4 +216,7 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
     """`4 PATs: 1 due, 3 ok`, in the order of the states."""
     counts = {state.value: sum(row.state is state for row in rows) for state in PatState}
+    due, by_hand = counts[PatState.DUE], sum(row.by_hand and row.state is PatState.DUE for row in rows)
+    replaced = f"{by_hand} of them to replace by hand" if due != by_hand else "to replace by hand"
+    counts = {f"due ({replaced})" if by_hand and word == PatState.DUE else word: counts[word] for word in counts}
     return f"{say_pats(len(rows))}: {say_counts(counts)}"

@@ -1,0 +1,154 @@
+"""What the commands answer to a person: one answer for one thing, whichever command is asked, and only what is true."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rotator.sandbox.faults import Fault
+from rotator.sandbox.running import Sandbox
+from tests.support.installed_command import Rotator
+
+
+def _set_overlap(sandbox: Sandbox, overlap: str) -> None:
+    policy = sandbox.addresses.policy_path
+    policy.write_text(re.sub(r"overlap: \w+", f"overlap: {overlap}", policy.read_text(encoding="utf-8")), "utf-8")
+
+
+@pytest.fixture
+def managed(sandbox: Sandbox, signed_in: Rotator) -> Rotator:
+    """Give the command with all PATs of the policy under management."""
+    adopted = signed_in("inventory", "adopt", "--all")
+    assert adopted.returncode == 0, adopted.stderr
+    return signed_in
+
+
+def test_second_rotation_says_that_a_run_revokes_the_old_pat_once_the_overlap_is_over(
+    sandbox: Sandbox, signed_in: Rotator
+) -> None:
+    _set_overlap(sandbox, "1s")
+    assert signed_in("inventory", "adopt", "docs-site").returncode == 0
+    assert signed_in("rotate", "docs-site").returncode == 0
+    for _ in range(20):  # each command takes a while; the overlap of a second is over soon
+        if "revoke old now" in signed_in("status").stdout:
+            break
+    again = signed_in("rotate", "docs-site")
+    assert again.returncode == 1
+    assert again.stderr.splitlines() == [
+        "error: docs-site was already rotated, and its old PAT is not revoked yet [overlap_not_over]",
+        "fix: The overlap is over: `rotator once` revokes the old PAT. Then rotate again.",
+    ]
+    assert signed_in("once").returncode == 0
+    assert signed_in("rotate", "docs-site").returncode == 0
+
+
+def test_name_that_nothing_has_gets_the_same_answer_of_every_command(managed: Rotator) -> None:
+    near = 'named "npm-fead", did you mean "npm-feed"? [unknown_name]'
+    for words in (
+        "rotate npm-fead",
+        "revoke npm-fead --previous",
+        "inventory pause npm-fead",
+        "inventory show npm-fead",
+    ):
+        assert f"error: there is no managed PAT {near}" in managed(*words.split()).stderr, words
+    assert f"error: there is no PAT {near}" in managed("status", "npm-fead").stderr
+    assert 'named "build-bt", did you mean "build-bot"? [unknown_name]' in managed("login", "build-bt").stderr
+    adopted = managed("inventory", "adopt", "npm-fead")
+    assert adopted.returncode == 2
+    assert 'display name, did you mean "npm-feed"?' in adopted.stdout
+
+
+def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed_in: Rotator) -> None:
+    shown = signed_in("inventory", "adopt", "--all", "--dry-run").stdout
+    names = re.findall(r"^\+ (\S+)", shown, re.MULTILINE)
+    assert len(names) > 3
+    assert names == sorted(names)
+    by_hand = shown.split("+ deploy-manual")[1].split("\n+ ")[0]
+    assert "not looked at: its rule only alerts, so rotator never writes it" in by_hand
+    assert shown.count("not looked at") == 1
+
+
+def test_record_says_that_the_log_has_older_events_than_it_shows(managed: Rotator) -> None:
+    assert "`rotator audit list --name docs-site` shows all" not in managed("inventory", "show", "docs-site").stdout
+    for words in ("rotate", "inventory pause", "inventory resume", "inventory pause"):
+        assert managed(*words.split(), "docs-site").returncode == 0
+    lines = managed("inventory", "show", "docs-site").stdout.splitlines()
+    assert lines[-11] == "The newest 10 events; `rotator audit list --name docs-site` shows all:"
+
+
+def test_status_says_what_resumes_a_pat_that_was_paused_by_name(managed: Rotator) -> None:
+    assert managed("inventory", "pause", "npm-feed").returncode == 0
+    paused = managed("inventory", "pause", "--all")
+    heading = r"^\d PATs expire within 30 days:\n    \S+ expires "
+    assert re.search(heading, paused.stdout, re.MULTILINE), paused.stdout
+    rows = {line.split()[0]: line for line in managed("status").stdout.splitlines() if line}
+    assert rows["npm-feed"].endswith("after resume npm-feed")
+    assert rows["docs-site"].endswith("after resume --all")
+    assert managed("inventory", "resume", "--all").returncode == 0
+    assert managed("revoke", "npm-feed", "--yes").returncode == 0
+    rows = {line.split()[0]: line for line in managed("status").stdout.splitlines() if line}
+    assert rows["npm-feed"].endswith(" -")  # there is nothing to resume
+
+
+def test_status_and_plan_count_alike(managed: Rotator) -> None:
+    assert managed("inventory", "pause", "docs-site").returncode == 0
+    planned, shown = managed("plan").stdout.splitlines()[-1], managed("status").stdout.splitlines()[-1]
+    rotated = re.search(r"(\d) to rotate, 1 to replace by hand, \d blocked, 1 paused", planned)
+    assert rotated is not None, planned
+    assert f"{int(rotated[1]) + 1} due (1 of them to replace by hand)" in shown
+
+
+def test_plugin_counts_a_pat_as_a_problem_or_as_a_warning_and_not_as_both(managed: Rotator) -> None:
+    line = managed("status", "--nagios", "--within", "30d").stdout
+    assert "deploy-manual" in line
+    assert "warnings=0;" in line
+
+
+def test_accounts_are_shown_with_a_note_in_words_before_there_is_a_database(rotator: Rotator) -> None:
+    shown = rotator("accounts")
+    assert shown.returncode == 0
+    assert shown.stderr.startswith("The stored history of the sign-ins cannot be read: ")
+    assert "`rotator db upgrade`" in shown.stderr
+
+
+def test_table_within_a_width_has_no_blanks_at_the_end_of_a_line(
+    managed: Rotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in ("200", "60"):
+        monkeypatch.setenv("COLUMNS", width)
+        for command in (("status",), ("scan",), ("inventory", "list")):
+            lines = managed(*command).stdout.splitlines()
+            assert len(lines) > 5
+            assert [line for line in lines if line != line.rstrip()] == [], command
+
+
+def test_everything_that_is_wrong_is_said_with_the_fix_below_it_and_names_the_account(
+    rotator: Rotator,
+) -> None:
+    assert rotator("db", "upgrade").returncode == 0
+    refused = rotator("inventory", "adopt", "--all")
+    assert refused.returncode == 10
+    first, second = refused.stderr.splitlines()[:2]
+    assert first.startswith("error: account build-bot: nobody is signed in")
+    assert second.startswith("fix: ")
+
+
+def test_time_that_is_none_is_refused_with_both_ways_to_write_one(signed_in: Rotator) -> None:
+    refused = signed_in("audit", "list", "--since", "yesterday")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        "fix: Write a time span such as 2d or 12h, or a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
+    )
+
+
+def test_runbook_has_the_cause_of_a_pat_that_the_policy_forbids_to_rotate(rotator: Rotator) -> None:
+    assert "cause blocked: The policy forbids rotating it" in rotator("runbook", "rotation_blocked").stdout
+
+
+def test_status_promises_no_other_try_where_a_run_only_clears_the_failure(sandbox: Sandbox, managed: Rotator) -> None:
+    sandbox.world.faults.add(Fault("azure_devops", "rate_limited", method="POST", path="/tokens/pats", times=None))
+    assert managed("rotate", "docs-site", "npm-feed").returncode == 1
+    rows = {line.split()[0]: line for line in managed("status").stdout.splitlines() if line}
+    assert re.search(r"failed .* check again in \d+ min$", rows["docs-site"]), rows  # it is not due
+    assert re.search(r"failed .* try again in \d+ min$", rows["npm-feed"]), rows
