@@ -228,7 +228,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "key_unusable": "The file of a key exists, and holds no key.",
         "late_write_possible": "A write to the secret can still take effect, so the PAT cannot be forgotten yet.",
         "lifespan_policy": "The lifetime is longer than the tenant allows.",
-        "lifetime_clamped": "The new PAT lives shorter than was asked for, and would be due again immediately.",
+        "lifetime_clamped": "The new PAT has a shorter lifetime than requested, and would be due again immediately.",
         "lifetime_invalid": "Azure DevOps does not allow the expiry that was asked for.",
         "lifetime_too_long": "The lifetime is longer than `guardrails.max_lifetime`.",
         "managed": "The PAT is managed already.",

@@ -27,7 +27,7 @@ def view_accounts(installation: Installation) -> tuple[AccountView, ...]:
         organizations = load_organizations(installation.database)
     except DatabaseError as error:
         installation.warn_once(
-            "database", f"what is remembered of the sign-ins cannot be read: {error.message}", error.fix
+            "database", f"the stored history of the sign-ins cannot be read: {error.message}", error.fix
         )
         memories = tuple(SignInMemory(account.name) for account in installation.accounts)
     views = []

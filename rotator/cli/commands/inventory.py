@@ -207,7 +207,7 @@ def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     check_names(names, all_of_them=all_of_them, command="pause")
     if all_of_them:
         return pause_everything(cli)
-    return change_records(cli, names, apply, "paused", "`rotator inventory resume {name}` rotates it again.")
+    return change_records(cli, names, apply, "paused", "`rotator inventory resume {name}` lets runs rotate it again.")
 
 
 @inventory.command(

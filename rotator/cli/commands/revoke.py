@@ -41,7 +41,7 @@ class _Result:
 @click.command(
     short_help="Revoke PATs now, by name.",
     epilog=examples(
-        "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
+        "rotator revoke npm-feed --previous   end the overlap: the old PAT is revoked now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
         "rotator revoke npm-feed 'team01*'    several, asked about once",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",

@@ -44,7 +44,7 @@ class ReloadRefused(
 
 
 class DaemonWoken(Event, name="daemon_woken", subject=SubjectKind.DAEMON):
-    """The daemon was told by SIGUSR1 to work now, and to look at every account and organization."""
+    """SIGUSR1 asked the daemon to work now, and to look at every account and organization."""
 
 
 class SettingDoubted(
@@ -129,10 +129,10 @@ class JobDropped(Event, name="job_dropped", subject=SubjectKind.JOB, ends=[Condi
     """A job that did not succeed is done no more: `rotator once` took the place of the daemon."""
 
 
-class ConditionFound(
-    Event, name="condition_found", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
+class ConditionLasts(
+    Event, name="condition_lasts", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """The daemon found a condition that it has not reported: from before its start, or begun by another process."""
+    """A condition lasts that the daemon has not logged before: from before its start, or begun by another process."""
 
     kind: str
     message: str
@@ -141,7 +141,7 @@ class ConditionFound(
 
 
 class ConditionEnded(Event, name="condition_ended", subject=SubjectKind.CONDITION):
-    """A condition that the daemon reported was ended by another process."""
+    """Another process ended a condition that the daemon had logged."""
 
     kind: str
 
