@@ -62,8 +62,8 @@ audit.add_command(reconcile)
 def list_events(cli: CliContext, asked: Asked, limit: int, follow: bool) -> int:
     """List events, the oldest first.
 
-    DETAIL begins with the outcome unless the event succeeded; `rotator audit show` has all fields as they are. With
-    --follow, --json prints one event per line.
+    DETAIL begins with the outcome unless the event succeeded, is a plan or is a forecast; `rotator audit show` has all
+    fields as they are. With --follow, --json prints one event per line.
     """
     from rotator.cli.console import note, print_json, print_table, say
     from rotator.cli.output.audit import COLUMNS, list_event_rows

@@ -199,7 +199,7 @@ def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     """Keep these PATs but stop rotating them; a rotation in progress is still finished. A NAME may be a glob.
 
     With --all no run rotates or revokes anything until `resume --all`, even if a PAT expires. What was interrupted
-    is still finished, and what a person does by hand is done.
+    is still finished, and commands by hand still work.
     """
     from rotator.cli.pausing import check_names, pause_everything
     from rotator.engine.keeping import pause as apply

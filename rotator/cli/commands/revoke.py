@@ -56,9 +56,9 @@ class _Result:
 @common_options
 @click.pass_obj
 def revoke(cli: CliContext, names: tuple[str, ...], previous: bool, without_hook: bool, yes: bool) -> int:
-    """Revoke PATs now: those that consumers use, or with --previous the old ones of their overlaps.
+    """Revoke PATs now: those that consumers use, or with --previous the old PATs of their overlaps.
 
-    Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
+    Revoking the PAT in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
     may be a glob. If one PAT cannot be revoked, the others still are.
 
     While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
     """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply. A NAME may be a glob.
 
-    A dry run asks no server: it goes by rotator's own records and the policy. It ends with the exit code of a rotation
-    that meets nothing else.
+    A dry run asks no server: it goes by rotator's own records and the policy. Its exit code is that of the
+    rotation if nothing else gets in the way.
     """
     from rotator.cli.freezes import note_freezes
     from rotator.cli.reporting import print_report

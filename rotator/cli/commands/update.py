@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="A scope of the new PAT, such as vso.code. Name every scope that it should have.",
 )
 @click.option("--display-name", metavar="TEXT", help="The new PAT's name in Azure DevOps.")
-@click.option("--lifetime", metavar="DURATION", help="How long the new PAT lives, such as 30d.")
+@click.option("--lifetime", metavar="DURATION", help="The lifetime of the new PAT, such as 30d.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and change nothing.")
 @reason_option
 @common_options
