@@ -57,7 +57,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
     },
     ConditionKind.VAULT_DOWN: {
         "vault_answer": "What answers at the vault's address sent something unexpected.",
-        "vault_credential_unexpected": "The source of the vault's token (`key_vault.credential`) sent something unexpected.",
+        "vault_credential_unexpected": "The token source in `key_vault.credential` sent something unexpected.",
         "vault_credential_unreachable": "Entra cannot be reached for a token for the vault.",
         "vault_failed": "The vault failed with an error of its own.",
         "vault_read_only": "The vault takes no writes for now, as during a failover to another region.",

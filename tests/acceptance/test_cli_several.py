@@ -96,7 +96,7 @@ def test_revoke_goes_on_with_the_others_when_one_cannot_be_revoked(sandbox: Sand
         ("docs-site", "previous", True),
     ]
     [failed] = document["failed"]
-    assert (failed["name"], "no previous PAT" in failed["error"]["message"]) == ("ci-build", True)
+    assert (failed["name"], "no old PAT" in failed["error"]["message"]) == ("ci-build", True)
     assert all(sandbox.world.pats[item["authorization_id"]].revoked for item in document["revoked"])
     again = managed("revoke", "npm-feed", "docs-site", "--previous", "--yes")
     assert (again.returncode, again.stdout) == (1, "")

@@ -85,12 +85,14 @@ def list_records(cli: CliContext) -> int:
     return 0
 
 
-@inventory.command(short_help="Show all that is known of one PAT.", epilog=examples("rotator inventory show npm-feed"))
+@inventory.command(
+    short_help="Show everything known about one PAT.", epilog=examples("rotator inventory show npm-feed")
+)
 @click.argument("name", shell_complete=complete("pat"))
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
-    """Show all that is known of one PAT: its rotations, how each ended and why, and its newest events."""
+    """Show everything known about one PAT: its rotations, how each ended and why, and its newest events."""
     from rotator.cli.console import print_json, say
     from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
@@ -249,7 +251,7 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
 @inventory.command(
     epilog=examples(
         "rotator inventory forget npm-feed           asks first",
-        "rotator inventory forget 'team01*' --yes    from a script: nobody is asked",
+        "rotator inventory forget 'team01*' --yes    from a script: does not ask",
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
@@ -332,7 +334,7 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
     epilog=examples(
         "rotator inventory rebuild --dry-run    compare the vaults and the server with the database",
         "rotator inventory rebuild              correct the inventory; asks first",
-        "rotator inventory rebuild --yes        from a script: nobody is asked",
+        "rotator inventory rebuild --yes        from a script: does not ask",
     ),
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")

@@ -45,7 +45,7 @@ class _Result:
         "rotator revoke npm-feed              revoke the one in use; asks first",
         "rotator revoke npm-feed 'team01*'    several, asked about once",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
-        "rotator revoke npm-feed --yes        from a script: nobody is asked",
+        "rotator revoke npm-feed --yes        from a script: does not ask",
     ),
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))

@@ -82,7 +82,7 @@ class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outco
 
 
 class BugFound(Event, name="bug_found", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
-    """A job failed because of a bug in rotator; `stack` belongs into the report of it."""
+    """A job failed because of a bug in rotator; put `stack` into the bug report."""
 
     stack: str
 
