@@ -126,11 +126,11 @@ class JobResumed(Event, name="job_resumed", subject=SubjectKind.JOB, ends=[Condi
 
 
 class JobDropped(Event, name="job_dropped", subject=SubjectKind.JOB, ends=[ConditionKind.JOB_STALLED]):
-    """A job that did not succeed is done no more: `rotator once` took the place of the daemon."""
+    """A job that did not succeed is no longer done: `rotator once` took the place of the daemon."""
 
 
-class ConditionLasts(
-    Event, name="condition_lasts", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
+class ConditionContinued(
+    Event, name="condition_continued", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
     """A condition lasts that the daemon has not logged before: from before its start, or begun by another process."""
 
