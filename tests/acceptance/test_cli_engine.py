@@ -149,8 +149,9 @@ def test_once_shows_and_does_nothing_when_dry(sandbox: Sandbox, signed_in: Rotat
 def test_plan_line_tells_what_and_why_when_one_is_due(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed")
     first, last = signed_in("plan").stdout.splitlines()
-    assert first.startswith("~ npm-feed  contoso  vso.packaging  3d left -> 30d  old PAT valid for another ")
-    assert first.endswith("Z  (rule everything-else: under 33% of 30d)")
+    line = r"~ npm-feed  contoso  vso\.packaging  3d left -> 30d  old PAT valid for another \d+ \w+  \(rule .*\)"
+    assert re.fullmatch(line, first), first
+    assert first.endswith("(rule everything-else: under 33% of 30d)")
     assert last == "Plan: 1 to rotate. No changes were made."
 
 

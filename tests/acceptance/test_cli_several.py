@@ -44,11 +44,12 @@ def test_rotate_shows_rule_lifetime_overlap_and_secret_and_does_nothing_when_dry
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert re.fullmatch(
-        r"~ docs-site  contoso  .*left -> .*  old PAT valid for another .*  \(rule .*: due at .*, on .*Z\)", lines[0]
+        r"~ docs-site  contoso  .*left -> .*  old PAT valid for another \d+ \w+  \(rule .*: due at .*, on .*Z\)",
+        lines[0],
     )
     assert re.fullmatch(r"    secret contoso-docs-site in https://.*", lines[1])
     assert re.fullmatch(
-        r"~ ci-build  contoso  .*left -> 30d  old PAT valid for another .*  \(rule ci: under 7d\)", lines[2]
+        r"~ ci-build  contoso  .*left -> 30d  old PAT valid for another \d+ \w+  \(rule ci: under 7d\)", lines[2]
     )
     assert lines[4:] == ["Plan: 2 to rotate. This was a dry run: no changes were made."]
     document = _read(managed("rotate", "docs-site", "ci-*", "--dry-run", "--json"))
