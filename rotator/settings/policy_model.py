@@ -195,9 +195,9 @@ class RuleKeys(Section):
     on_leak: Literal["alert", "rotate"] | None = Field(
         default=None,
         description="What happens when somebody other than rotator revokes a PAT before its time, which may mean that "
-        "it leaked. `alert`: people are notified. `rotate`: it is also replaced immediately, without an overlap, if the "
-        "value in its secret is refused when rotator tries it. Without a value to try, people are only notified. The "
-        "old PAT is left behind, not revoked, unless it is proven gone. Default: `alert`.",
+        "it leaked. `alert`: people are notified. `rotate`: it is also replaced immediately, without an overlap, if "
+        "the value in its secret is refused when rotator tries it. Without a value to try, people are only notified. "
+        "The old PAT is left behind, not revoked, unless it is proven gone. Default: `alert`.",
         examples=["rotate"],
     )
     hooks: tuple[Text, ...] | None = Field(
