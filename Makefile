@@ -19,14 +19,14 @@ test: $(INSTALLED) ## the tests, and a sample of each proof, in two processes
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove or sample" $(ARGS)
 
-coverage: $(INSTALLED) ## how much of the product the tests reach, in lines and branches; ARGS=tests/unit: by a part of them
+coverage: $(INSTALLED) ## how much of the product the tests reach, in lines and branches; with ARGS=tests/unit, by only these tests
 	@echo "Running the tests, and noting what they reach"
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -q -m "not prove or sample" $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
-prove: $(INSTALLED) ## every kill, freeze and random history of the proofs: run it when you change the engine
+prove: $(INSTALLED) ## every kill, SIGSTOP and random history of the proofs: run it when you change the engine
 	@echo "Running the proofs"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m prove $(ARGS)
 

@@ -64,7 +64,7 @@ def check_no_daemon(database: Path) -> None:
         raise DatabaseLockedError(
             f"a daemon works on {database}: {_read_holder(descriptor)}",
             code="daemon_running",
-            fix="Stop it first: it would go on with what it knows of the old schema. Make a backup, then try again.",
+            fix="Stop it first: it would keep working with the old schema. Make a backup, then try again.",
         ) from None
     finally:
         os.close(descriptor)

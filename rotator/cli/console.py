@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 @dataclass(frozen=True)
 class Cell:
-    """Text with a colour of click's; the text alone says everything."""
+    """Text with one of click's colours; nothing is said by colour alone."""
 
     text: str
     colour: str | None = None

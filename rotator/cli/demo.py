@@ -311,7 +311,7 @@ class Story:
         return pats if isinstance(pats, list) else []
 
     def _show_consumers(self, *, cached: bool) -> None:
-        """Let both consumers try their value; `cached` says whether the old one must still be accepted."""
+        """Let both consumers try their value; `cached` says whether the old PAT must still be accepted."""
         current = self._stage.read_vault(self._secret_name)
         self._check(not current.same_as(self._cached), "the vault holds a new value")
         say(self._cli)

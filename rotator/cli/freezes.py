@@ -19,6 +19,6 @@ def note_freezes(cli: CliContext, run: RunContext, names: Iterable[str]) -> None
     from rotator.engine.planning import find_freezes
 
     if load_in_force(run).is_paused:
-        note(cli, "Everything is paused (`rotator inventory pause --all`); what is done by hand is done all the same.")
+        note(cli, "Everything is paused (`rotator inventory pause --all`); commands by hand still work.")
     for name, freeze in find_freezes(run, names):
         note(cli, f"{name} is in a change freeze until {say_moment(freeze.ends)} ({clean(freeze.reason)}).")

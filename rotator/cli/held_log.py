@@ -1,4 +1,4 @@
-"""The log lines of a command that its report may tell in words: nothing is told twice."""
+"""The log lines of a command that its report may tell in words: nothing is said twice."""
 
 from __future__ import annotations
 

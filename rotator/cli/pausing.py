@@ -1,4 +1,4 @@
-"""`rotator inventory pause --all` and `resume --all`: a freeze of everything."""
+"""`rotator inventory pause --all` and `resume --all`: a pause of everything."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class CheckDocument(TypedDict):
     name: Annotated[str, "Name of the check."]
     subject: Annotated[str, "What it looked at: an account, a vault, a setting. Empty: the installation as a whole."]
     outcome: Annotated[
-        Grade, "Whether it works (`ok`), may not for long or not as intended (`warn`), or does not (`fail`)."
+        Grade, "Whether it works (`ok`), may soon stop or not work as intended (`warn`), or does not work (`fail`)."
     ]
     message: Annotated[str, "What was found."]
     fix: Annotated[str, "Who must do what. Empty when it is `ok`."]

@@ -31,7 +31,7 @@ class ActionDocument(PatReference):
     rotate_after: Annotated[Moment | None, "When the PAT is due. Null: never, or not known."]
     new_expires_at: Annotated[Moment | None, "When the new PAT would expire. Null: none would be made."]
     revoke_after: Annotated[Moment | None, "When the old PAT would be, or will be, revoked. Null: it would not."]
-    held_until: Annotated[Moment | None, "When what is held back goes on. Null: nothing is, or a person ends it."]
+    held_until: Annotated[Moment | None, "When what is held back continues. Null: nothing is, or a person ends it."]
     despite: Annotated[HeldBackBy | None, "What it does not wait for, because its expiry is near. Null: nothing."]
     lacks_window: Annotated[
         bool,

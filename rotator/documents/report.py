@@ -42,7 +42,7 @@ class OutcomeDocument(PatReference):
     ]
     until: NotRequired[Annotated[Moment | None, "When its request can no longer take effect. Null: not known."]]
     held_until: NotRequired[
-        Annotated[Moment | None, "When it goes on: in `held`. Null: when a person resumes everything."]
+        Annotated[Moment | None, "When it continues: in `held`. Null: when a person resumes everything."]
     ]
     despite: NotRequired[Annotated[HeldBackBy, "What it did not wait for: in `rotated` and `retired`."]]
     error: NotRequired[Annotated[FailureDocument, "What went wrong: in `failed` and `blocked`."]]
@@ -55,7 +55,7 @@ class ReportDocument(Document):
     dry_run: Annotated[bool, "Whether nothing was done."]
     adopted: Annotated[list[OutcomeDocument], "Taken over, because a rule with `adopt` matches them."]
     created: Annotated[list[OutcomeDocument], "Got their first PAT, which a person asked for with `rotator create`."]
-    rotated: Annotated[list[OutcomeDocument], "Got a new PAT; the old one is valid until the overlap ends."]
+    rotated: Annotated[list[OutcomeDocument], "Got a new PAT; the old PAT is valid until the overlap ends."]
     retired: Annotated[list[OutcomeDocument], "Old PATs that were revoked after their overlap."]
     recovered: Annotated[list[OutcomeDocument], "Interrupted rotations that were finished, and late ones undone."]
     abandoned: Annotated[list[OutcomeDocument], "Interrupted rotations that were given up, their clones revoked."]

@@ -60,7 +60,7 @@ class ReviewDocument(Document):
     changes: Annotated[list[AuditEventDocument], "Changes of the inventory in the period, the newest."]
     changed: Annotated[int, "How many there were."]
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
-    exceptions: Annotated[list[SpanDocument], "When a PAT was not as the policy wants it, the newest."]
+    exceptions: Annotated[list[SpanDocument], "When a PAT broke the policy, the newest."]
     excepted: Annotated[int, "How many such times there were."]
     excepted_pats: Annotated[int, "How many PATs that was about."]
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]

@@ -82,7 +82,7 @@ class BucketDocument(TypedDict):
     begun: Annotated[int, "Rotations that began."]
     completed: Annotated[int, "Rotations that were completed."]
     failed: Annotated[int, "Events that say that a rotation failed, was blocked, frozen or abandoned."]
-    revoked: Annotated[int, "PATs that were proven to be revoked."]
+    revoked: Annotated[int, "PATs that were confirmed revoked."]
     first: Annotated[int | None, "Number of the first of these events. Null: there is none."]
     last: Annotated[int | None, "Number of the last one."]
 

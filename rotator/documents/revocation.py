@@ -37,7 +37,7 @@ class RevokedDocument(TypedDict):
     """A PAT whose revocation was requested."""
 
     name: Annotated[str, "Name of the PAT in rotator."]
-    which: Annotated[Which, "The one in use, the old one of an overlap, or why it had been left behind."]
+    which: Annotated[Which, "The PAT in use, the old PAT of an overlap, or why it had been left behind."]
     authorization_id: Annotated[str, "Id of that PAT at Azure DevOps."]
     confirmed: Annotated[bool, "Whether the server shows that it is gone. If not, each run looks for it."]
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """How something is. `warn`: it works, and may not for long or not as intended. `fail`: it does not work."""
+    """How something is. `warn`: it works now, but may soon stop, or not work as intended. `fail`: it does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -39,7 +39,7 @@ def praise(subject: str, message: str) -> Remark:
 
 
 def warn(subject: str, message: str, fix: str) -> Remark:
-    """Say that something works, and may not for long or not as intended."""
+    """Say that something works now, but may soon stop, or may not work as intended."""
     return Remark(subject, Grade.WARN, message, fix)
 
 

@@ -27,8 +27,8 @@ class LifetimeLimit:
     def is_believed(self, now: datetime) -> bool:
         """Whether it is younger than the lifetime that it allows, or a day if that is less; never longer than 30 days.
 
-        Then it is tried again: the next clone is asked for with its full lifetime. A limit that was learned in the
-        future, by a wrong clock, is not believed.
+        Then it is tried again: the next clone is asked for with its full lifetime. A limit with a date in
+        the future, from a wrong clock, is not believed.
         """
         return -_LEAST_BELIEF < now - self.learned_at < self._belief
 

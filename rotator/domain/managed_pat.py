@@ -160,7 +160,7 @@ class ManagedPat:
     hold: Hold | None = None
     all_organizations: bool = False
     short_lived: bool = False
-    """It was taken although it lives shorter than its rule asks for: it is due at two thirds of its own life."""
+    """It was taken although its lifetime is shorter than its rule asks for: it is due at two thirds of its own life."""
     meant_lifetime: timedelta | None = None
     """The lifetime that it was to keep, where the server granted less; the next clone is to have it again."""
     wanted_display_name: str | None = None

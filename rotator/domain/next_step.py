@@ -1,4 +1,4 @@
-"""When there is next something to do for a ManagedPat, and what: for the queue that runs work on, and for people."""
+"""When the next thing is to be done for a ManagedPat, and what: for the queue that runs work on, and for people."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Matter:
 
 @dataclass(frozen=True)
 class Due:
-    """When a run has next something to do with a ManagedPat: never, as things are, when `at` is None.
+    """When a run next has work to do on a ManagedPat: never, as things are, when `at` is None.
 
     `by_limit`: only a limit that was learned of the server puts it off so long.
     """
@@ -141,7 +141,7 @@ def _find_rotation_step(
 
 
 def find_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> Due:
-    """Return when a run has next something to do, if nothing changes but the time; `LONG_AGO` when it is due.
+    """Return when a run next has work to do, if nothing changes but the time; `LONG_AGO` when it is due.
 
     Before that moment no run has: it holds for every moment from `now` on. A limit of the server puts off only what
     would be due now.

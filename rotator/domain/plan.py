@@ -62,10 +62,10 @@ class ActionReason(StrEnum):
 class Action:
     """One ManagedPat's part of the plan, as fields.
 
-    `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old one would be or is revoked.
+    `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old PAT would be or is revoked.
     `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
-    `held_back` is what it waits for, `held_until` when it goes on by itself. `despite` is what it does not wait for.
-    `lack` is what it will not wait for, as no window opens in time: it goes on at `held_until`.
+    `held_back` is what it waits for, `held_until` when it continues by itself. `despite` is what it does not wait for.
+    `lack` is what it will not wait for, as no window opens in time: it continues at `held_until`.
     """
 
     kind: ActionKind

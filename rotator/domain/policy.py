@@ -306,12 +306,12 @@ class Policy:
         return wanted if make_kept_lifetime(clone.lifetime) < make_kept_lifetime(wanted) else None
 
     def is_short(self, pat: ManagedPat) -> bool:
-        """Whether a PAT lives shorter than the rule that applies to it asks for."""
+        """Whether a PAT has a shorter lifetime than the rule that applies to it asks for."""
         rule = self.rule_for(pat)
         return rule is not None and check_storm(rule, pat.lifetime) is not None
 
     def decide_wanted(self, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
-        """Return whether the PAT that a person asked for may be made: due, and at once; else ignored or blocked."""
+        """Whether the PAT that a person asked for may be made: DUE (immediately) if so, else IGNORED or BLOCKED."""
         wanted = pat.as_wanted()
         rule = self.rule_for(wanted)
         if rule is None:
@@ -331,9 +331,9 @@ class Policy:
         return check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
-        """Return the lifetime a clone is planned with: the rule's or the old one's, but at most every known maximum.
+        """Return the lifetime a clone is planned with: the rule's or the old PAT's, but at most every known maximum.
 
-        The one that a person asked for comes first, then the rule's. The old one's is the lifetime that it was meant to
+        The one that a person asked for comes first, then the rule's. The old PAT's is the lifetime that it was meant to
         have, where the server granted less.
         """
         asked = pat.wanted_lifetime if pat.has_pat else pat.lifetime

@@ -50,7 +50,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires; "
         "`rotator status` shows when that is. A clone that waits for its overlap to end keeps working.",
         command="rotator login {subject}",
-        fix="The person behind the account signs in, on any device. rotator goes on by itself within a minute.",
+        fix="The person behind the account signs in, on any device. rotator continues by itself within a minute.",
         mends=True,
     ),
     ConditionKind.ACCOUNT_DOWN: Advice(
@@ -175,8 +175,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "or a second program manages the same PAT or secret.",
     ),
     ConditionKind.LIFETIME_SHORTENED: Advice(
-        one="{subject} lives shorter than its rule asks for",
-        many="{count} PATs live shorter than their rules ask for",
+        one="{subject} has a shorter lifetime than its rule asks for",
+        many="{count} PATs have shorter lifetimes than their rules ask for",
         meaning="Near its expiry the PAT got a successor, but the organization granted less time than the rule asks "
         "for. It is rotated again at two thirds of that time.",
         otherwise="Consumers notice nothing as long as rotations succeed. They come more often, so an outage leaves "
@@ -192,7 +192,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "revoked, because a wrong clock could end an overlap too early.",
         otherwise="If it is the host's, no PAT is rotated until it is right, except one with less than 6 hours left.",
         command="timedatectl status",
-        fix="Set the clock, and see to it that NTP works. rotator goes on by itself.",
+        fix="Set the clock, and see to it that NTP works. rotator continues by itself.",
         names={
             "host": "this host",
             "database": "the database",
@@ -223,7 +223,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="everything is paused",
         many="everything is paused",
         meaning="A person ran `rotator inventory pause --all`. Runs finish what was interrupted, and look, but neither "
-        "rotate a PAT nor revoke an old one.",
+        "rotate a PAT nor revoke an old PAT.",
         otherwise="It lasts until a person ends it, even if PATs expire: `rotator status --check` names them.",
         command="rotator inventory resume --all",
         fix="When the reason for the pause is over, resume. The audit log (`all_paused`) says who paused, and why.",
@@ -245,7 +245,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="new tokens cannot be saved to {count} token caches",
         meaning="Entra gave new tokens, and they cannot be written: the disk is full, the folder is read-only, or the "
         "database is away. The process that got them uses them from memory.",
-        otherwise="Work goes on until the process ends. Then the tokens from before are used again, which may have "
+        otherwise="Work continues until the process ends. Then the tokens from before are used again, which may have "
         "become too old: a person would have to sign in.",
         command="rotator accounts",
         fix="Make room, make the folder writable, or bring the database back. rotator saves the tokens by itself, at "
@@ -273,7 +273,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="the audit log was altered",
         meaning="An event was changed, removed or moved after it was written. rotator itself never does that, and the "
         "database refuses it: somebody changed the tables, or a backup was restored over newer events.",
-        otherwise="Rotations go on, and no PAT fails because of it. But the log proves nothing from that event on, "
+        otherwise="Rotations continue, and no PAT fails because of it. But the log proves nothing from that event on, "
         "and whoever changed it may have changed more.",
         command="rotator audit verify --anchors",
         fix="Keep a copy of the database as it is. Find out who could write to it, and compare it with a backup from "
@@ -335,10 +335,10 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="the job {subject} no longer succeeds",
         many="{count} jobs no longer succeed",
         meaning="The job has not succeeded for three of its intervals, and for 15 minutes at least: it fails each "
-        "time, or it has stopped making progress. The other jobs go on.",
+        "time, or it has stopped making progress. The other jobs continue.",
         otherwise="What the job is for does not happen. Without `work` or `reconcile` no PAT is rotated; without "
         "`refresh` sign-ins end; without `probe` and `verify_audit` nobody hears of a value that does not sign in, or "
-        "of an altered log; without `deliver` and `hooks` nobody is told, and nothing is called.",
+        "of an altered log; without `deliver` and `hooks` nobody is notified, and no hook is called.",
         command="rotator audit list --event job_stalled",
         fix="Do what the message asks for; the lines `job_failed` in the log name each failure. If it is a bug, report "
         "the `stack` of the line `bug_found`. If the job makes no progress, restart the daemon.",

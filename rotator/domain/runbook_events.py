@@ -37,7 +37,7 @@ EVENTS: Mapping[type[Event], Advice] = {
         meaning="Azure DevOps no longer listed the PAT as active and refused the value in its secret, although rotator "
         "had not revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret. If the old PAT turns up "
         "again, it is reported as left behind.",
-        otherwise="Consumers work again when they have read the new value. If the old one leaked, the new one may leak "
+        otherwise="Consumers work again when they have read the new value. If the old PAT leaked, the new one may leak "
         "in the same way.",
         command="rotator audit list --name {subject} --since 2d",
         fix="Find out who revoked it. If nobody in your team did, treat it as leaked: look for it in repositories, "
@@ -57,9 +57,10 @@ EVENTS: Mapping[type[Event], Advice] = {
         one="a thread of the daemon of {subject} died",
         many="{count} threads of daemons died",
         meaning="A part of the daemon ended because of a bug in rotator. If it did the jobs, another one does them.",
-        otherwise="The daemon goes on. If it was the thread that serves the metrics, systemd's watchdog restarts it.",
+        otherwise="The daemon keeps working. If that thread served the metrics, systemd's watchdog restarts it.",
         command="rotator audit list --event thread_died",
-        fix="Report the `stack` of the line `thread_died` in the daemon's log. If a job stands still, restart it.",
+        fix="Report the `stack` of the line `thread_died` in the daemon's log. If a job makes no progress, restart "
+        "the daemon.",
     ),
     RotationClosed: Advice(
         one="a rotation of {subject} was closed unfinished",

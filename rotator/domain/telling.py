@@ -1,6 +1,6 @@
 """When a receiver hears of the conditions that last: immediately, at growing intervals, and when they are over.
 
-Conditions with one cause are told together. Those that may pass by themselves are told only after a while.
+Conditions with one cause are reported together. Those that may pass by themselves are reported only after a while.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Severity
 
 REMEMBERED = timedelta(days=1)
-"""What is over is remembered for so long: what comes back within that time is not told like something new."""
+"""What is over is remembered for so long: what comes back within that time is not reported as new."""
 JOIN_GAPS = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=4), timedelta(hours=12))
 """How long after the first, the second, the third message the next may tell that more joined or that it came back."""
 LONGEST_REPEAT = timedelta(days=7)
@@ -45,7 +45,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Cause:
-    """What conditions have in common that are told together: their kind, and why, where only a person can mend it."""
+    """What conditions that are reported together have in common: their kind, and why, if only a person can fix it."""
 
     kind: ConditionKind
     code: str = ""
@@ -188,9 +188,9 @@ def _select(before: Mapping[Cause, Told], cause: Cause, groups: Groups, habits: 
 def _is_of_vault(
     condition: Condition, before: Mapping[Cause, Told], groups: Groups, habits: Habits, now: datetime
 ) -> bool:
-    """Whether a rotation fails by a vault that is down, which is told already.
+    """Whether a rotation fails by a vault that is down, which is reported already.
 
-    When the vault works again, what failed meanwhile is tried again: that has as long before it is told by itself.
+    When the vault works again, what failed meanwhile is tried again: that has as long before it is reported separately.
     """
     if condition.kind is not ConditionKind.ROTATION_FAILING:
         return False

@@ -131,12 +131,12 @@ class Keepers:
 
 
 def get_ids(rotation: Rotation) -> tuple[str, ...]:
-    """Both PATs of a rotation, as far as they are known: the old one and the clone."""
+    """Both PATs of a rotation, as far as they are known: the old PAT and the clone."""
     return tuple(found for found in (rotation.predecessor_id, rotation.new_authorization_id) if found)
 
 
 def list_kept_ids(rotation: Rotation) -> tuple[str, ...]:
-    """The PATs that a rotation accounts for: both until it is completed, then the old one if it was let live."""
+    """The PATs that a rotation accounts for: both until it is completed, then the old PAT if it was let live."""
     if rotation.is_open or rotation.state is RotationState.FAILED:
         return get_ids(rotation)
     return (rotation.predecessor_id,) if rotation.leaves_pats else ()

@@ -31,7 +31,7 @@ def check_not_paused(work: UnitOfWork) -> None:
     """
     if find_pause_to_change(work) is not None:
         raise AllPausedError(
-            "everything is paused", fix="`rotator inventory resume --all` ends that; a later run goes on."
+            "everything is paused", fix="`rotator inventory resume --all` ends that; a later run continues."
         )
 
 

@@ -1,4 +1,4 @@
-"""What each job of the daemon does, as a use case that says what came of it and when there is next something to do."""
+"""What each job of the daemon does, as a use case that says what came of it and when the next thing is to be done."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _BY_TIME = (NextAction.RETIRE, NextAction.SETTLE)
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job: how many of what, and when there is next something to do, if that is known.
+    """What came of a job: how many of what, and when the next thing is to be done, if that is known.
 
     `exit_code` is what a command that does only this would end with; None where a stop cut it short.
-    `is_down`: an account or an organization could not be worked with. `work_at`: when there is next something to do
+    `is_down`: an account or an organization could not be worked with. `work_at`: when the next thing is to be done
     for any ManagedPat, by what this job saw of the queue.
     """
 
@@ -188,7 +188,7 @@ def _forgive_others(code: int) -> int:
 
 
 def find_next_moment(run: RunContext) -> datetime | None:
-    """Return when there is next something to do for any ManagedPat, by the queue; None when it is not known.
+    """Return when the next thing is to be done for any ManagedPat, by the queue; None when it is not known.
 
     What should be over and is not yet, by a clock that is a little behind, is looked at again within seconds.
     """

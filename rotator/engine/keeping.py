@@ -166,7 +166,7 @@ def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_h
 def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     if rotation is None or rotation.state is not RotationState.OVERLAPPING:
         raise UsageError(
-            f"{name} has no previous PAT in its overlap",
+            f"{name} has no old PAT in an overlap",
             fix="See `rotator status` for what is overlapping.",
         )
     return rotation

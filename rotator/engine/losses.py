@@ -1,4 +1,4 @@
-"""Clones that were minted and given up: reported early, and a brake on further attempts that lets no PAT expire."""
+"""Clones that were minted and given up: reported early, with a limit on more attempts that never lets a PAT expire."""
 
 from __future__ import annotations
 

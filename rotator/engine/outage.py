@@ -24,7 +24,7 @@ DATABASE = "database"
 class DeliveryMemory:
     """`sent` are the ids that a receiver took and that could not be noted yet: they are not sent again.
 
-    `down_since` is when the database was lost, and `told` what each receiver was told about that. `ids` are those of
+    `down_since` is when the database was lost, and `told` what each receiver was notified of. `ids` are those of
     messages that a receiver has not taken yet. `checked` are the receivers that were looked at since the start.
     `is_swept`: what was wrong with receivers that are no longer in the settings was ended since then.
     """

@@ -116,7 +116,7 @@ def _read_back(held: ClaimedPat, view: ServerView) -> StoredSecret | None:
 
 
 def _make_lifetime_events(before: ManagedPat, pat: ManagedPat) -> tuple[Event, ...]:
-    """Return the event that tells of a clone which lives shorter than its rule asks for, or that one does no longer."""
+    """Return the event that reports a clone whose lifetime is shorter than its rule asks for, or that this is over."""
     if pat.short_lived:
         return (LifetimeShortened(valid_to=pat.valid_to),)
     return (LifetimeRestored(),) if before.short_lived else ()

@@ -1,4 +1,4 @@
-"""A freeze of everything: a person pauses all, and no run mints or revokes until a person resumes all."""
+"""A pause of everything: a person pauses all, and no run mints or revokes until a person resumes all."""
 
 from __future__ import annotations
 

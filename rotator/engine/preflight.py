@@ -59,7 +59,7 @@ class Source:
     lifetime: timedelta
     listing: Listing
     takes_short: bool = False
-    """Whether a clone is taken that lives shorter than the rule asks for."""
+    """Whether a clone is taken whose lifetime is shorter than the rule asks for."""
     is_leak: bool = False
     """Whether the old PAT vanished before its time: nothing of it is left to overlap with."""
     despite: HeldBack | None = None

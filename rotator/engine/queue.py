@@ -1,4 +1,4 @@
-"""The queue: each record is entered with the moment at which a run has next something to do with it.
+"""The queue: each record is entered with the moment at which a run next has work to do on it.
 
 A claim makes its record due, and every change of a record, its rotation or its pending revocations needs one: so no
 change is missed, whoever dies. Who gives the claim back enters the moment anew, in the same transaction. What a new

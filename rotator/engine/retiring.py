@@ -136,7 +136,7 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
             raise RotationError(
                 "a late write of ours was undone, so the overlap starts again",
                 code="overlap_restarted",
-                fix="Nothing to do: the old one is revoked when the new overlap is over.",
+                fix="Nothing to do: the old PAT is revoked when the new overlap is over.",
             )
         raise freeze(held, make_foreign(held, latest))
     found = _verify_current(held, view, latest)
@@ -162,7 +162,7 @@ def _restart_if_interrupted(held: ClaimedPat, latest: StoredSecret) -> None:
         f"somebody wrote another value into secret {held.pat.secret_name} and then put ours back, "
         "so the overlap starts again",
         code="overlap_restarted",
-        fix="Nothing to do: the old one is revoked when the new overlap is over.",
+        fix="Nothing to do: the old PAT is revoked when the new overlap is over.",
     )
 
 

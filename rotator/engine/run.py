@@ -153,7 +153,7 @@ class Run:
             self.report.add(PatOutcome.of_forgotten(rotation))
 
     def note_down(self, found: Reconciliation) -> None:
-        """Report the accounts and organizations that could not be looked at. What changed there was told already."""
+        """Report the accounts and organizations that could not be looked at. What changed there is reported already."""
         self.report.is_down, self._down = bool(found.down), set(found.down)
         for (account, organization), error in found.down.items():
             self.report.add(PatOutcome.of_down(account, organization, error))
@@ -201,7 +201,7 @@ class Run:
             turns.leave(pat.name)
 
     def _isolate(self, pat: ManagedPat, work: PatWork) -> None:
-        """Work on one PAT; whatever goes wrong, the database included, is that PAT's failure and nobody else's."""
+        """Work on one PAT; whatever goes wrong, the database included, fails that PAT alone."""
         try:
             with naming_bugs():
                 self.view.prove_reachable(pat.account, pat.organization)

@@ -41,7 +41,7 @@ class Standing:
 
     @property
     def is_shortened(self) -> bool:
-        """Whether it lives shorter than its rule asks for, and is to be rotated all the same."""
+        """Whether its lifetime is shorter than its rule asks for, and is to be rotated all the same."""
         rule = self.decision.rule
         is_rotated = self.pat.state is ManagedPatState.ACTIVE and rule is not None and rule.action is RuleAction.ROTATE
         return self.pat.short_lived and is_rotated

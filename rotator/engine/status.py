@@ -71,7 +71,7 @@ class NeededSignIn:
 class PatStatus:
     """One line of `status`. `rotate_after` and `revoke_after` are None when nothing is planned or overlapping.
 
-    `by_hand`: it is due, and the policy only wants a person told. `next_at` is when there is next something to do, in
+    `by_hand`: it is due, and the policy only wants a person told. `next_at` is when the next thing is to be done, in
     the past when it is due now; None when there is nothing to do.
     """
 

@@ -38,7 +38,7 @@ def find_place(kind: ConditionKind, pat: ManagedPat) -> str | None:
 
 
 def find_place_down(pat: ManagedPat, error: RotatorError, down: Collection[tuple[str, str]]) -> str:
-    """Return the account, organization or vault that is down, of which is told by itself, if that is why; else "".
+    """Return the account, organization or vault that is down and reported separately, if that is why; else "".
 
     `down` are the accounts and organizations that a look could not look at.
     """

@@ -192,6 +192,7 @@ class PatWork:
             held.pat,
             decision=decision,
             reason=reason,
+            secret_name=held.pat.secret_name,
             overlap_until=self._find_end_of_old(held, source.despite) if reason is None else None,
             despite=source.despite,
         )

@@ -61,7 +61,7 @@ class Reading(Protocol):
 
     @property
     def queue(self) -> QueueReader:
-        """When a run has next something to do with each ManagedPat."""
+        """When a run next has work to do on each ManagedPat."""
 
     @property
     def probes(self) -> ProbesReader:

@@ -7,7 +7,7 @@ from typing import Protocol
 from rotator.domain.hook import HookEvent, HookTerms
 
 HOOK_UNUSABLE = "hook_unusable"
-"""The code of what no repeat mends: the command does not exist, or may not be run."""
+"""The code of what no repeat fixes: the command does not exist, or may not be run."""
 
 
 class Hook(Protocol):

@@ -8,7 +8,7 @@ from rotator.domain.notification import Notification
 from rotator.domain.telling import Habits
 
 UNUSABLE = "receiver_unusable"
-"""The code of what no repeat mends: the settings must change, or a package is missing."""
+"""The code of what no repeat fixes: the settings must change, or a package is missing."""
 
 
 class Notifier(Protocol):

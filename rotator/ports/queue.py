@@ -1,4 +1,4 @@
-"""The queue: when a run has next something to do with each ManagedPat."""
+"""The queue: when a run next has work to do on each ManagedPat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import ManagedPat
 
 @dataclass(frozen=True)
 class Entry:
-    """When a run has next something to do with a ManagedPat; never, as things are, when `next_at` is None.
+    """When a run next has work to do on a ManagedPat; never, as things are, when `next_at` is None.
 
     It was computed by `basis`, and holds from `since` on.
     """

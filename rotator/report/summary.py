@@ -22,21 +22,21 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"rotator manages {_count(len(review['pats']), 'PAT')} of {_count(accounts, 'account')}; "
         f"{sum(pat['age_verdict'] == 'expired' for pat in review['pats'])} of them have expired, and "
         f"{sum(pat['age_verdict'] in ('due', 'by_hand') for pat in review['pats'])} are older than "
-        "the policy wants."
+        "the policy allows."
     )
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"{_count(failed, 'PAT', 'PATs')} had one that failed or was blocked."
+        f"the rotation of {_count(failed, 'PAT', 'PATs')} failed or was blocked."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
     yield (
-        f"{_count(revoked['proven'], 'PAT was', 'PATs were')} proven to be revoked, "
-        f"{_count(len(revoked['pending']), 'waits', 'wait')} for the proof, and "
-        f"{_count(living, 'is', 'are')} still valid for a person to judge."
+        f"{_count(revoked['proven'], 'PAT was', 'PATs were')} confirmed revoked, "
+        f"{_count(len(revoked['pending']), 'awaits', 'await')} confirmation, and "
+        f"{_count(living, 'is', 'are')} still valid and {'awaits' if living == 1 else 'await'} a person's decision."
     )
     yield (
         f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
-        f"{_count(excepted, 'PAT was', 'PATs were')} not as the policy wants, if only for a while."
+        f"{_count(excepted, 'PAT', 'PATs')} broke the policy, if only for a while."
     )
     yield _say_log(review)
 
@@ -54,7 +54,7 @@ def _say_log(review: ReviewDocument) -> str:
 
 
 def list_warnings(review: ReviewDocument) -> Iterator[str]:
-    """Yield what takes from the worth of the page, the worst first."""
+    """Yield what makes the page worth less, the worst first."""
     log = review["log"]
     if log["error"] is not None:
         yield (
@@ -72,7 +72,7 @@ def list_warnings(review: ReviewDocument) -> Iterator[str]:
             "as a whole, and nothing here would show it."
         )
     if not log["checkpoints"]:
-        yield "The audit log has no checkpoint: nothing outside of the events themselves says what it was."
+        yield "The audit log has no checkpoint: nothing but the events themselves says what it was."
     for unread in log["unread"]:
         yield f"The anchors of {unread['name']} could not be read: {_say_sentence(unread['message'])}"
 
@@ -82,13 +82,13 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
     log, period = review["log"], review["period"]
     if log["archived"]:
         yield (
-            f"Events 1 to {log['archived']} are in archives of old events, but for a few kinds. What only they tell is "
-            "not on this page, and evidence of it is in those archives alone."
+            f"Events 1 to {log['archived']} are in archives of old events, except for a few kinds. What only they say "
+            "is not on this page, and only those archives hold evidence of it."
         )
     if not log["in_period"]:
         yield "The audit log has no event of this period. PATs are shown as they are now."
     elif log["began"] is not None and log["began"]["at"] > period["since"]:
-        yield f"The audit log begins at {say_time(log['began']['at'])}: of the time before, nothing is known."
+        yield f"The audit log begins at {say_time(log['began']['at'])}: nothing is known of the time before."
     if period["until"] > review["generated_at"]:
         yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
 

@@ -26,7 +26,7 @@ TIME_LEFT = {
 }
 VERDICTS = {
     "within": "within the policy",
-    "due": "older than the policy wants",
+    "due": "older than the policy allows",
     "by_hand": "due; a person must replace it",
     "expired": "expired",
     "no_rule": "no rule rotates it",

@@ -157,7 +157,7 @@ class RuleKeys(Section):
     )
     lifetime: LifetimeField | None = Field(
         default=None,
-        description="The lifetime of a new PAT: `keep` for the same as the old one's, or a duration. Default: `keep`.",
+        description="The lifetime of a new PAT: `keep` for the same as the old PAT's, or a duration. Default: `keep`.",
         examples=["keep", "30d"],
     )
     overlap: DurationOrZero | None = Field(
@@ -194,10 +194,10 @@ class RuleKeys(Section):
     )
     on_leak: Literal["alert", "rotate"] | None = Field(
         default=None,
-        description="What happens when a PAT is revoked before its time by somebody else than rotator, which may mean "
-        "that it leaked. `alert`: people are told. `rotate`: it is also replaced immediately, without an overlap, if "
-        "the value in its secret is refused when rotator tries it. Without a value to try, people are only told. The "
-        "old PAT is left behind, not revoked, unless it is proven gone. Default: `alert`.",
+        description="What happens when somebody other than rotator revokes a PAT before its time, which may mean that "
+        "it leaked. `alert`: people are notified. `rotate`: it is also replaced immediately, without an overlap, if "
+        "the value in its secret is refused when rotator tries it. Without a value to try, people are only notified. "
+        "The old PAT is left behind, not revoked, unless it is proven gone. Default: `alert`.",
         examples=["rotate"],
     )
     hooks: tuple[Text, ...] | None = Field(

@@ -141,13 +141,13 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     found = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
     exceptions = len({row[3] for row in reviewed.ask("conditions") if row[0] == "1"})
     assert reviewed.page.find_id("summary-text").text() == (
-        f"From 2000-01-01 00:00:00Z to 2101-01-01 00:00:00Z the audit log has {found['events']} events. rotator "
-        f"manages {found['pats']} PATs of 1 account; {found['expired']} of them have expired, and {found['late']} are "
-        f"older than the policy wants. {found['completed']} rotations were completed; {found['failed']} PATs had one "
-        f"that failed or was blocked. {found['revoked']} PATs were proven to be revoked, {found['pending']} wait for "
-        f"the proof, and 0 are still valid for a person to judge. People ran {found['by_hand']} commands "
-        f"by hand; {exceptions} PATs were not as the policy wants, if only for a while. The audit log "
-        f"is whole: {found['events']} events, {found['signed']} of them covered by a signature."
+        f"From 2000-01-01 00:00:00Z to 2101-01-01 00:00:00Z the audit log has {found['events']} events. "
+        f"rotator manages {found['pats']} PATs of 1 account; {found['expired']} of them have expired, and "
+        f"{found['late']} are older than the policy allows. {found['completed']} rotations were completed; the rotation of "
+        f"{found['failed']} PATs failed or was blocked. {found['revoked']} PATs were confirmed revoked, "
+        f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
+        f"People ran {found['by_hand']} commands by hand; {exceptions} PATs broke the policy, if only for a while. "
+        f"The audit log is whole: {found['events']} events, {found['signed']} of them covered by a signature."
     )
     said = [item.text() for item in reviewed.page.find_id("log").find_all("li")]
     assert said[:3] == [

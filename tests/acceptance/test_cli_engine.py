@@ -129,7 +129,10 @@ def test_once_is_silent_and_changes_nothing_when_nothing_is_due(sandbox: Sandbox
     assert (result.returncode, result.stdout, result.stderr) == (0, "Nothing to do.\n", "")
     assert signed_in("once", "--quiet").stdout == ""
     plan = signed_in("plan", "--detailed-exitcode")
-    assert (plan.returncode, plan.stdout) == (0, "Plan: nothing to do, 1 unchanged. Nothing changed.\n")
+    assert (plan.returncode, plan.stdout) == (
+        0,
+        "Plan: nothing to rotate, 1 with nothing to do. No changes were made.\n",
+    )
     assert _count_mints(sandbox) == 0
 
 
@@ -139,16 +142,17 @@ def test_once_shows_and_does_nothing_when_dry(sandbox: Sandbox, signed_in: Rotat
     assert document["dry_run"] is True
     assert _names(document["rotated"]) == set(DUE)
     text = signed_in("once", "--dry-run")
-    assert text.stdout.endswith("Plan: 3 to rotate. A dry run: nothing changed.\n")
+    assert text.stdout.endswith("Plan: 3 to rotate. This was a dry run: no changes were made.\n")
     assert _count_mints(sandbox) == 0
 
 
 def test_plan_line_tells_what_and_why_when_one_is_due(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed")
     first, last = signed_in("plan").stdout.splitlines()
-    assert first.startswith("~ npm-feed  contoso  vso.packaging  3d left -> 30d  old one valid until 20")
-    assert first.endswith("Z  (rule everything-else: under 33% of 30d)")
-    assert last == "Plan: 1 to rotate. Nothing changed."
+    line = r"~ npm-feed  contoso  vso\.packaging  3d left -> 30d  old PAT valid for another \d+ \w+  \(rule .*\)"
+    assert re.fullmatch(line, first), first
+    assert first.endswith("(rule everything-else: under 33% of 30d)")
+    assert last == "Plan: 1 to rotate. No changes were made."
 
 
 def test_status_has_exactly_the_documented_keys_when_asked_for_json(
@@ -234,7 +238,7 @@ def test_all_organization_pat_is_blocked_with_reason_and_fix_when_adopted(sandbo
     assert signed_in("once").stdout.splitlines() == ["Nothing was done.", "2 PATs are blocked: see `rotator status`."]
     lines = signed_in("plan").stdout.splitlines()
     assert [line[0] for line in lines if line[0] != " "] == ["x", "x", "P"]
-    assert lines[-1] == "Plan: nothing to do, 2 blocked. Nothing changed."
+    assert lines[-1] == "Plan: nothing to rotate, 2 blocked. No changes were made."
     assert signed_in("status", "--check").returncode == 4
     assert _count_mints(sandbox) == 0
 
@@ -244,7 +248,7 @@ def test_rotate_is_refused_and_previous_can_be_revoked_when_in_overlap(sandbox: 
     _adopt(signed_in, "docs-site")
     rotated = signed_in("rotate", "docs-site")
     assert rotated.returncode == 0
-    assert "the old one stays valid until " in rotated.stdout
+    assert "the old PAT stays valid until " in rotated.stdout
     assert "Z (in 24 h)" in rotated.stdout
     assert _alive(sandbox, "docs-site") == 2
     again = signed_in("rotate", "docs-site")
@@ -294,7 +298,9 @@ def test_scan_tells_managed_from_untracked_when_some_are_adopted(
     assert set(piped[1:8]) == {pat["display_name"] for pat in _read(signed_in("scan", "--json"))["pats"]}
     monkeypatch.setenv("COLUMNS", "80")
     text = signed_in("scan")
-    told = r"7 PATs: 1 full access, 1 all-organization \(stop(ped)? working 2026-12-01\)"  # by the host's clock
+    told = (
+        r"7 PATs: 1 with full access, 1 for all organizations \(stop(s|ped) working 2026-12-01\)"  # by the host's clock
+    )
     assert re.search(told, text.stdout)
     assert max(map(len, text.stdout.splitlines()[:-3])) <= 80
     document = _read(signed_in("scan", "--json"))

@@ -19,7 +19,7 @@ from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION, VAULT
 from rotator.sandbox.world import SecretVersion
 from tests.support.installed_command import COMMAND, PATIENCE, config_of
-from tests.support.killing import CHANGES, MUTATING, NAME, SECRET, Stage, open_stage
+from tests.support.killing import CHANGES, MINTED, MUTATING, NAME, SECRET, Stage, open_stage
 from tests.support.postgres import PostgresServer
 from tests.support.published import check_printed
 
@@ -667,7 +667,7 @@ def test_revocation_is_told_and_repeated_when_the_server_accepted_it_and_did_not
 
 def test_recover_finishes_what_was_interrupted_and_rotates_nothing(stage: Stage) -> None:
     original = find_original(stage)
-    stage.die("after", 7)
+    stage.die("after", MINTED)
     assert len(list_alive(stage)) == 2
     stage.world.record.clear()
     dry = succeed(stage, "recover", "--dry-run", "--json").read()

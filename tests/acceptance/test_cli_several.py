@@ -44,11 +44,14 @@ def test_rotate_shows_rule_lifetime_overlap_and_secret_and_does_nothing_when_dry
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert re.fullmatch(
-        r"~ docs-site  contoso  .*left -> .*  old one valid until .*Z  \(rule .*: due at .*, on .*Z\)", lines[0]
+        r"~ docs-site  contoso  .*left -> .*  old PAT valid for another \d+ \w+  \(rule .*: due at .*, on .*Z\)",
+        lines[0],
     )
     assert re.fullmatch(r"    secret contoso-docs-site in https://.*", lines[1])
-    assert re.fullmatch(r"~ ci-build  contoso  .*left -> 30d  old one valid until .*Z  \(rule ci: under 7d\)", lines[2])
-    assert lines[4:] == ["Plan: 2 to rotate. A dry run: nothing changed."]
+    assert re.fullmatch(
+        r"~ ci-build  contoso  .*left -> 30d  old PAT valid for another \d+ \w+  \(rule ci: under 7d\)", lines[2]
+    )
+    assert lines[4:] == ["Plan: 2 to rotate. This was a dry run: no changes were made."]
     document = _read(managed("rotate", "docs-site", "ci-*", "--dry-run", "--json"))
     assert document["dry_run"] is True
     assert [(item["name"], item["reason"]) for item in document["rotated"]] == [
@@ -94,7 +97,7 @@ def test_revoke_goes_on_with_the_others_when_one_cannot_be_revoked(sandbox: Sand
         ("docs-site", "previous", True),
     ]
     [failed] = document["failed"]
-    assert (failed["name"], "no previous PAT" in failed["error"]["message"]) == ("ci-build", True)
+    assert (failed["name"], "no old PAT" in failed["error"]["message"]) == ("ci-build", True)
     assert all(sandbox.world.pats[item["authorization_id"]].revoked for item in document["revoked"])
     again = managed("revoke", "npm-feed", "docs-site", "--previous", "--yes")
     assert (again.returncode, again.stdout) == (1, "")

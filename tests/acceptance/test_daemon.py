@@ -340,12 +340,12 @@ def test_organization_that_denies_is_named_by_status_and_by_a_daemon_that_starts
     assert "build-bot/contoso cannot be checked (" in head[0]
     assert head[1].startswith("    fix: ")
     daemon = start_daemon(stage, work="1s", heartbeat="1s", reconcile="1s")
-    daemon.wait_for("condition_found")
+    daemon.wait_for("condition_continued")
     stage.faults.close()
     stage.faults.clear()
     daemon.wait_for("organization_restored")
     assert daemon.stop() == 0
-    [found] = [line for line in daemon.read_log() if line["event"] == "condition_found"]
+    [found] = [line for line in daemon.read_log() if line["event"] == "condition_continued"]
     assert (found["kind"], found["subject"], found["code"]) == ("organization_down", "build-bot/contoso", "denied")
     assert "cannot be checked" not in run(stage, "status", code=0)
 

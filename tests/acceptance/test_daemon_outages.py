@@ -82,7 +82,7 @@ def test_organization_that_is_lost_is_told_and_healed_while_the_other_goes_on(
     run(stage, "inventory", "adopt", THIRD, code=3)
     daemon.wait_for("pat_revoked", 3)
     daemon.wait_until(lambda: count_requests(stage, f"/{OTHER_ORGANIZATION}/") > asked + 3)
-    assert f"cannot be used: {PLACE}" in run(stage, "status", "--check", code=4)
+    assert f"{PLACE} cannot be used" in run(stage, "status", "--check", code=4)
     stage.faults.close()
     stage.faults.clear()
     daemon.wait_for("organization_restored")

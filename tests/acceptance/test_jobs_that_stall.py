@@ -69,7 +69,7 @@ def test_job_that_fails_for_ever_is_told_to_everybody_until_it_succeeds(stage: S
     daemon.wait_for("job_stalled")
     daemon.wait_until(lambda: len(server.documents) > 0)
     code, said = check(stage)
-    assert (code, "check: jobs no longer succeed: hooks" in said) == (4, True), said
+    assert (code, "check: job hooks no longer succeeds" in said) == (4, True), said
     assert "the job hooks no longer succeeds (since " in said
     [told] = server.documents
     assert (told["name"], told["phase"], told["subjects"]) == ("job_stalled", "began", ["hooks"])

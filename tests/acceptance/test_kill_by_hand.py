@@ -19,7 +19,7 @@ from tests.support.by_hand import (
     set_overlap,
     settle,
 )
-from tests.support.killing import CHANGES, NAME, SECRET, Stage
+from tests.support.killing import CHANGES, MINTED, NAME, SECRET, Stage
 from tests.support.killing import COMMITS as ROTATION_COMMITS
 from tests.support.proving import with_sample
 from tests.support.sent import IDENTITY, LIST, MINT, READ, REVOKE, SHOW, STORE, TAG, VERSIONS, WRITTEN, Sent
@@ -111,7 +111,7 @@ def finish_recovery(stage: Stage, command: ByHand) -> None:
 
 def interrupt_minted(stage: Stage) -> None:
     """A run has died between the answer to its mint and the vault: the clone's value is lost."""
-    stage.die("after", 7)
+    stage.die("after", MINTED)
 
 
 def interrupt_late(stage: Stage) -> None:
@@ -152,7 +152,7 @@ COMMANDS = (
         lambda _: ("rotate", NAME),
         finish_rotation,
         requests=ROTATION,
-        commits=(CLAIMED, *ROTATION_COMMITS[5:-4]),
+        commits=(CLAIMED, *ROTATION_COMMITS[6:-4]),
         prepare=rotate_once,
     ),
     ByHand(

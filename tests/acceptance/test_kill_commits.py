@@ -28,7 +28,7 @@ def test_rotation_makes_exactly_the_commits_that_are_killed_when_undisturbed(sta
 CASES = {
     f"{number}-{commit}-{when}": (number, when) for number, commit in enumerate(COMMITS) for when in ("before", "after")
 }
-SAMPLE = ("6-mint_started-after", "7-pat_minted-before", "10-secret_stored-before", "13-revoke_started-after")
+SAMPLE = ("7-mint_started-after", "8-pat_minted-before", "11-secret_stored-before", "14-revoke_started-after")
 
 
 @pytest.mark.parametrize(("number", "when"), with_sample(CASES, SAMPLE))

@@ -12,7 +12,7 @@ from tests.support.proving import with_sample
 
 pytestmark = pytest.mark.prove
 
-EVERY_COMMIT = [*COMMITS[:2], "settings_changed", COMMITS[2], "timeline_reconciled", *COMMITS[3:]]
+EVERY_COMMIT = [*COMMITS[:2], "settings_changed", *COMMITS[2:4], "timeline_reconciled", *COMMITS[4:]]
 """Those of SQLite, and that the first run on a server notes its timeline, and its settings, which name the server."""
 
 
@@ -60,7 +60,7 @@ def test_once_loses_nothing_when_killed_at_a_request_on_postgresql(
 KILLED = {f"{number}-{commit}": (number,) for number, commit in enumerate(EVERY_COMMIT)}
 
 
-@pytest.mark.parametrize("number", with_sample(KILLED, ["9-pat_minted", "16-rotation_completed"]))
+@pytest.mark.parametrize("number", with_sample(KILLED, ["10-pat_minted", "17-rotation_completed"]))
 def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, number: int) -> None:
     stage.die("before", number)
     stage.run_until_at_rest()

@@ -14,7 +14,7 @@ import pytest
 
 from rotator.sandbox.faults import Fault
 from tests.support.installed_command import COMMAND, PATIENCE, config_of
-from tests.support.killing import Run, Stage
+from tests.support.killing import MINTED, Run, Stage
 from tests.support.phases import IDENTITY, MINT, PHASES, REVOKE, TAG
 from tests.support.proving import with_sample
 from tests.support.terminal import start_on_terminal
@@ -139,7 +139,7 @@ def test_rotation_by_hand_is_no_success_when_it_was_stopped(stage: Stage, number
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_recovery_stops_as_well(stage: Stage, number: signal.Signals) -> None:
-    stage.die("after", 8)
+    stage.die("after", MINTED + 1)  # its settings are new, which the run notes first
     run = start_and_stop(stage, "recover", request=IDENTITY, number=number)
     stage.faults.close()
     assert run.wait() == 128 + number

@@ -167,5 +167,5 @@ def test_nobody_is_asked_about_an_overlap_that_is_not_there(sandbox: Sandbox, ad
         os.close(ours)
         os.close(theirs)
     assert result.returncode == 2
-    assert "no previous PAT in its overlap" in result.stderr
+    assert "no old PAT in an overlap" in result.stderr
     assert "[y/N]" not in result.stderr

@@ -119,7 +119,7 @@ CASES = [
         alter_log,
         "audit_broken",
         ("audit log was altered",),
-        ("somebody changed the tables", "Rotations go on", "no PAT fails"),
+        ("somebody changed the tables", "Rotations continue", "no PAT fails"),
         "rotator audit verify --anchors",
         ("event 3",),
         "Keep a copy of the database",

@@ -50,7 +50,7 @@ def test_change_freeze_holds_runs_back_and_every_command_says_until_when(signed_
     check_printed(document.args, json.loads(document.stdout))
     [held] = json.loads(document.stdout)["held"]
     assert (held["name"], held["reason"], held["held_until"]) == ("docs-site", "change_freeze", ends)
-    assert "in a change freeze (end of the year); goes on 20" in signed_in("plan").stdout
+    assert "in a change freeze (end of the year); continues 20" in signed_in("plan").stdout
     [pat] = json.loads(signed_in("status", "docs-site", "--json").stdout)["pats"]
     assert (pat["state"], pat["next_action"], pat["next_at"]) == ("due", "rotate", ends)
     assert "rotate in 10 days" in signed_in("status").stdout

@@ -43,6 +43,7 @@ COMMITS = [
     "INSERT checkpoint",
     "INSERT job_run",
     "DELETE untracked_pat",
+    "INSERT organization",
     "UPDATE managed_pat",
     "UPDATE managed_pat",
     "rotation_planned",
@@ -71,6 +72,7 @@ The audit log is sealed before it, because people's sign-in and adoption are in 
 It enters the record in the queue, takes the claim fourth, confirms it before the DELETE, and gives it back at the end.
 Then the revocation is proven.
 """
+MINTED = COMMITS.index("pat_minted")
 CHANGES = (
     ("azure_devops", "POST", "/tokens/pats"),
     ("key_vault", "PUT", "/secrets/"),

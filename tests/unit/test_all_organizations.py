@@ -67,7 +67,7 @@ def test_scan_shows_when_such_pats_end_and_why_when_the_day_is_ahead(world: Engi
     rows = {row[0]: row[3:] for row in list_scan_rows(report, now)}
     assert rows["everywhere"] == ("2026-12-01 (1s)", "managed, all organizations, stops working 2026-12-01")
     assert rows["loose"] == ("2026-12-01 (1s)", "untracked, all organizations, stops working 2026-12-01")
-    assert "2 all-organization (stop working 2026-12-01)" in next(iter(render_scan_summary(report, now)))
+    assert "2 for all organizations (stop working 2026-12-01)" in next(iter(render_scan_summary(report, now)))
     document = make_scan_document(report, now)
     assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2026-12-01T00:00:00Z"}
     assert document["summary"]["expire_within_7_days"] == 3
@@ -80,7 +80,7 @@ def test_scan_says_that_such_pats_are_dead_when_the_day_has_come(world: EngineWo
     assert rows["everywhere"] == ("2026-12-01 (3d ago)", "managed, all organizations, stopped working 2026-12-01")
     assert rows["loose"] == ("2026-12-01 (3d ago)", "untracked, all organizations, stopped working 2026-12-01")
     summary = next(iter(render_scan_summary(report, now)))
-    assert "2 all-organization (stopped working 2026-12-01)" in summary
+    assert "2 for all organizations (stopped working 2026-12-01)" in summary
     assert "7 days" not in summary
     document = make_scan_document(report, now)
     assert {pat["expires_at"] for pat in document["pats"] if pat["all_organizations"]} == {"2026-12-01T00:00:00Z"}

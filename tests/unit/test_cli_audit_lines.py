@@ -78,7 +78,11 @@ def test_each_field_of_each_event_has_words() -> None:
         (Outcome.FAILED, {"code": "throttled", "message": "too many\x1b requests"}, r"failed: too many\x1b requests"),
         (Outcome.FAILED, {"code": "throttled"}, "failed: throttled"),
         (Outcome.FAILED, {"code": "replace_by_hand"}, "failed: replace by hand"),
-        (Outcome.INTENDED, {"why": "rotated", "authorization_id": "id-1"}, "begun: its successor is in use, PAT id-1"),
+        (
+            Outcome.INTENDED,
+            {"why": "rotated", "authorization_id": "id-1"},
+            "begun: PAT id-1, because its successor is in use",
+        ),
         (Outcome.SUCCEEDED, {"reason": "moving house"}, 'because "moving house"'),
         (Outcome.SUCCEEDED, {"valid_to": "soon", "seconds": 90, "rule": None}, "expires soon, by 1m 30s"),
     ],
@@ -88,6 +92,22 @@ def test_details_are_said_in_words(outcome: Outcome, details: dict[str, Detail],
     event = make_event(entry, previous=None, occurred_at=NOW)
     assert say_details(event) == said
     assert render_event_line(event) == f"1  2026-03-01 12:00:00Z  pat_minted  npm-feed  {said}".rstrip()
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "said"),
+    [
+        ("rotation_planned", Outcome.INTENDED, "rule ci"),
+        ("mint_started", Outcome.INTENDED, "begun: rule ci"),
+        ("expiry_foreseen", Outcome.FAILED, "rule ci"),
+        ("rotation_failed", Outcome.FAILED, "failed: rule ci"),
+    ],
+)
+def test_plan_is_not_called_begun_and_forecast_is_not_called_failed(name: str, outcome: Outcome, said: str) -> None:
+    event = make_event(
+        AuditEntry(name, "npm-feed", outcome, "me@host", "run-1", {"rule": "ci"}), previous=None, occurred_at=NOW
+    )
+    assert say_details(event) == said
 
 
 def test_events_are_followed_once_each_until_nobody_wants_more() -> None:

@@ -159,7 +159,7 @@ def test_record_document_is_json_when_names_are_odd() -> None:
 def test_report_lines_are_one_per_fact_when_a_run_did_several_things() -> None:
     report = _make_report()
     assert list(render_done(report, NOW)) == [
-        "rotated  feed  (contoso): the old one stays valid until Wed 09:00Z (in 24 h)",
+        "rotated  feed  (contoso): the old PAT stays valid until Wed 09:00Z (in 24 h)",
         "revoked  feed  (contoso): the old PAT (id-0)",
         "postponed  later  (contoso): max_rotations_per_hour is reached; a later run rotates it",
     ]
@@ -215,11 +215,15 @@ INTERRUPTED = OutcomeReason.INTERRUPTED
         ),
         (OutcomeKind.HELD, {}, "left alone  feed  (contoso): another run is working on it"),
         (OutcomeKind.ROTATED, {}, "rotated  feed  (contoso)"),
-        (OutcomeKind.CREATED, {}, "created  feed  (contoso): PAT id-1; its value is in the vault, seen by nobody"),
+        (
+            OutcomeKind.CREATED,
+            {"secret_name": "contoso-feed"},
+            "created  feed  (contoso): PAT id-1; its value is in secret contoso-feed, and nobody has seen it",
+        ),
         (
             OutcomeKind.ROTATED,
             {"reason": OutcomeReason.PREDECESSOR_GONE},
-            "rotated  feed  (contoso): the old one was no longer valid, so there is no overlap",
+            "rotated  feed  (contoso): the old PAT was no longer valid, so there is no overlap",
         ),
     ],
 )

@@ -46,9 +46,9 @@ def _plan_for(*pairs: tuple[ManagedPat, Rotation | None], postponed: tuple[str, 
 def test_plan_line_says_what_and_why_when_due() -> None:
     lines = list(render_plan(_plan_for((_make_pat("npm-feed", left=5), None))))
     assert lines == [
-        "~ npm-feed  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
+        "~ npm-feed  contoso  vso.packaging  5d left -> 30d  old PAT valid for another 24 h  "
         "(rule ci: under 33% of 30d)",
-        "Plan: 1 to rotate. Nothing changed.",
+        "Plan: 1 to rotate. No changes were made.",
     ]
 
 
@@ -93,7 +93,7 @@ def test_plan_names_reason_and_fix_when_blocked() -> None:
     assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
     assert "full access" in lines[0]
     assert lines[1].startswith("    fix: Replace it by hand")
-    assert lines[2] == "Plan: nothing to do, 1 blocked. Nothing changed."
+    assert lines[2] == "Plan: nothing to rotate, 1 blocked. No changes were made."
 
 
 def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> None:
@@ -105,7 +105,7 @@ def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> Non
     )
     lines = list(render_plan(_plan_for((failed, None))))
     assert "wait  (the vault did not answer; next try after 2026-12-02 09:05Z)" in lines[0]
-    assert lines[-1] == "Plan: nothing to do, 1 waiting. Nothing changed."
+    assert lines[-1] == "Plan: nothing to rotate, 1 waiting. No changes were made."
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> Non
         (
             RotationState.OVERLAPPING,
             NOW,
-            "revoke the old one",
-            "the overlap of 1d is over, the old one can be revoked",
+            "revoke the old PAT",
+            "the overlap of 1d is over, the old PAT can be revoked",
         ),
         (
             RotationState.OVERLAPPING,
             NOW + HOUR,
             "20d left, wait",
-            "rotated; the old one stays valid until 2026-12-02 10:00Z",
+            "rotated; the old PAT stays valid until 2026-12-02 10:00Z",
         ),
     ],
 )
@@ -136,13 +136,13 @@ def test_plan_line_follows_the_rotation_when_one_is_open(
 
 def test_first_step_is_the_sign_in_when_nobody_is_signed_in() -> None:
     assert "Next: `rotator scan` shows" in say_no_pats()
-    assert "Next: `rotator login build-bot`, then `rotator scan` shows" in say_no_pats(["build-bot"])
+    assert "Next: run `rotator login build-bot`. Then `rotator scan` shows" in say_no_pats(["build-bot"])
 
 
 def test_plan_counts_unchanged_when_not_asked_for_everything() -> None:
     paused = replace(_make_pat("hold", left=1), state=ManagedPatState.PAUSED)
     plan = _plan_for((_make_pat("fresh", left=29), None), (paused, None))
-    assert list(render_plan(plan)) == ["Plan: nothing to do, 1 paused, 1 unchanged. Nothing changed."]
+    assert list(render_plan(plan)) == ["Plan: nothing to rotate, 1 paused, 1 with nothing to do. No changes were made."]
     fresh, hold, _ = render_plan(plan, everything=True)
     assert fresh.startswith("= fresh  contoso  vso.packaging  29d left  (rule ci: due at 33% of 30d, on 2026-12-2")
     assert hold.endswith("(paused by hand)")
@@ -152,7 +152,7 @@ def test_plan_counts_postponed_apart_when_over_the_cap() -> None:
     pairs = [(_make_pat(name, left=2), None) for name in ("a", "b", "c")]
     lines = list(render_plan(_plan_for(*pairs, postponed=("c",))))
     assert "postponed by max_rotations_per_hour" in lines[2]
-    assert lines[-1] == "Plan: 2 to rotate, 1 postponed. Nothing changed."
+    assert lines[-1] == "Plan: 2 to rotate, 1 postponed. No changes were made."
 
 
 def test_plan_line_stays_one_line_when_names_are_odd() -> None:
@@ -173,9 +173,8 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     assert lines[0] == "build-bot must sign in: 2 PATs wait until somebody runs `rotator login build-bot`."
     assert lines[1:] == [
         "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
-        "~ other  contoso  vso.packaging  5d left -> 30d  old one valid until 2026-12-03 09:00Z  "
-        "(rule ci: under 33% of 30d)",
-        "Plan: 1 to rotate, 1 blocked, 1 unchanged. Nothing changed.",
+        "~ other  contoso  vso.packaging  5d left -> 30d  old PAT valid for another 24 h  (rule ci: under 33% of 30d)",
+        "Plan: 1 to rotate, 1 blocked, 1 with nothing to do. No changes were made.",
     ]
     alone = hold_for_sign_ins(_plan_for((idle, None)), needed)
     assert "`rotator login build-bot`" in next(iter(render_plan(alone)))

@@ -133,7 +133,10 @@ def test_scan_summary_counts_what_needs_attention_when_there_is_some() -> None:
         ScanEntry(ScanKind.MISSING, "build-bot", "contoso", "npm-feed", "id-1", None, RECORD),
     )
     lines = list(render_scan_summary(ScanReport(entries, ()), NOW))
-    assert lines[0] == "3 PATs: 1 full access, 1 all-organization (stopped working 2026-12-01), 1 expires within 7 days"
+    assert (
+        lines[0]
+        == "3 PATs: 1 with full access, 1 for all organizations (stopped working 2026-12-01), 1 expires within 7 days"
+    )
     assert lines[1] == "Against the inventory: 1 managed, 2 untracked, 1 missing."
     assert "`rotator inventory adopt --all`" in lines[2]
 
@@ -169,16 +172,16 @@ OLD = make_rotation(name=RECORD.name, created_at=NOW)
         (OLD, "not finished; last step 2026-12-01 09:00Z"),
         (
             replace(OLD, state=RotationState.OVERLAPPING, overlap_until=NOW),
-            "the old one stays valid until 2026-12-01 09:00Z",
+            "the old PAT stays valid until 2026-12-01 09:00Z",
         ),
         (
             replace(OLD, state=RotationState.OVERLAPPING, awaited_hooks=("restart",)),
-            "the old one stays valid until a hook succeeds (restart)",
+            "the old PAT stays valid until a hook succeeds (restart)",
         ),
-        (replace(OLD, state=RotationState.COMPLETED), "replaced; the old one was revoked 2026-12-01 09:00Z"),
+        (replace(OLD, state=RotationState.COMPLETED), "replaced; the old PAT was revoked 2026-12-01 09:00Z"),
         (
             replace(OLD, state=RotationState.COMPLETED, keeps_predecessor=True),
-            "replaced 2026-12-01 09:00Z; the old one was kept",
+            "replaced 2026-12-01 09:00Z; the old PAT was kept",
         ),
         (replace(OLD, state=RotationState.COMPLETED, predecessor_id=""), "the first PAT, stored 2026-12-01 09:00Z"),
         (

@@ -299,7 +299,7 @@ def test_workshop_stays_open_until_the_job_is_over_when_another_takes_its_place(
 def test_heartbeat_tells_once_of_what_another_process_began_or_ended() -> None:
     """At the start and later; what the daemon told itself is not told again."""
     bench = Bench(JobName.HEARTBEAT)
-    run, kinds = bench.world.make_run(), ("condition_found", "condition_ended")
+    run, kinds = bench.world.make_run(), ("condition_continued", "condition_ended")
 
     def note(event: Event) -> None:
         with bench.world.database.begin() as work:
@@ -312,7 +312,7 @@ def test_heartbeat_tells_once_of_what_another_process_began_or_ended() -> None:
     bench.do()
     bench.do()
     assert count() == (1, 0)
-    [found] = bench.list_told("condition_found")
+    [found] = bench.list_told("condition_continued")
     assert (found["subject"], found["kind"], found["code"]) == ("build-bot", "account_down", "transient")
     note(AccountRestored())
     bench.do()

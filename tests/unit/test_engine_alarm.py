@@ -182,7 +182,7 @@ def test_plugin_says_in_one_line_what_is_red() -> None:
     line, code = show(world, Finding(Cause.SIGN_IN, (ACCOUNT,)), Finding(Cause.OVERDUE, tuple("b|cdefgh")))
     assert code == 2
     assert line == (
-        "ROTATOR CRITICAL: must sign in: build-bot; overdue: b, /, c, d, e, 3 more | "
+        "ROTATOR CRITICAL: build-bot must sign in; b, /, c, d, e and 3 more are overdue | "
         "pats=2;;;0 problems=9;;0;0 warnings=0;0;;0 last_success=540s;;10800;0 next_expiry=432000s"
     )
 
@@ -214,7 +214,7 @@ def test_plugin_says_the_first_problem_without_its_source_line_when_a_file_is_wr
 
 def test_findings_are_a_line_each() -> None:
     lines = list(render_findings([Finding(Cause.STALE), Finding(Cause.DOWN, ("build-bot/contoso",))]))
-    assert lines == ["no recent run succeeded", "cannot be used: build-bot/contoso"]
+    assert lines == ["no recent run succeeded", "build-bot/contoso cannot be used"]
 
 
 def test_check_points_below_each_reason_to_the_entries_of_the_runbook_about_it() -> None:
@@ -229,11 +229,11 @@ def test_check_points_below_each_reason_to_the_entries_of_the_runbook_about_it()
         Finding(Cause.STALE),
     ]
     assert list(render_check(findings, lasting)) == [
-        "check: must sign in: build-bot",
+        "check: build-bot must sign in",
         "    more: `rotator runbook sign_in_needed`",
-        "check: cannot be used: build-bot/contoso, build-bot/x",
+        "check: build-bot/contoso and build-bot/x cannot be used",
         "    more: `rotator runbook organization_down`",
-        "check: needs a person: probe_failing npm",
+        "check: probe_failing npm needs a person",
         "    more: `rotator runbook probe_failing`",
         "check: no recent run succeeded",
         "    more: `rotator runbook job_stalled`",

@@ -410,7 +410,7 @@ def test_creation_can_be_given_up_paused_and_taken_up_again_but_not_revoked() ->
     world.watch(lambda: recover_interrupted(world.make_run()))
     with pytest.raises(UsageError, match="no PAT yet"):
         revoke_current(world.make_run(), NEW)
-    with pytest.raises(UsageError, match="no previous PAT"):
+    with pytest.raises(UsageError, match="no old PAT"):
         revoke_previous(world.make_run(), NEW)
     pause(world.make_run(), NEW)
     world.run()

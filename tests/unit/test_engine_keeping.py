@@ -136,7 +136,7 @@ def test_overlap_ends_early_when_a_person_says_so() -> None:
     assert revoke_previous(world.make_run(), NAME) == old
     assert world.states() == ["completed"]
     world.check_rest()
-    with pytest.raises(UsageError, match="no previous PAT"):
+    with pytest.raises(UsageError, match="no old PAT"):
         revoke_previous(world.make_run(), NAME)
 
 
@@ -187,7 +187,7 @@ def test_rotation_is_over_and_nothing_is_revoked_twice_when_the_old_pat_was_revo
     assert world.events().count("pat_revoked succeeded") == 1
     [row] = world.show_status()
     assert (row.state, row.revoke_after) == (PatState.OK, None)
-    with pytest.raises(UsageError, match="no previous PAT"):
+    with pytest.raises(UsageError, match="no old PAT"):
         revoke_previous(world.make_run(), NAME)
     world.check_promises()
 
@@ -276,7 +276,7 @@ def test_overlap_is_looked_for_before_anybody_is_asked() -> None:
         check_overlapping(world.make_run(), reading, NAME)
     world.advance(hours=25)
     world.run()
-    with world.database.read() as reading, pytest.raises(UsageError, match="no previous PAT"):
+    with world.database.read() as reading, pytest.raises(UsageError, match="no old PAT"):
         check_overlapping(world.make_run(), reading, NAME)
     with world.database.read() as reading, pytest.raises(UsageError, match="no managed PAT"):
         check_overlapping(world.make_run(), reading, "nobody")

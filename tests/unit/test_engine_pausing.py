@@ -1,4 +1,4 @@
-"""A freeze of everything: it holds back mints and revocations alone, yields to nothing, and is told while it lasts."""
+"""A pause of everything: it holds back mints and revocations alone, yields to nothing, and is reported meanwhile."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
     pause_all(run)
     report = world.rotate(NAME)
     assert list(render_done(report, world.clock.now())) == [
-        f"rotated  {NAME}  (contoso): the old one stays valid until you run `rotator inventory resume --all`; "
+        f"rotated  {NAME}  (contoso): the old PAT stays valid until you run `rotator inventory resume --all`; "
         "everything is paused, but this did not wait"
     ]
     assert "revoke_after" not in make_report_document(report)["rotated"][0]
@@ -196,7 +196,7 @@ def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
         assert head == "Everything is paused: 2 PATs wait until `rotator inventory resume --all`."
         for name in ("due", NAME):
             [line] = [line for line in lines if f" {name} " in line]
-            assert line.endswith("(everything is paused; goes on after `rotator inventory resume --all`)")
+            assert line.endswith("(everything is paused; continues after `rotator inventory resume --all`)")
         rows = {row.name: row for row in world.show_status()}
         assert [(rows[name].next_action, rows[name].next_at) for name in ("due", NAME)] == [(NextAction.NONE, None)] * 2
         shown = {row[0]: row[-1] for row in list_status_rows(rows.values(), world.clock.now())}

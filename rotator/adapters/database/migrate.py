@@ -98,7 +98,7 @@ def _check_no_heartbeat(connection: Connection, place: URL, beats_within: timede
             raise DatabaseLockedError(
                 f"a daemon works on {describe(place)}: {holder}, whose last heartbeat was at {say_moment(beat_at)}",
                 code="daemon_running",
-                fix="Stop every daemon first: it would go on with what it knows of the old schema. One that was killed "
+                fix="Stop every daemon first: it would keep working with the old schema. One that was killed "
                 f"on another host counts for {say_duration(beats_within)} after its last heartbeat. Make a backup, "
                 "then try again.",
             )

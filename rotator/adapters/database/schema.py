@@ -10,7 +10,7 @@ what may still be an orphan.
 `location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
 
-`managed_pat.next_at` is when a run has next something to do with it; null: never, as things are. `next_basis` says by
+`managed_pat.next_at` is when a run next has work to do on it; null: never, as things are. `next_basis` says by
 what that was computed, and `next_from` from when on it holds. `probe_at` is when its value is tried next, null: at
 once; `probe_id` is the PAT whose value was tried last.
 

@@ -49,21 +49,21 @@ audit.add_command(reconcile)
         "rotator audit list                          the newest 100 events",
         "rotator audit list --since 2d --name npm-feed",
         "rotator audit list --event pat_revoked --since 2026-12-01 --until 2026-12-08",
-        "rotator audit list --outcome failed --follow    go on with what happens; Ctrl-C ends it",
+        "rotator audit list --outcome failed --follow    keep showing new events; Ctrl-C ends it",
     ),
 )
 @event_filters
 @click.option(
     "--limit", metavar="N", type=COUNT, default=100, help="Show the newest events, at most this many. Default: 100."
 )
-@click.option("--follow", is_flag=True, help="Go on with the events that are written from now on, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Keep showing events as they are recorded, until Ctrl-C.")
 @common_options
 @click.pass_obj
 def list_events(cli: CliContext, asked: Asked, limit: int, follow: bool) -> int:
     """List events, the oldest first.
 
-    DETAIL begins with the outcome unless the event succeeded; `rotator audit show` has all fields as they are. With
-    --follow, --json prints one event per line.
+    DETAIL begins with the outcome unless the event succeeded, is a plan or is a forecast; `rotator audit show` has all
+    fields as they are. With --follow, --json prints one event per line.
     """
     from rotator.cli.console import note, print_json, print_table, say
     from rotator.cli.output.audit import COLUMNS, list_event_rows

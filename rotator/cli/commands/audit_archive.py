@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 @common_options
 @click.pass_obj
 def archive(cli: CliContext, before: str, output: Path | None, dry_run: bool, yes: bool) -> int:
-    """Move old events out of the database into a signed file. Keep the file: they are nowhere else then.
+    """Move old events out of the database into a signed file. Keep the file: nothing else has them then.
 
-    The whole log is checked first. Whole checkpoints are moved, and never what a receiver has not heard of yet or what
-    an open rotation, an unproven revocation or something that is wrong still needs. A daemon may go on beside it.
+    The whole log is checked first. It moves whole checkpoints only, and never events that a receiver has not been
+    notified of yet, or that an open rotation, an unproven revocation or a problem that lasts still needs. A daemon may
+    keep running meanwhile.
 
     If it is killed, run it again: nothing is deleted before the file is complete and the log says where it is.
     """

@@ -23,7 +23,7 @@ from rotator.cli.context import CliContext, common_options, examples
     "--format", "form", type=click.Choice(["jsonl", "csv", "cef", "ocsf"]), default="jsonl", show_default=True
 )
 @click.option("--since-sequence", "after", metavar="N", type=COUNT, help="Only events after event N: a cursor.")
-@click.option("--follow", is_flag=True, help="Go on with the events that are written from now on, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Keep writing events as they are recorded, until Ctrl-C.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
 )

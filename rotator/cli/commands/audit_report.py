@@ -51,7 +51,8 @@ def report(
     """Write one page for a reviewer of a period: what there is, what was done, and the events that prove it.
 
     The page loads nothing and runs nothing. Its path goes to stdout, its summary to stderr. If the audit log was
-    changed, the page says so on top and the exit code is 1. An archive holds a program that checks it without rotator.
+    changed, the page says so at the top and the exit code is 1. An archive holds a program that checks it
+    without rotator.
     """
     from rotator.cli.console import progress
     from rotator.cli.exporting import check_free, opened, opened_raw

@@ -49,7 +49,7 @@ _TAKEN = {"name_taken", "secret_taken", "display_name_taken"}
     "--lifetime",
     required=True,
     metavar="DURATION",
-    help="How long the first PAT lives, such as 30d.",
+    help="The lifetime of the first PAT, such as 30d.",
 )
 @click.option(
     "--vault",

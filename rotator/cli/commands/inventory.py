@@ -86,12 +86,14 @@ def list_records(cli: CliContext) -> int:
     return 0
 
 
-@inventory.command(short_help="Show all that is known of one PAT.", epilog=examples("rotator inventory show npm-feed"))
+@inventory.command(
+    short_help="Show everything known about one PAT.", epilog=examples("rotator inventory show npm-feed")
+)
 @click.argument("name", shell_complete=complete("pat"))
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
-    """Show all that is known of one PAT: its rotations, how each ended and why, and its newest events."""
+    """Show everything known about one PAT: its rotations, how each ended and why, and its newest events."""
     from rotator.cli.console import print_json, say
     from rotator.cli.output.inventory import render_record
     from rotator.cli.session import open_installation
@@ -200,7 +202,7 @@ def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     """Keep these PATs but stop rotating them; a rotation in progress is still finished. A NAME may be a glob.
 
     With --all no run rotates or revokes anything until `resume --all`, even if a PAT expires. What was interrupted
-    is still finished, and what a person does by hand is done.
+    is still finished, and commands by hand still work.
     """
     from rotator.cli.pausing import check_names, pause_everything
     from rotator.engine.keeping import pause as apply
@@ -208,7 +210,7 @@ def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     check_names(names, all_of_them=all_of_them, command="pause")
     if all_of_them:
         return pause_everything(cli)
-    return change_records(cli, names, apply, "paused", "`rotator inventory resume {name}` rotates it again.")
+    return change_records(cli, names, apply, "paused", "`rotator inventory resume {name}` lets runs rotate it again.")
 
 
 @inventory.command(
@@ -251,7 +253,7 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
     epilog=examples(
         "rotator inventory forget npm-feed           asks first",
         "rotator inventory forget 'team01*' --dry-run    only show what would be forgotten",
-        "rotator inventory forget 'team01*' --yes    from a script: nobody is asked",
+        "rotator inventory forget 'team01*' --yes    from a script: does not ask",
     )
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
@@ -343,7 +345,7 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
     epilog=examples(
         "rotator inventory rebuild --dry-run    compare the vaults and the server with the database",
         "rotator inventory rebuild              correct the inventory; asks first",
-        "rotator inventory rebuild --yes        from a script: nobody is asked",
+        "rotator inventory rebuild --yes        from a script: does not ask",
     ),
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")

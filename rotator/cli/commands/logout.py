@@ -18,7 +18,7 @@ from rotator.domain.exit_code import DONE, FAILED
     epilog=examples(
         "rotator logout build-bot          asks first",
         "rotator logout                    where the settings have one account",
-        "rotator logout build-bot --yes    from a script: nobody is asked",
+        "rotator logout build-bot --yes    from a script: does not ask",
     )
 )
 @click.argument("account", required=False, shell_complete=complete("account"))

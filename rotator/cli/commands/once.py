@@ -62,5 +62,5 @@ def _show_plan(cli: CliContext, installation: Installation) -> int:
     if cli.as_json:
         print_json(make_dry_run_document(made, make_run_id()))
     else:
-        print_plan(cli, made, ending="A dry run: nothing changed.")
+        print_plan(cli, made, ending="This was a dry run: no changes were made.")
     return 0

@@ -16,7 +16,7 @@ from rotator.domain.plan import ActionKind
 @click.command(
     epilog=examples(
         "rotator plan                        what would happen, and why",
-        "rotator -v plan                     unchanged PATs too, each with its reason",
+        "rotator -v plan                     PATs with nothing to do too, each with its reason",
         "rotator plan --detailed-exitcode    exit code 20 when changes are pending",
         "rotator plan 'team01*' --sort expires",
         "rotator plan --json                 every PAT with its action, for scripts",
@@ -55,5 +55,5 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     elif whole.actions and not made.actions:
         say(cli, NONE_CHOSEN)
     else:
-        print_plan(cli, made, ending="Nothing changed.")
+        print_plan(cli, made, ending="No changes were made.")
     return CHANGES_PENDING if detailed_exitcode and made.has_changes else DONE

@@ -47,12 +47,12 @@ class _Result:
 @click.command(
     short_help="Revoke PATs now, by name.",
     epilog=examples(
-        "rotator revoke npm-feed --previous   end the overlap: the old one goes now",
+        "rotator revoke npm-feed --previous   end the overlap: the old PAT is revoked now",
         "rotator revoke npm-feed              revoke the one in use; asks first",
         "rotator revoke npm-feed 'team01*'    several, asked about once",
         "rotator revoke 'team01*' --dry-run   only show what would be revoked",
         "rotator revoke npm-feed --previous --without-hook --reason 'by hand'",
-        "rotator revoke npm-feed --yes        from a script: nobody is asked",
+        "rotator revoke npm-feed --yes        from a script: does not ask",
     ),
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete("pat"))
@@ -66,9 +66,9 @@ class _Result:
 def revoke(
     cli: CliContext, names: tuple[str, ...], previous: bool, without_hook: bool, dry_run: bool, yes: bool
 ) -> int:
-    """Revoke PATs now: those that consumers use, or with --previous the old ones of their overlaps.
+    """Revoke PATs now: those that consumers use, or with --previous the old PATs of their overlaps.
 
-    Revoking the one in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
+    Revoking the PAT in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
     may be a glob. If one PAT cannot be revoked, the others still are.
 
     While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs

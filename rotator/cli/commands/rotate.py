@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "rotator rotate npm-feed            make a new one now; the old one stays valid for the overlap",
+        "rotator rotate npm-feed            make a new PAT now; the old PAT stays valid for the overlap",
         "rotator rotate npm-feed 'team01*'  several",
         "rotator rotate 'team01*' --dry-run  only show what would be done",
         "rotator inventory list             show the names",
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
     """Rotate these PATs now, due or not, paused or not. The policy's guardrails still apply. A NAME may be a glob.
 
-    A dry run asks no server: it goes by rotator's own records and the policy. It ends with the exit code of a rotation
-    that meets nothing else.
+    A dry run asks no server: it goes by rotator's own records and the policy. Its exit code is that of the
+    rotation if nothing else gets in the way.
     """
     from rotator.cli.freezes import note_freezes
     from rotator.cli.reporting import print_report
@@ -69,7 +69,7 @@ def _show(cli: CliContext, installation: Installation, names: list[str]) -> int:
     made = make_plan_for_people(installation, partial(note, cli), names)
     if cli.as_json:
         print_json(make_dry_run_document(made, run.run_id))
-    print_plan(cli, made, ending="A dry run: nothing changed.", secrets=True)
+    print_plan(cli, made, ending="This was a dry run: no changes were made.", secrets=True)
     blocked = made.of_kind(ActionKind.BLOCKED)
     return find_exit_code(
         done=len(blocked) < len(made.actions),

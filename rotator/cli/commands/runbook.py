@@ -18,7 +18,7 @@ from rotator.cli.context import common_options, examples
 def runbook(names: tuple[str, ...]) -> None:
     """Show what an alarm means, what happens if nobody does anything, the command and the fix.
 
-    Notifications and `rotator status --check` tell the name. Without a name, lists them all. Asks nobody.
+    Notifications and `rotator status --check` give the name. Without a name, lists all alarms. Contacts no service.
     """
     from rotator.cli.console import echo
     from rotator.cli.output.runbook import render_entry, render_names

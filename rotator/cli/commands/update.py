@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="A scope of the new PAT, such as vso.code. Name every scope that it should have.",
 )
 @click.option("--display-name", metavar="TEXT", help="The new PAT's name in Azure DevOps.")
-@click.option("--lifetime", metavar="DURATION", help="How long the new PAT lives, such as 30d.")
+@click.option("--lifetime", metavar="DURATION", help="The lifetime of the new PAT, such as 30d.")
 @click.option("--dry-run", is_flag=True, help="Check everything, and change nothing.")
 @reason_option
 @common_options
@@ -46,7 +46,7 @@ def update(
 ) -> int:
     """Rotate a PAT now, and give the new one other scopes, another display name or another lifetime.
 
-    The old one stays valid for the overlap. If policy, server or vault refuse, the PAT stays as it is. The lifetime
+    The old PAT stays valid for the overlap. If policy, server or vault refuse, the PAT stays as it is. The lifetime
     applies until a rule of the policy sets another. What an earlier update wanted, and no run has made yet, still
     counts where this one does not name it.
     """
@@ -95,5 +95,5 @@ def _show(cli: CliContext, installation: Installation, change: Change, otherwise
         pat = seen.wanted.as_wanted()
         say(cli, render_action(replace(seen.action, pat=pat), run.services.clock.now()))
         say(cli, clean(f"    display name {pat.display_name}"))
-    say(cli, "A dry run: nothing changed.")
+    say(cli, "This was a dry run: no changes were made.")
     return DONE

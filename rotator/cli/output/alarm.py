@@ -21,16 +21,17 @@ from rotator.errors import ConfigError, RotatorError, SignInRequiredError
 
 _MOST_NAMES = 5
 _WORDS = {
-    Cause.SIGN_IN: "must sign in",
-    Cause.OVERDUE: "overdue",
-    Cause.EXPIRING: "will not be rotated in time",
-    Cause.IN_TROUBLE: "failed or blocked",
-    Cause.DOWN: "cannot be used",
-    Cause.UNCONFIRMED: "revocation not confirmed",
-    Cause.FOR_PERSON: "needs a person",
-    Cause.JOB_STALLED: "jobs no longer succeed",
-    Cause.STALE: "no recent run succeeded",
+    Cause.SIGN_IN: ("{} must sign in", "{} must sign in"),
+    Cause.OVERDUE: ("{} is overdue", "{} are overdue"),
+    Cause.EXPIRING: ("{} will not be rotated in time", "{} will not be rotated in time"),
+    Cause.IN_TROUBLE: ("{} failed or is blocked", "{} failed or are blocked"),
+    Cause.DOWN: ("{} cannot be used", "{} cannot be used"),
+    Cause.UNCONFIRMED: ("the revocation of {} is not confirmed", "the revocations of {} are not confirmed"),
+    Cause.FOR_PERSON: ("{} needs a person", "{} need a person"),
+    Cause.JOB_STALLED: ("job {} no longer succeeds", "jobs {} no longer succeed"),
+    Cause.STALE: ("no recent run succeeded", "no recent run succeeded"),
 }
+"""What is said of one subject, and of several."""
 
 
 _ENTRIES = {
@@ -55,12 +56,13 @@ def find_code_of_alarm(alarm: Alarm) -> int:
 
 
 def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
-    """Give a line for each reason: `overdue: npm-feed, ci-build`."""
+    """Give a line for each reason: `npm-feed and ci-build are overdue`."""
     for finding in findings:
         names = list(map(clean, finding.subjects[:_MOST_NAMES]))
         if len(finding.subjects) > _MOST_NAMES:
             names.append(f"{len(finding.subjects) - _MOST_NAMES} more")
-        yield f"{_WORDS[finding.cause]}{': ' if names else ''}{', '.join(names)}"
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        yield _WORDS[finding.cause][len(finding.subjects) > 1].format(listed)
 
 
 def render_check(findings: Sequence[Finding], conditions: Iterable[Condition]) -> Iterator[str]:

@@ -37,21 +37,23 @@ def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], s
 
 _WHYS = {
     RevocationKind.ROTATED.value: "its successor is in use",
-    RevocationKind.ABANDONED.value: "a clone that cannot be used",
+    RevocationKind.ABANDONED.value: "it is a clone that cannot be used",
     RevocationKind.LATE.value: "its mint took effect late",
     RevocationKind.BY_HAND.value: "a person said so",
 }
 _ENDINGS = {Outcome.INTENDED: "begun", Outcome.FAILED: "failed", Outcome.UNKNOWN: "no answer"}
 """What is said before the fields. What succeeded needs no word."""
+_PLAIN = frozenset({"rotation_planned", "expiry_foreseen", "sign_in_end_foreseen"})
+"""Events that say nothing before the fields: a plan has not begun, and a forecast has not failed."""
 WORDS: dict[str, Callable[[Detail], str]] = {
     "message": _word("{}"),
     "problem": _word("{}"),
     "damage": _word("{}"),
     "doubt": _word("{}"),
     "code": lambda value: str(value).replace("_", " "),
-    "why": lambda value: _WHYS.get(str(value), str(value)),
     "despite": lambda value: f"despite {str(value).replace('_', ' ')}",
     "authorization_id": _word("PAT {}"),
+    "why": lambda value: f"because {_WHYS.get(str(value), str(value))}",
     "authorization_ids": _word("PATs {}"),
     "name": _word("of {}"),
     "kind": lambda value: str(value).replace("_", " "),
@@ -73,7 +75,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "tags": _word("tags {}"),
     "planned_valid_to": _word("to expire {}", _say_time),
     "valid_to": _word("expires {}", _say_time),
-    "overlap_until": _word("the old one stays valid until {}", _say_time),
+    "overlap_until": _word("the old PAT stays valid until {}", _say_time),
     "requested_at": _word("requested {}", _say_time),
     "requests": _word("{} times"),
     "since": _word("since {}", _say_time),
@@ -134,5 +136,5 @@ def say_details(event: AuditEvent) -> str:
         for field, say in WORDS.items()
         if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
     ]
-    ending = [_ENDINGS[outcome]] if outcome in _ENDINGS else []
+    ending = [_ENDINGS[outcome]] if outcome in _ENDINGS and event.entry.event not in _PLAIN else []
     return clean(": ".join(filter(None, [*ending, ", ".join(said)])))

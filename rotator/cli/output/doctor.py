@@ -58,5 +58,5 @@ def render_summary(results: Sequence[CheckResult]) -> str:
 
 
 def find_code_of_checks(results: Iterable[CheckResult]) -> int:
-    """Find the exit code: 1 if something does not work, 4 if something may not for long."""
+    """Find the exit code: 1 if something does not work, 4 if something may soon stop."""
     return {Grade.OK: DONE, Grade.WARN: ATTENTION, Grade.FAIL: FAILED}[find_worst(results)]

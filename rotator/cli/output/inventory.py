@@ -132,17 +132,17 @@ def _say_ending(rotation: Rotation) -> str:
     until = rotation.overlap_until
     match rotation.state:
         case RotationState.OVERLAPPING if rotation.awaited_hooks:
-            return f"the old one stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
+            return f"the old PAT stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
         case RotationState.OVERLAPPING if until is not None:
-            return f"the old one stays valid until {say_moment(until)}"
+            return f"the old PAT stays valid until {say_moment(until)}"
         case RotationState.COMPLETED if rotation.kind is RotationKind.REVOCATION:
             return f"a PAT that was left behind was revoked {say_moment(rotation.updated_at)}"
         case RotationState.COMPLETED if not rotation.has_predecessor:
             return f"the first PAT, stored {say_moment(rotation.updated_at)}"
         case RotationState.COMPLETED if rotation.keeps_predecessor:
-            return f"replaced {say_moment(rotation.updated_at)}; the old one was kept"
+            return f"replaced {say_moment(rotation.updated_at)}; the old PAT was kept"
         case RotationState.COMPLETED:
-            return f"replaced; the old one was revoked {say_moment(rotation.updated_at)}"
+            return f"replaced; the old PAT was revoked {say_moment(rotation.updated_at)}"
         case _ if rotation.is_open:
             return f"not finished; last step {say_moment(rotation.updated_at)}"
         case _:

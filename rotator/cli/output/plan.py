@@ -26,14 +26,15 @@ _SIGNS = {
 }
 _NO_PATS = (
     "No PATs are under management yet. Next: {}`rotator scan` shows which PATs exist, "
-    "`rotator inventory adopt --all` adopts them."
+    "and `rotator inventory adopt --all` adopts them."
 )
 NONE_CHOSEN = "No PAT matches."
 
 
 def say_no_pats(signed_out: Sequence[str] = ()) -> str:
     """What to do while there is none; `signed_out` are the accounts that a person must sign in first."""
-    return _NO_PATS.format("".join(f"`rotator login {clean(name)}`, then " for name in signed_out))
+    sign_in = " and ".join(f"`rotator login {clean(name)}`" for name in signed_out)
+    return _NO_PATS.format(f"run {sign_in}. Then " if sign_in else "")
 
 
 def describe_action(action: Action) -> Facts:
@@ -43,9 +44,9 @@ def describe_action(action: Action) -> Facts:
 
 
 def render_plan(
-    plan: Plan, *, ending: str = "Nothing changed.", everything: bool = False, secrets: bool = False
+    plan: Plan, *, ending: str = "No changes were made.", everything: bool = False, secrets: bool = False
 ) -> Iterator[str]:
-    """The plan's lines, made as they are read. Unchanged ManagedPats are only counted unless `everything`.
+    """The plan's lines, made as they are read. ManagedPats with nothing to do are only counted unless `everything`.
 
     `secrets`: each rotation is followed by where its value would go.
     """
@@ -72,7 +73,7 @@ def render_plan(
 
 
 def print_plan(cli: CliContext, plan: Plan, *, ending: str, secrets: bool = False) -> None:
-    """The plan on stdout; with -v the unchanged ManagedPats too."""
+    """The plan on stdout; with -v also the ManagedPats with nothing to do."""
     lines = render_plan(plan, ending=ending, everything=cli.verbosity > 0, secrets=secrets)
     say(cli, "\n".join(lines) if plan.actions else say_no_pats(plan.signed_out))
 
@@ -83,8 +84,8 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
     reason = _say_reason(action)
     if action.held_back is not None:
-        goes_on = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
-        reason = f"{say_held_back(action.held_back)}; goes on {goes_on}"
+        continues = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
+        reason = f"{say_held_back(action.held_back)}; continues {continues}"
     if action.despite is not None:
         reason += f"; {say_held_back(action.despite)}, but does not wait"
     return "  ".join(clean(part) for part in (*parts, f"({reason})"))
@@ -97,11 +98,11 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
     match action.kind:
         case ActionKind.ROTATE:
             new = f" -> {say_span(action.expires_at - now, short=True)}" if action.expires_at else ""
-            end = say_moment(action.retires_at) if action.retires_at else None
-            end = "`rotator inventory resume --all`" if action.despite == PAUSED else end
-            return left + new + (f"  old one valid until {end}" if end else "")
+            end = f"for another {say_span(action.retires_at - now)}" if action.retires_at else ""
+            end = "until `rotator inventory resume --all`" if action.despite == PAUSED else end
+            return left + new + (f"  old PAT valid {end}" if end else "")
         case ActionKind.RETIRE:
-            return "revoke the old one"
+            return "revoke the old PAT"
         case ActionKind.RECOVER:
             return "finish what was interrupted"
         case ActionKind.ADOPT:
@@ -123,15 +124,15 @@ def _say_reason(action: Action) -> str:
         case ActionReason.INTERRUPTED if action.rotation is not None:
             return f"a rotation was interrupted while {action.rotation.state.value}"
         case ActionReason.OVERLAP_OVER if action.rotation is not None:
-            return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old one can be revoked"
+            return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old PAT can be revoked"
         case ActionReason.EXPIRED if action.rotation is not None:
-            return "the old one has expired, so the overlap is over"
+            return "the old PAT has expired, so the overlap is over"
         case ActionReason.HOOK_AWAITED if action.rotation is not None:
             return (
-                f"rotated; the old one stays valid until a hook succeeds ({', '.join(action.rotation.awaited_hooks)})"
+                f"rotated; the old PAT stays valid until a hook succeeds ({', '.join(action.rotation.awaited_hooks)})"
             )
         case ActionReason.OVERLAPPING if action.retires_at is not None:
-            return f"rotated; the old one stays valid until {say_moment(action.retires_at)}"
+            return f"rotated; the old PAT stays valid until {say_moment(action.retires_at)}"
         case ActionReason.TO_BE_ADOPTED if action.decision is not None and action.decision.rule is not None:
             return f"rule {action.decision.rule.name}: adopt"
         case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN | ActionReason.ADOPTION_BLOCKED if (
@@ -184,7 +185,7 @@ def _sum_up(plan: Plan) -> str:
         "to replace by hand": len(plan.of_kind(ActionKind.ALERT)),
         "blocked": len(plan.of_kind(ActionKind.BLOCKED)),
         "paused": sum(action.reason is ActionReason.PAUSED for action in plan.of_kind(ActionKind.NONE)),
-        "unchanged": sum(action.reason is not ActionReason.PAUSED for action in plan.of_kind(ActionKind.NONE)),
+        "with nothing to do": sum(action.reason is not ActionReason.PAUSED for action in plan.of_kind(ActionKind.NONE)),
     }
     said = say_counts(counts)
-    return said if plan.has_changes else f"nothing to do{', ' if said else ''}{said}"
+    return said if plan.has_changes else f"nothing to rotate{', ' if said else ''}{said}"

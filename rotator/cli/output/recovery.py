@@ -53,7 +53,7 @@ def render_rebuilt(item: Found) -> str:
     line = f"{item.record.name}  {item.record.authorization_id}  ({was})"
     if item.predecessor is not None:
         line += (
-            f"; the old one, {item.predecessor.authorization_id}, stays valid for another {say_duration(item.overlap)}"
+            f"; the old PAT, {item.predecessor.authorization_id}, stays valid for another {say_duration(item.overlap)}"
         )
     if item.gone:
         dead = item.gone[0].tags.get(AUTHORIZATION_TAG)

@@ -46,8 +46,8 @@ def render_done(report: RunReport, now: datetime) -> Iterator[str]:
             for outcome in report.of_kind(kind):
                 said = _say_done(outcome, now)
                 if outcome.held_back is not None:
-                    goes_on = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
-                    said = f"{say_held_back(outcome.held_back)}; it goes on {goes_on}"
+                    continues = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
+                    said = f"{say_held_back(outcome.held_back)}; it continues {continues}"
                 if outcome.despite is not None:
                     said += f"{'; ' if said else ''}{say_held_back(outcome.despite)}, but this did not wait"
                 yield _say(outcome, said)
@@ -136,17 +136,19 @@ def _say(outcome: PatOutcome, text: str) -> str:
 def _say_done(outcome: PatOutcome, now: datetime) -> str:
     match outcome.kind:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.PREDECESSOR_GONE:
-            return "the old one was no longer valid, so there is no overlap"
+            return "the old PAT was no longer valid, so there is no overlap"
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.VANISHED:
-            return "the old one was revoked before its time and may have leaked, so there is no overlap"
+            return "the old PAT was revoked before its time and may have leaked, so there is no overlap"
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
-            return "the old one stays valid; its overlap begins when a required hook has succeeded"
+            return "the old PAT stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:
             return _say_end_of_old(outcome, now)
         case OutcomeKind.ADOPTED:
             return f"PAT {outcome.authorization_id}; nothing was changed but the inventory"
         case OutcomeKind.CREATED:
-            return f"PAT {outcome.authorization_id}; its value is in the vault, seen by nobody"
+            return (
+                f"PAT {outcome.authorization_id}; its value is in secret {outcome.secret_name}, and nobody has seen it"
+            )
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
         case OutcomeKind.SETTLING if outcome.pending_id is not None:
@@ -165,9 +167,9 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
 
 def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:
     if outcome.overlap_until is not None:
-        return f"the old one stays valid until {say_until(outcome.overlap_until, now)}"
+        return f"the old PAT stays valid until {say_until(outcome.overlap_until, now)}"
     is_paused = outcome.despite == PAUSED
-    return "the old one stays valid until you run `rotator inventory resume --all`" if is_paused else ""
+    return "the old PAT stays valid until you run `rotator inventory resume --all`" if is_paused else ""
 
 
 def _say_reason(outcome: PatOutcome) -> str:

@@ -87,10 +87,10 @@ def _say_end(now: datetime, ahead: str) -> str:
 def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     """How many there are and what is wrong with them, how they compare with the inventory, and what to do next."""
     counts = count_scan(report, now)
-    total, ends = counts["pats"], _say_end(now, "stop")
+    total, ends = counts["pats"], _say_end(now, "stops" if counts["all_organizations"] == 1 else "stop")
     special = {
-        "full access": counts["full_access"],
-        f"all-organization ({ends})": counts["all_organizations"],
+        "with full access": counts["full_access"],
+        f"for all organizations ({ends})": counts["all_organizations"],
         "expire within 7 days" if counts["expire_within_7_days"] != 1 else "expires within 7 days": counts[
             "expire_within_7_days"
         ],
@@ -103,5 +103,5 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     if counts["untracked"]:
         yield (
             "Next: `rotator inventory adopt --all` adopts those that the policy covers; "
-            "`rotator inventory adopt ID --as NAME` one whose name it refuses."
+            "`rotator inventory adopt ID --as NAME` adopts one whose name `--all` refuses."
         )

@@ -150,7 +150,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.JobStalled,
     daemon.JobResumed,
     daemon.JobDropped,
-    daemon.ConditionFound,
+    daemon.ConditionContinued,
     daemon.ConditionEnded,
     daemon.MetricsFailed,
     daemon.MetricsRestored,

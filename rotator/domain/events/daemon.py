@@ -44,7 +44,7 @@ class ReloadRefused(
 
 
 class DaemonWoken(Event, name="daemon_woken", subject=SubjectKind.DAEMON):
-    """The daemon was told by SIGUSR1 to work now, and to look at every account and organization."""
+    """SIGUSR1 asked the daemon to work now, and to look at every account and organization."""
 
 
 class SettingDoubted(
@@ -82,7 +82,7 @@ class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outco
 
 
 class BugFound(Event, name="bug_found", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
-    """A job failed because of a bug in rotator; `stack` belongs into the report of it."""
+    """A job failed because of a bug in rotator; put `stack` into the bug report."""
 
     stack: str
 
@@ -126,13 +126,13 @@ class JobResumed(Event, name="job_resumed", subject=SubjectKind.JOB, ends=[Condi
 
 
 class JobDropped(Event, name="job_dropped", subject=SubjectKind.JOB, ends=[ConditionKind.JOB_STALLED]):
-    """A job that did not succeed is done no more: `rotator once` took the place of the daemon."""
+    """A job that did not succeed is no longer done: `rotator once` took the place of the daemon."""
 
 
-class ConditionFound(
-    Event, name="condition_found", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
+class ConditionContinued(
+    Event, name="condition_continued", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """The daemon found a condition that it has not reported: from before its start, or begun by another process."""
+    """A condition lasts that the daemon has not logged before: from before its start, or begun by another process."""
 
     kind: str
     message: str
@@ -141,7 +141,7 @@ class ConditionFound(
 
 
 class ConditionEnded(Event, name="condition_ended", subject=SubjectKind.CONDITION):
-    """A condition that the daemon reported was ended by another process."""
+    """Another process ended a condition that the daemon had logged."""
 
     kind: str
 

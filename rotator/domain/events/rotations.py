@@ -158,13 +158,13 @@ class RotationAbandoned(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A rotation was closed before a new PAT existed; it is tried again. What failed is told by itself."""
+    """A rotation was closed before a new PAT existed; it is tried again. What failed is reported separately."""
 
     code: str
 
     @property
     def is_told_elsewhere(self) -> bool:
-        """Whether its failure is told, of its managed PAT or of a place."""
+        """Whether its failure is reported, of its managed PAT or of a place."""
         return True
 
 
@@ -290,7 +290,7 @@ class CloneLost(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """Somebody revoked the new PAT during the overlap; the old one, if still valid, is current again."""
+    """Somebody revoked the new PAT during the overlap; the old PAT, if still valid, is current again."""
 
     code: str
 

@@ -42,7 +42,7 @@ def _check_sign_in(patient: Patient, account: Account) -> Iterator[Remark]:
             "Check that this host reaches Entra, then run `rotator doctor` again.",
         )
         return
-    yield praise(account.name, f"{account.username} is signed in, and Entra refreshed it now")
+    yield praise(account.name, f"{account.username} is signed in; Entra has just refreshed the sign-in")
 
 
 def plan_consents(patient: Patient) -> Iterator[Look]:

@@ -57,7 +57,8 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
     for (message, fix), names in wrong.items():
         yield fail(_say_names(names), message, fix)
     if not wrong:
-        yield praise("", f"{say_count(len(records), 'managed PAT')}: accounts, rules and limits fit")
+        said = "each managed PAT has an account and a rule, and fits the limits" if records else "no managed PATs"
+        yield praise("", said)
 
 
 def check_mails(patient: Patient) -> Iterator[Remark]:
@@ -161,7 +162,7 @@ def check_clock(patient: Patient) -> Iterator[Remark]:
     if not verdict.heard:
         yield warn(HOST, "no service said what time it is, so nobody knows whether this host's clock is right", _HEAR)
     elif not verdict.dissenting:
-        yield praise(HOST, f"it agrees with {say_count(len(verdict.agreeing), 'other clock')}")
+        yield praise(HOST, f"agrees with {say_count(len(verdict.agreeing), 'other clock')}")
 
 
 def _judge_clock(patient: Patient) -> ClockVerdict:

@@ -26,12 +26,12 @@ def check_settings(patient: Patient) -> Iterator[Remark]:
 
 
 def check_policy(patient: Patient) -> Iterator[Remark]:
-    """The policy can be used, and says what it is likely meant to."""
+    """The policy can be used, and most likely says what is meant."""
     rules, doubts = patient.open_policy().rules, list(patient.host.list_policy_doubts())
     for doubt in doubts:
         yield warn("", doubt, "Change it, unless it is what you want.")
     if not doubts:
-        yield praise("", f"it has {say_count(len(rules), 'rule')}")
+        yield praise("", say_count(len(rules), "rule"))
 
 
 def check_files(patient: Patient) -> Iterator[Remark]:
@@ -45,15 +45,16 @@ def check_files(patient: Patient) -> Iterator[Remark]:
             found.append(
                 fail(
                     file.path,
-                    f"it belongs to {file.owner}, and {state[0].path} to {state[0].owner}: no user can write both",
+                    f"belongs to {file.owner}, and {state[0].path} to {state[0].owner}: no user can write both",
                     f"Run, as root: chown --reference={state[0].path} {file.path} (or the other way round)",
                 )
             )
     yield from found
     if not found and files:
-        yield praise(
-            "", f"nobody else can change them; what rotator writes belongs to {', '.join(owners) or 'nobody yet'}"
+        written = (
+            f"what rotator writes belongs to {', '.join(owners)}" if owners else "rotator has written no files yet"
         )
+        yield praise("", f"nobody else can change them; {written}")
 
 
 def _check_mode(file: FileFacts) -> Remark | None:
@@ -82,7 +83,7 @@ def check_space(patient: Patient) -> Iterator[Remark]:
         yield warn(
             "",
             f"{_say_size(facts.free)} are left on the database's disk; an upgrade may need {_say_size(needed)}, and "
-            "with a full disk nothing is rotated",
+            "nothing is rotated while the disk is full",
             "Free space on that disk, or move the database.",
         )
     else:
@@ -104,13 +105,13 @@ def _find_weaknesses(found: Durability) -> Iterator[Remark]:
     if not found.fsync:
         yield fail(
             "fsync",
-            "it is off: a crash of the database's host can lose or damage what was committed",
+            "off: a crash of the database's host can lose or damage what was committed",
             "Have the administrator of PostgreSQL set fsync = on.",
         )
     if found.synchronous_names and found.synchronous_commit in _WEAK_COMMITS:
         yield warn(
             "synchronous_commit",
-            f"it is {found.synchronous_commit}: a failover to the synchronous standby can lose the last commits",
+            f"{found.synchronous_commit}: a failover to the synchronous standby can lose the last commits",
             "Set it to on for rotator's database: ALTER DATABASE ... SET synchronous_commit = on.",
         )
     counts = found.standbys
@@ -126,7 +127,7 @@ def _find_weaknesses(found: Durability) -> Iterator[Remark]:
     if found.synchronous_names and not counts.get("sync", 0) + counts.get("quorum", 0):
         yield fail(
             "synchronous_standby_names",
-            "it names a synchronous standby, and none is connected: every commit waits for it, without end",
+            "a synchronous standby is named, and none is connected: every commit waits for it, without end",
             "Start the standby, or take its name out of synchronous_standby_names.",
         )
 
