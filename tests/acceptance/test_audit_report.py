@@ -143,9 +143,9 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert reviewed.page.find_id("summary-text").text() == (
         f"From 2000-01-01 00:00:00Z to 2101-01-01 00:00:00Z the audit log has {found['events']} events. "
         f"rotator manages {found['pats']} PATs of 1 account; {found['expired']} of them have expired, and "
-        f"{found['late']} are older than the policy allows. {found['completed']} rotations were completed; the rotation of "
-        f"{found['failed']} PATs failed or was blocked. {found['revoked']} PATs were confirmed revoked, "
-        f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
+        f"{found['late']} are older than the policy allows. {found['completed']} rotations were completed; "
+        f"the rotation of {found['failed']} PATs failed or was blocked. {found['revoked']} PATs were confirmed "
+        f"revoked, {found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
         f"People ran {found['by_hand']} commands by hand; {exceptions} PATs broke the policy, if only for a while. "
         f"The audit log is whole: {found['events']} events, {found['signed']} of them covered by a signature."
     )

@@ -86,6 +86,19 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "days": _word("{} days ahead"),
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),
+    "at": _word("at {}", _say_time),
+    "first_at": _word("the first at {}", _say_time),
+    "last_at": _word("the last at {}", _say_time),
+    "numbers": _word("events {}"),
+    "until": _word("until {}", _say_time),
+    "lost_since": _word("nobody compared what came after {}", _say_time),
+    "explained": _word("{} explained"),
+    "foreign": _word("{} by others"),
+    "lacking": _word("{} of ours missing"),
+    "unreadable": _word("{} not readable"),
+    "entry_id": _word("entry {}"),
+    "value": lambda value: f"its value: {str(value).replace('_', ' ')}",
+    "on_leak": _word("on_leak: {}"),
     "seconds": _word("by {}", _say_seconds),
     "retry_seconds": _word("tried again in {}", _say_wait),
     "failures": _word("failed {} times in a row"),
@@ -122,7 +135,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
 }
 """How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
 UNSAID = frozenset(
-    {"account", "organization", "delivery_id", "sha256", "key", "signature", "stack"}
+    {"account", "organization", "delivery_id", "sha256", "key", "signature", "stack", "refused"}
     | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash"}
 )
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
