@@ -95,7 +95,7 @@ def make_event(finding: Finding) -> OutsideChangeFound | LeakReported:
 def make_lack(actions: Sequence[OwnAction]) -> OwnChangesUnlisted:
     """Return the event that tells which mints and revocations of ours the service log lacks."""
     return OwnChangesUnlisted(
-        count=len(actions),
+        changes=len(actions),
         first_at=min(action.began_at for action in actions),
         last_at=max(action.ended_at for action in actions),
         numbers=", ".join(str(action.number) for action in actions),

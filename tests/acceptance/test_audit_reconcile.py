@@ -191,7 +191,7 @@ def test_gap_of_their_log_is_told_once_it_had_its_time(stage: Stage, tmp_path: P
         assert event == {"minted": "mint_started", "revoked": "revoke_started"}[item["kind"]]
     reconcile(stage, code=4, clock=clock)
     [told] = read_told(stage, "own_changes_unlisted")
-    assert told["details"]["count"] == 2
+    assert told["details"]["changes"] == 2
 
 
 def test_lost_period_is_stated(stage: Stage) -> None:

@@ -110,7 +110,7 @@ def test_what_they_lack_is_told_once_after_a_day_and_not_while_entries_are_hidde
     for is_news in (True, False):
         assert [item.is_news for item in compare(world, their).lacking] == [is_news] * 2
     [event] = told(world, "own_changes_unlisted")
-    assert event["count"] == 2
+    assert event["changes"] == 2
     their.entries.clear()
     error = compare(world, their).error
     assert error is not None

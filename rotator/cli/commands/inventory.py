@@ -268,26 +268,24 @@ def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) ->
     A NAME may be a glob.
     """
     from rotator.cli.console import say
-    from rotator.engine.keeping import check_forgettable
-    from rotator.engine.keeping import forget as apply
+    from rotator.engine import keeping
 
     def look(run: RunContext, name: str) -> ManagedPat:
         with run.services.database.read() as reading:
-            return check_forgettable(run, reading, name)
+            return keeping.check_forgettable(run, reading, name)
 
     def ask(found: tuple[str, ...]) -> bool:
         they = "It" if len(found) == 1 else "They"
-        command = f"inventory forget {shlex.join(names)}"
-        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
-        if is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes):
-            return True
-        say(cli, "Nothing was forgotten.")
-        return False
+        check_can_confirm(cli, "what is forgotten is rotated no longer", f"inventory forget {shlex.join(names)}", yes=yes)
+        agreed = is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes)
+        if not agreed:
+            say(cli, "Nothing was forgotten.")
+        return agreed
 
     after = "`rotator inventory adopt` brings it back."
     if dry_run:
         return change_records(cli, names, look, "forgotten", after, dry_run=True)
-    return change_records(cli, names, apply, "forgotten", after, ask)
+    return change_records(cli, names, keeping.forget, "forgotten", after, ask)
 
 
 @inventory.command(

@@ -89,6 +89,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "at": _word("at {}", _say_time),
     "first_at": _word("the first at {}", _say_time),
     "last_at": _word("the last at {}", _say_time),
+    "changes": _word("{} changes"),
     "numbers": _word("events {}"),
     "until": _word("until {}", _say_time),
     "lost_since": _word("nobody compared what came after {}", _say_time),

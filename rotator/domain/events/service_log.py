@@ -54,9 +54,9 @@ class OwnChangesUnlisted(
     severity=Severity.WARNING,
     needs_person=True,
 ):
-    """Azure DevOps' own log lacks `count` mints and revocations of ours; `numbers` are the events that began them."""
+    """Azure DevOps' own log lacks mints and revocations of ours, `changes` of them, begun with the events `numbers`."""
 
-    count: int
+    changes: int
     first_at: datetime
     last_at: datetime
     numbers: str
