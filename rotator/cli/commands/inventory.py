@@ -275,8 +275,8 @@ def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) ->
             return keeping.check_forgettable(run, reading, name)
 
     def ask(found: tuple[str, ...]) -> bool:
-        they = "It" if len(found) == 1 else "They"
-        check_can_confirm(cli, "what is forgotten is rotated no longer", f"inventory forget {shlex.join(names)}", yes=yes)
+        they, command = "It" if len(found) == 1 else "They", f"inventory forget {shlex.join(names)}"
+        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
         agreed = is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes)
         if not agreed:
             say(cli, "Nothing was forgotten.")
