@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rotator.domain.service_log import EntryKind, ServiceLogEntry, ServiceLogRead
@@ -43,10 +43,21 @@ class TheirLog:
                 expiry = fake.pat.valid_to if kind is EntryKind.MINTED else None
                 self.add(kind, at=at, display_name=fake.pat.display_name, valid_to=expiry)
 
-    def add(self, kind: EntryKind, *, at: datetime | None = None, **fields: object) -> ServiceLogEntry:
+    def add(
+        self,
+        kind: EntryKind,
+        *,
+        at: datetime | None = None,
+        actor: str = USERNAME,
+        owner: str = "",
+        display_name: str = NAME,
+        valid_to: datetime | None = None,
+    ) -> ServiceLogEntry:
         """Enter something, by default of the account's user and now."""
-        plain = ServiceLogEntry(f"e-{len(self.entries)}", kind, at or self.world.clock.now(), USERNAME)
-        entry = replace(plain, **{"display_name": NAME, **fields})  # type: ignore[arg-type]  # tests give what fits
+        identifier, moment = f"e-{len(self.entries)}", at or self.world.clock.now()
+        entry = ServiceLogEntry(
+            identifier, kind, moment, actor, owner=owner, display_name=display_name, valid_to=valid_to
+        )
         self.entries.append(entry)
         return entry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -131,10 +131,10 @@ def test_look_reads_no_record_while_nothing_happens_and_then_those_it_happened_t
     def watch(reader: type, name: str, *, refuses: bool) -> None:
         load = getattr(reader, name)
 
-        def note(self: object, *given: object) -> object:
+        def note(self: object, *given: Iterable[str]) -> object:
             if "/rotator/engine/status" in sys._getframe(1).f_code.co_filename:
                 assert given or not refuses, f"a tick called {name}"
-                asked.append(f"{name} {', '.join(sorted(given[0])) if given else ''}")  # type: ignore[call-overload]
+                asked.append(f"{name} {', '.join(sorted(given[0])) if given else ''}")
             return load(self, *given)
 
         monkeypatch.setattr(reader, name, note)
