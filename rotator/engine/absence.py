@@ -20,7 +20,7 @@ from rotator.engine.listing import ServerView, Sighting
 from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind
 from rotator.engine.reading import DISABLED, fetch_history
-from rotator.engine.replacing import identify, signs_in
+from rotator.engine.replacing import SIGNS_IN_WITHOUT_RIGHTS, identify, signs_in
 from rotator.engine.requested import get_span
 from rotator.errors import (
     ForeignValueError,
@@ -33,7 +33,6 @@ from rotator.errors import (
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
-_SIGNS_IN_WITHOUT_RIGHTS = "verification_forbidden"
 _LONGEST_UNSEEN = timedelta(days=7)
 """How long after a person's request without an answer an absence counts as its effect."""
 _SIGNS_OF_LIFE = (PatReappeared, PatAdopted)
@@ -93,7 +92,7 @@ def _make_gone(held: ClaimedPat, seen: Sighting) -> PatGoneError:
 def _signs_in(held: ClaimedPat) -> bool:
     """Whether the value that we wrote for the current PAT is accepted."""
     pat = held.pat
-    return signs_in(held.run, pat.organization, pat.authorization_id, held.location, pat.secret_version)
+    return signs_in(held.run, pat.organization, held.location, pat.secret_version)
 
 
 def check_refused(held: ClaimedPat, gone: PatGoneError) -> None:
@@ -115,7 +114,7 @@ def check_refused(held: ClaimedPat, gone: PatGoneError) -> None:
     except ForeignValueError as error:
         raise gone from error
     except VerificationError as error:
-        if error.code != _SIGNS_IN_WITHOUT_RIGHTS:
+        if error.code != SIGNS_IN_WITHOUT_RIGHTS:
             return
     raise NotListedError(
         "the server does not list it as active, but the value that consumers read still signs in",
@@ -168,5 +167,8 @@ def clear_if_seen(held: ClaimedPat) -> None:
 
 
 def _was_answered(reading: Reading, pat: ManagedPat) -> bool:
+    pending = reading.revocations.load_by_ids([pat.authorization_id])
+    if any(item.kind is RevocationKind.BY_HAND for item in pending):
+        return True  # an earlier one was; this one repeats it
     request, answer = _load_newest(reading, pat, RevokeStarted), _load_newest(reading, pat, RevocationRequested)
     return answer is not None and (request is None or answer.sequence > request.sequence)

@@ -20,6 +20,9 @@ from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_
 from rotator.errors import FailureKind, ForeignValueError, PlanRefusedError, RejectedError, VerificationError
 from rotator.ports.secret_store import SecretLocation
 
+SIGNS_IN_WITHOUT_RIGHTS = "verification_forbidden"
+"""The code of the refusal of a PAT that is genuine."""
+
 
 def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sight:
     """Look at what the secret of a record holds now; `expected` is the account's user in its organization.
@@ -69,12 +72,10 @@ def identify(run: RunContext, organization: str, value: SecretValue, *, is_ours:
     return run.services.pats.verify(organization, value)
 
 
-def signs_in(
-    run: RunContext, organization: str, authorization_id: str, location: SecretLocation, version: str | None
-) -> bool:
+def signs_in(run: RunContext, organization: str, location: SecretLocation, version: str | None) -> bool:
     """Whether the value that we wrote for a PAT, as that version, is accepted: then it lives, whatever the lists say.
 
-    A value without our tags proves nothing: it may be that of another PAT.
+    A version's value never changes, whatever becomes of its tags. One that signs in without rights lives too.
     """
     try:
         found = run.services.secrets.fetch_version(location, version) if version is not None else None
@@ -82,12 +83,12 @@ def signs_in(
         if error.code != DISABLED:
             raise
         return False
-    if found is None or found.version.tags.get(AUTHORIZATION_TAG) != authorization_id:
+    if found is None:
         return False
     try:
         identify(run, organization, found.value, is_ours=True)
-    except VerificationError:
-        return False
+    except VerificationError as error:
+        return error.code == SIGNS_IN_WITHOUT_RIGHTS
     return True
 
 

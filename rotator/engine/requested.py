@@ -49,11 +49,21 @@ def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterabl
 
 
 def may_still_be_revoked(held: ClaimedPat) -> bool:
-    """Whether the request to revoke the old PAT that a rotation was interrupted in may still take effect."""
-    if held.rotation.state is not RotationState.RETIRING:
+    """Whether a request to revoke the old PAT of the rotation at hand may still take effect, by the audit log."""
+    old, span = held.rotation.predecessor_id, get_span(held.run)
+
+    if not old:
         return False
-    now = held.load(lambda reading: find_earliest(held.run, reading))
-    return now - held.rotation.updated_at < get_span(held.run)
+
+    def look(reading: Reading) -> bool:
+        wanted = (
+            AuditFilter(event=event.type.name, authorization_id=old) for event in (RevokeStarted, RevocationFailed)
+        )
+        newest = [event for each in wanted for event in reading.audit.load_newest(1, each)]
+        now = find_earliest(held.run, reading)
+        return any(now - event.occurred_at < span and _may_be_sent(reading, event) for event in newest)
+
+    return held.load(look)
 
 
 def find_ending(held: ClaimedPat) -> RotationChanges:

@@ -188,8 +188,12 @@ def _find_committed(held: ClaimedPat, late: SecretVersion, current: str, known: 
         if version.enabled and provenance.find_writer(version) is not Writer.LATE
     ]
     named = [it for it in candidates if it.version in known or it.tags.get(AUTHORIZATION_TAG) == current]
-    if not named or (_is_foreign(held, candidates[0], known) and _is_newer(held, candidates[0], late)):
+    if not named:
         return _fetch_live(held, candidates[0]) if candidates else None
+    if _is_foreign(held, candidates[0], known) and _is_newer(held, candidates[0], late):
+        theirs = _fetch_live(held, candidates[0])
+        if theirs is not None:
+            return theirs
     looked_at = [*named[:_MOST_COMMITTED], *(it for it in named[_MOST_COMMITTED:] if it.version in known)]
     return next(
         (

@@ -78,16 +78,23 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
         return False
     check_clocks(held.run, revokes=True)
-    if rotation.state is RotationState.OVERLAPPING:
-        back, is_by_hand = held.find_held_back(), held.run.mode is RunMode.BY_HAND
-        old, why = rotation.predecessor_id, RevocationKind.ROTATED.value
-        started = RevokeStarted(authorization_id=old, why=why, despite=None if back is None else back.by.value)
-        held.step(RotationState.RETIRING, started, admit=None if is_by_hand else check_not_paused)
+    _announce(held)
     ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
     pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)
     complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending=pending, ids=ids)
     return True
+
+
+def _announce(held: ClaimedPat) -> None:
+    """Journal that the request is about to be sent, each time: it may still take effect for a while."""
+    back, is_by_hand = held.find_held_back(), held.run.mode is RunMode.BY_HAND
+    old, why = held.rotation.predecessor_id, RevocationKind.ROTATED.value
+    started = RevokeStarted(authorization_id=old, why=why, despite=None if back is None else back.by.value)
+    if held.rotation.state is RotationState.OVERLAPPING:
+        held.step(RotationState.RETIRING, started, admit=None if is_by_hand else check_not_paused)
+    else:
+        held.learn(started)
 
 
 def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:

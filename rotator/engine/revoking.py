@@ -152,7 +152,7 @@ def _signs_in(run: RunContext, item: PendingRevocation) -> bool | None:
 
 def _signs_in_from(run: RunContext, item: PendingRevocation, made: Rotation) -> bool:
     location = SecretLocation(made.vault, made.secret_name, made.account)
-    return signs_in(run, item.organization, item.authorization_id, location, made.secret_version)
+    return signs_in(run, item.organization, location, made.secret_version)
 
 
 def _is_clock_wrong(run: RunContext) -> bool:

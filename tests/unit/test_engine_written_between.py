@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
+
 from rotator.engine.run import work_on_due
 from rotator.errors import RotatorError
 from tests.support.engine import NAME, make_world
@@ -119,3 +121,20 @@ def test_late_write_is_undone_when_its_rotation_failed_after_its_clone_was_to_be
         world.run()
     assert world.is_live(), "consumers read the value of a clone that was revoked, and no run puts the new one back"
     assert "the clone was not revoked" not in said
+
+
+@pytest.mark.parametrize("text", ["not a pat", "A" * 76 + "AZDO" + "A" * 4])
+def test_consumers_get_a_live_value_back_when_what_somebody_wrote_before_the_late_write_does_not_sign_in(
+    text: str,
+) -> None:
+    world = make_given_up_store()
+    world.run()
+    assert world.states() == ["abandoned", "overlapping"]
+    world.advance(minutes=1)
+    world.secrets.write_foreign(world.location(), text)
+    world.advance(minutes=1)
+    world.secrets.apply_late()
+    for _ in range(8):
+        world.advance(hours=6)
+        world.run()
+    assert world.is_live(), (world.record().last_failure, world.events()[-6:], world.states())
