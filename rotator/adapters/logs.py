@@ -116,7 +116,7 @@ def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
     if as_json:
         return [structlog.processors.JSONRenderer()]
-    colours = stream.isatty() and not os.environ.get("NO_COLOR")
+    colours = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     # The traceback is text already, and redacted: the plain formatter only prints it.
     plain = structlog.dev.plain_traceback
     return [_escape_controls, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]

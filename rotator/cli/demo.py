@@ -217,7 +217,7 @@ class Story:
             self._follow(log, {"daemon_started"})
             self._tell(f"Meanwhile a person adopts a PAT that expires in three days, {KEPT}.")
             self._run("inventory", "adopt", KEPT)
-            note_start(self._cli, "kill -USR1 %1")
+            note_start(self._cli, "kill -USR1 %2")
             daemon.work_now()
             self._follow(log, {"hook_succeeded", "rotation_completed"})
             self._tell(
@@ -225,7 +225,7 @@ class Story:
                 "overlap was over. A hook is told where the value is, and never the value. A stop finishes what is "
                 "under way:"
             )
-            note_start(self._cli, "kill %1")
+            note_start(self._cli, "kill %2")
             self._expect(daemon.stop(), (0,), "`rotator daemon`")
         new = self._stage.read_vault(f"{self._stage.organization}-{KEPT}")
         self._check(self._stage.is_accepted(new), f"the new value of {KEPT} works")

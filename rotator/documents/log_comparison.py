@@ -37,7 +37,7 @@ class FindingDocument(TypedDict):
 
 
 class LackingDocument(TypedDict):
-    """A mint or revocation of rotator that Azure DevOps' log lacks."""
+    """A mint or revocation by rotator that Azure DevOps' log lacks."""
 
     account: Annotated[str, "Account, as the settings name it."]
     kind: Annotated[EntryKind, "What rotator did."]

@@ -48,7 +48,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="Entra no longer accepts the account's sign-in: its password was changed, its sessions were revoked, a "
         "policy asks for a new sign-in, or it was not used for 90 days. Nothing that rotator can do renews it.",
         otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires; "
-        "`rotator status` shows when that is. A clone that waits for its overlap to end keeps working.",
+        "`rotator status` shows when that is. PATs in an overlap keep working.",
         command="rotator login {subject}",
         fix="The person behind the account signs in, on any device. rotator continues by itself within a minute.",
         mends=True,

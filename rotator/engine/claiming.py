@@ -185,14 +185,17 @@ class ClaimedPat:
         rotation = self._rotation if self.has_open_rotation else None
         self._commit([event], rotation, lambda work: work.journal.insert(self._date(attempt, work), self._claim))
 
-    def end_attempt(self, attempt: Rotation, pat: ManagedPat, event: Event) -> None:
-        """Journal that an attempt was answered, and what that changes in the inventory record."""
+    def end_attempt(self, attempt: Rotation, pat: ManagedPat, event: Event, moved: Rotation | None = None) -> None:
+        """Journal that an attempt was answered, and what that changes in the record and in the rotation at hand."""
 
         def write(work: UnitOfWork) -> None:
             work.journal.save(self._date(attempt, work), self._claim)
+            if moved is not None:
+                work.journal.save(moved, self._claim)
             work.inventory.save(pat, self._claim)
 
         self._commit([event], self._rotation if self.has_open_rotation else None, write)
+        self._rotation = moved or self._rotation
         self.pat = pat
 
     def confirm(self, read: Callable[[Reading], T]) -> T:

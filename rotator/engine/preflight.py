@@ -151,7 +151,8 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
         secret_name=pat.secret_name,
         overlap=timedelta(0) if source.is_leak else rule.overlap,
         disable_previous=rule.disable_previous,
-        keeps_predecessor=pat.taken_over,
+        # What only counts as gone is not revoked, whatever becomes of this run or of the database.
+        keeps_predecessor=pat.taken_over or source.is_leak or pat.hold is Hold.REVOKED_BY_HAND,
         created_at=now,
         updated_at=now,
         planned_valid_to=_plan_expiry(held, source, display_name, now),

@@ -81,22 +81,33 @@ def _write_back(
     answered = attempt.note(run.services.clock.now(), secret_version=version, tried_store=False)
     is_recorded = not is_foreign and current == held.pat.authorization_id
     pat = replace(held.pat, secret_version=version) if is_recorded else held.pat
-    held.end_attempt(answered, pat, SecretRestored(secret_version=version))
-    if not is_foreign:
-        begin_overlap_anew(held, version)
+    moved = None if is_foreign else _begin_overlap_anew(held, version)
+    held.end_attempt(answered, pat, SecretRestored(secret_version=version), moved)
     return True
 
 
 def begin_overlap_anew(held: ClaimedPat, version: str) -> None:
-    """Let the overlap of a rotation begin anew, if it has one: consumers read the value of that version from now on."""
-    if not held.has_open_rotation or held.rotation.state not in (RotationState.OVERLAPPING, RotationState.RETIRING):
-        return
-    until, began = max(list_moments(held)) + held.rotation.overlap, held.services.boot.read_boot()
-    changes: RotationChanges = {"secret_version": version, "overlap_until": until, "overlap_began": began}
+    """Let the overlap of a rotation begin anew: consumers read the value of that version from now on."""
+    changes = _make_overlap_anew(held, version)
     if held.rotation.state is RotationState.RETIRING:
         held.step(RotationState.OVERLAPPING, **changes)
     else:
         held.learn(**changes)
+
+
+def _begin_overlap_anew(held: ClaimedPat, version: str) -> Rotation | None:
+    """Return the rotation at hand with an overlap that begins anew; None if there is none that has one."""
+    if not held.has_open_rotation or held.rotation.state not in (RotationState.OVERLAPPING, RotationState.RETIRING):
+        return None
+    changes, now = _make_overlap_anew(held, version), held.services.clock.now()
+    if held.rotation.state is RotationState.RETIRING:
+        return held.rotation.advance(RotationState.OVERLAPPING, now, **changes)
+    return held.rotation.note(now, **changes)
+
+
+def _make_overlap_anew(held: ClaimedPat, version: str) -> RotationChanges:
+    until = max(list_moments(held)) + held.rotation.overlap
+    return {"secret_version": version, "overlap_until": until, "overlap_began": held.services.boot.read_boot()}
 
 
 def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | None) -> bool:

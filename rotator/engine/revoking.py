@@ -131,6 +131,8 @@ def sort_pending(
         was_missed = is_dated and _was_missed(item, now, run.services.timing.settle)
         may_be_gone = was_missed and seen.pat is None and not _is_hidden(seen.is_hidden, listing, item)
         lives = _signs_in(run, item) if may_be_gone and not seen.is_proven else seen.pat is not None
+        if lives is None and item.valid_to <= now:
+            lives = False  # it has expired, by a clock that is not wrong
         if seen.is_proven or (may_be_gone and lives is False):
             into.gone.append(item)
         elif lives:

@@ -24,8 +24,8 @@ COMMANDS = [
     "rotator audit verify",
     "rotator daemon  &",
     "rotator inventory adopt deploy-feed",
-    "kill -USR1 %1",
-    "kill %1",
+    "kill -USR1 %2",
+    "kill %2",
     "rotator once --quiet",
     "rotator audit report --output PAGE",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from rotator.errors import VerificationError
 from tests.support.engine import EngineWorld
@@ -62,3 +63,24 @@ def test_revocation_ends_when_the_vault_is_gone() -> None:
     world.secrets.fail("fetch_version", times=1000)
     look(world)
     assert load_pending(world)
+
+
+def test_pending_revocation_ends_when_its_pat_has_expired_although_its_value_cannot_be_tried() -> None:
+    """Its vault is gone for good, the server no longer knows its id."""
+    world, old = make_hidden()
+    fake = world.pats.pats[old]
+    fake.revoked = True
+    place = world.location()
+    assert place
+    for _ in range(6):
+        world.advance(days=20)
+        if world.clock.now() > fake.pat.valid_to + timedelta(days=3):
+            break
+        world.secrets.fail("fetch_version", times=60)
+        world.run()
+        world.secrets._planned.clear()
+    world.secrets.fail("fetch_version", times=60)
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    assert old not in pending_ids(world)

@@ -163,9 +163,10 @@ def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
 def verify(cli: CliContext, anchors: bool, archives: tuple[Path, ...]) -> int:
     """Check events, checkpoints and signatures. If any is wrong, name the first and exit with 1.
 
-    The database alone cannot show that the log was cut off together with its newest checkpoints, or put back as a
-    whole; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a person
-    must sign in: that does not mean that anybody changed the log. It is 3 too if some archives were named, and not all.
+    The database alone cannot show that the log was truncated together with its newest checkpoints, or replaced by an
+    older copy; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a
+    person must sign in: that does not mean that anybody changed the log. It is 3 too if some archives were named, and
+    not all.
     """
     from rotator.cli.console import clean, note, print_json, progress, say
     from rotator.cli.output.audit import render_anchors, render_archives, render_seals, say_number

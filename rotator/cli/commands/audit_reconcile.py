@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def reconcile(cli: CliContext, since: str, until: str | None, dry_run: bool) -> int:
     """Compare Azure DevOps' own audit log with rotator's: what others did to the accounts' PATs, and what is missing.
 
-    Needs the permission to read that log. Each thing that nobody told before is recorded as an event; nothing is
+    Needs the permission to read that log. Anything not reported before is recorded as an event; nothing is
     minted or revoked. The exit code is 4 if a person must look at something, 1 or 3 if a log could not be read.
     """
     from rotator.cli.console import print_json, progress
