@@ -23,12 +23,7 @@ OBSERVED = "team-feed"
 KEPT = "deploy-feed"
 """The PAT that the daemon takes care of, from its adoption to the end of its overlap."""
 ROTATED = ("ci-build", "npm-feed", "release-notes", OBSERVED)
-CRON = (
-    '17 * * * * ROTATOR_CONFIG=/etc/rotator/rotator.yaml flock -n "$HOME/.rotator-once.lock" '
-    "/opt/rotator/bin/rotator once --quiet"
-)
-"""The line of docs/quickstart.md."""
-REAL_LIFE = f"""\
+REAL_LIFE = """\
 Now for a real organization:
 
   1. In Entra, register an application: allow public client flows, add the
@@ -43,7 +38,8 @@ Now for a real organization:
      rotator plan                     changes nothing
   5. rotator daemon                   keeps the PATs alive, as a service:
                                       see systemd/README.md. Or with cron:
-     {CRON}
+   ROTATOR_CONFIG=/etc/rotator/rotator.yaml
+   17 * * * * flock -n $HOME/rotator.lock /opt/rotator/bin/rotator once --quiet
 """
 
 
