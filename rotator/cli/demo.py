@@ -62,12 +62,11 @@ def run_demo(cli: CliContext) -> None:
             page = Path(tempfile.mkdtemp(prefix="rotator-demo-report-"), "report.html")
             told = story.review(page)
     say(cli)
+    say(cli, REAL_LIFE)
     say(cli, f"The demo took {time.monotonic() - started:.0f} seconds. It left one file, made for a reviewer:")
     note_start(cli, f"rotator audit report --output {page}")
     for line in told:
         say(cli, line)
-    say(cli)
-    say(cli, REAL_LIFE)
     if cli.as_json:
         print_json(make_demo_document(ROTATED))
 

@@ -315,7 +315,7 @@ def test_scan_ends_with_10_when_nobody_is_signed_in(rotator: Rotator) -> None:
     assert result.returncode == 10
     assert "rotator login build-bot" in result.stderr
     for words in (("status",), ("plan",), ("inventory", "list")):
-        assert "Next: `rotator login build-bot`, then `rotator scan`" in rotator(*words).stdout, words
+        assert "Next: run `rotator login build-bot`. Then `rotator scan`" in rotator(*words).stdout, words
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
