@@ -157,7 +157,7 @@ class Story:
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
             "works, wrote it to the vault, and read it back. The lines in braces are the log, "
             "which is JSON unless it goes to a terminal: they name two of the three PATs that need a person. "
-            "The third, nightly-everywhere, was reported when it was adopted."
+            "The third, nightly-everywhere, is in the log since it was adopted."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
@@ -210,15 +210,15 @@ class Story:
         with self._stage.run_daemon() as daemon:
             log = daemon.follow()
             self._follow(log, {"daemon_started"})
-            self._tell(f"Meanwhile a person adopts a PAT that expires in three days, {KEPT}.")
+            self._tell(f"Meanwhile a person adopts {KEPT}, a PAT that expires in three days.")
             self._run("inventory", "adopt", KEPT)
             note_start(self._cli, "kill -USR1 %2")
             daemon.work_now()
             self._follow(log, {"hook_succeeded", "rotation_completed"})
             self._tell(
                 "Without the signal, the daemon would have looked within a minute. It woke again as soon as the "
-                "overlap was over. A hook is told where the value is, and never the value. A stop finishes what is "
-                "under way:"
+                "overlap was over. A hook is told where the value is, and never the value. Stop it; whatever is under "
+                "way is finished first:"
             )
             note_start(self._cli, "kill %2")
             self._expect(daemon.stop(), (0,), "`rotator daemon`")

@@ -50,7 +50,7 @@ def _say_log(review: ReviewDocument) -> str:
     if not log["valid"]:
         return "The audit log is NOT whole."
     signed = f"{log['signed']} of them covered by a signature" if log["has_key"] else "none of them signed"
-    return f"The audit log is whole: {_count(log['events'], 'event')}, {signed}."
+    return f"The audit log is intact: {_count(log['events'], 'event')}, {signed}."
 
 
 def list_warnings(review: ReviewDocument) -> Iterator[str]:

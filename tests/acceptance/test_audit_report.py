@@ -147,7 +147,7 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"the rotation of {found['failed']} PATs failed or was blocked. {found['revoked']} PATs were confirmed "
         f"revoked, {found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
         f"People ran {found['by_hand']} commands by hand; {exceptions} PATs broke the policy, if only for a while. "
-        f"The audit log is whole: {found['events']} events, {found['signed']} of them covered by a signature."
+        f"The audit log is intact: {found['events']} events, {found['signed']} of them covered by a signature."
     )
     said = [item.text() for item in reviewed.page.find_id("log").find_all("li")]
     assert said[:3] == [

@@ -64,7 +64,7 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert path == "PAGE"
     said = " ".join(line.strip() for line in summary)
     assert re.fullmatch(
-        r"From .* rotator manages 9 PATs of 1 account; .* The audit log is whole: .* a signature\.", said
+        r"From .* rotator manages 9 PATs of 1 account; .* The audit log is intact: .* a signature\.", said
     )
     assert not PAT_VALUE.search(page.read_text(encoding="utf-8"))
     assert took < 2 * LONGEST

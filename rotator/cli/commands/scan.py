@@ -35,7 +35,7 @@ def scan(cli: CliContext) -> int:
     managed: in the inventory; untracked: not in it; missing: in the inventory but not on the server; drifted: changed
     outside rotator; rotating: part of a rotation; minting: perhaps made by a mint that was not answered; late: made by
     a lost mint of ours, and revoked by the next run; left_behind: left alive by a closed rotation, for certain or
-    perhaps.
+    perhaps; pending_revocation: its revocation was requested and is not confirmed yet.
     """
     from rotator.cli.console import print_json, progress
     from rotator.cli.output.scan import describe_entry
