@@ -40,7 +40,7 @@ from rotator.engine.provenance import (
 from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
 from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import begin_overlap_anew, undo_late_write
-from rotator.engine.revoking import make_pending, send_revocation
+from rotator.engine.revoking import UNCONFIRMED, make_pending, send_revocation
 from rotator.errors import (
     ForeignValueError,
     PlanRefusedError,
@@ -90,11 +90,11 @@ def _announce(held: ClaimedPat) -> None:
     """Journal that the request is about to be sent, each time: it may still take effect for a while."""
     back, is_by_hand = held.find_held_back(), held.run.mode is RunMode.BY_HAND
     old, why = held.rotation.predecessor_id, RevocationKind.ROTATED.value
-    started = RevokeStarted(authorization_id=old, why=why, despite=None if back is None else back.by.value)
     if held.rotation.state is RotationState.OVERLAPPING:
+        started = RevokeStarted(authorization_id=old, why=why, despite=None if back is None else back.by.value)
         held.step(RotationState.RETIRING, started, admit=None if is_by_hand else check_not_paused)
     else:
-        held.learn(started)
+        held.learn(RevokeStarted(authorization_id=old, why=why, code=UNCONFIRMED))
 
 
 def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:

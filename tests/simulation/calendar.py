@@ -87,7 +87,8 @@ class Calendar:
     def judge(self, log: Iterable[AuditEvent], world: ShownJournal) -> list[str]:
         """I11: no run begins to mint or to revoke while all is paused, nor while it is closed and there is time.
 
-        What a person wants of a PAT, by whatever name it goes since, waits for no window.
+        What a person wants of a PAT, by whatever name it goes since, waits for no window. Nor does what was begun, and
+        is requested once more (`code`).
         """
         breaks, is_paused, asked = [], False, set[str]()
         rotations = {rotation.id: rotation for rotation in world.load_rotations()}
@@ -99,7 +100,7 @@ class Calendar:
             elif entry.event == "pat_renamed" and details["old_name"] in asked:
                 asked.add(str(details["new_name"]))
             is_begun = entry.event == "mint_started" or (
-                entry.event == "revoke_started" and details["why"] == "rotated"
+                entry.event == "revoke_started" and details["why"] == "rotated" and not details.get("code")
             )
             if not is_begun or entry.run_id in self.persons:
                 continue
