@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, column, inspect, select, table
+from datetime import timedelta
+
+from sqlalchemy import Connection, Engine, column, inspect, select, table
 from sqlalchemy.engine import URL
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader
 from rotator.adapters.database.failures import describe
 from rotator.adapters.database.schema import REVISIONS, managed_pat
 from rotator.errors import SchemaError
@@ -77,3 +79,16 @@ def make_not_initialised(url: URL) -> SchemaError:
         code="database_not_initialised",
         fix="Run `rotator db upgrade`. If it replaces a database that was lost, run `rotator inventory rebuild` next.",
     )
+
+
+def open_checked(url: URL, lock_wait: timedelta = LOCK_WAIT) -> tuple[Engine, Engine]:
+    """Return engines for transactions that write and for those that only read. SchemaError as for `check_revision`."""
+    engine = make_engine(url, lock_wait)
+    reader = make_reader(engine)
+    try:
+        with reader.begin() as connection:
+            check_revision(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine, reader

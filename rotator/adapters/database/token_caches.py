@@ -15,9 +15,9 @@ from types import TracebackType
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from rotator.adapters.database.engine import LOCK_WAIT, make_engine, make_reader, parse_url
+from rotator.adapters.database.engine import LOCK_WAIT, parse_url
 from rotator.adapters.database.failures import describe, translated
-from rotator.adapters.database.revision import check_revision
+from rotator.adapters.database.revision import open_checked
 from rotator.adapters.database.schema import token_cache as table
 from rotator.errors import ConfigError, DatabaseError, DatabaseLockedError, TransientError
 
@@ -57,15 +57,7 @@ class SqlTokenCaches:
         """Return the engines for transactions that write and for those that only read. SchemaError as for a run."""
         with self._opening:
             if self._engines is None:
-                engine = make_engine(self.url)
-                reader = make_reader(engine)
-                try:
-                    with reader.begin() as connection:
-                        check_revision(connection)
-                except BaseException:
-                    engine.dispose()
-                    raise
-                self._engines = engine, reader
+                self._engines = open_checked(self.url)
             return self._engines
 
     def close(self) -> None:

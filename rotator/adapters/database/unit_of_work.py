@@ -14,7 +14,7 @@ from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpointsReader
 from rotator.adapters.database.claims import SqlClaims, SqlClaimsReader
 from rotator.adapters.database.conditions import SqlConditions, SqlConditionsReader
-from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader, parse_url
+from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, parse_url
 from rotator.adapters.database.facts import load_facts
 from rotator.adapters.database.failures import describe, make_locked, translated
 from rotator.adapters.database.inventory import SqlInventory, SqlInventoryReader
@@ -27,7 +27,7 @@ from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
-from rotator.adapters.database.revision import check_revision, make_not_initialised
+from rotator.adapters.database.revision import make_not_initialised, open_checked
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
@@ -238,15 +238,7 @@ class SqlDatabase:
             if self._engines is None:
                 if self._turn is not None:
                     self._check_file()
-                engine = make_engine(self._url, self._lock_wait)
-                reader = make_reader(engine)
-                try:
-                    with reader.begin() as connection:
-                        check_revision(connection)
-                except BaseException:
-                    engine.dispose()
-                    raise
-                self._engines = engine, reader
+                self._engines = open_checked(self._url, self._lock_wait)
             return self._engines
 
     def _watched(self) -> AbstractContextManager[None]:
