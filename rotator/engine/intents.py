@@ -29,7 +29,7 @@ from rotator.engine.forgotten import standing_in
 from rotator.engine.listing import ServerView
 from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind, is_written_over, split_at_listed
-from rotator.engine.reading import fetch_history
+from rotator.engine.reading import fetch_history, look_twice
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
 from rotator.ports.database import Reading
 from rotator.ports.secret_store import SecretLocation, SecretVersion
@@ -150,11 +150,10 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
     rotation was completed sooner because the old PAT that it knew of had expired. DatabaseBehindError when a rebuild
     is to find it.
     """
-    versions = fetch_history(held.services.secrets, held.location)
-    behind = find_behind(held, versions[0] if versions else None)
-    is_held = any(version.tags.get(AUTHORIZATION_TAG) == pat.authorization_id for version in versions)
-    if not is_held:
+    versions = look_twice(held.run, lambda: _fetch_holding(held, pat))
+    if versions is None:
         return False
+    behind = find_behind(held, versions[0])
     if behind is None and not is_written_over(versions, pat.authorization_id):
         return _is_in_overlap(held)
     found = UnknownIntentFound(lost_rotation_id=rotation.id, planned_valid_to=pat.valid_to)
@@ -162,6 +161,13 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
     if behind is not None:
         raise behind
     return True
+
+
+def _fetch_holding(held: ClaimedPat, pat: Pat) -> tuple[SecretVersion, ...] | None:
+    """Return all versions, if one of them holds the PAT's value by its tags."""
+    versions = fetch_history(held.services.secrets, held.location)
+    is_held = any(version.tags.get(AUTHORIZATION_TAG) == pat.authorization_id for version in versions)
+    return versions if is_held else None
 
 
 def _is_in_overlap(held: ClaimedPat) -> bool:

@@ -282,7 +282,7 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
     if is_forged(held.services.secrets, held.location, latest, held.pat.secret_version):
-        raise _refuse(pending, f"secret {held.pat.secret_name} holds another value, with the tags of {named}")
+        raise _make_written(held.pat, pending, "holds another value, which somebody wrote with rotator's tags")
 
 
 def _check_not_served(
@@ -309,8 +309,12 @@ def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredS
     is_foreign = latest is not None and load_provenance(held.run, pat).find_writer(latest.version) is Writer.FOREIGN
     if latest is None or not is_foreign or latest.version.version == pat.confirmed_version:
         return _refuse(pending, f"secret {pat.secret_name} does not hold the value of {pat.authorization_id}")
+    return _make_written(pat, pending, "was written by somebody else")
+
+
+def _make_written(pat: ManagedPat, pending: PendingRevocation, what: str) -> ForeignWriteError:
     return ForeignWriteError(
-        f"secret {pat.secret_name} in {pat.vault} was written by somebody else; "
+        f"secret {pat.secret_name} in {pat.vault} {what}; "
         f"{pending.authorization_id}, which is still active, was not revoked",
         fix=f"Find out who writes this secret, then `rotator rotate {pat.name}`.",
     )

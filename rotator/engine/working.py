@@ -14,6 +14,7 @@ from rotator.domain.policy import PAUSED, Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.settling import is_settling, make_settled_at
 from rotator.domain.timetable import HeldBack
+from rotator.domain.urgency import is_near_expiry
 from rotator.engine.absence import check_listed, check_refused
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
@@ -102,8 +103,10 @@ class PatWork:
             apply_findings(held, self.view, self._found)
         except CloneLostError:
             self._report_lost_clone(held)
+        is_given_up = False
         if held.has_open_rotation and held.rotation.state is not RotationState.OVERLAPPING:
             self._recover(held)
+            is_given_up = held.rotation.state is RotationState.ABANDONED
         self._revoke_again(held)
         if self.run.mode is RunMode.RECOVER:
             return
@@ -119,8 +122,13 @@ class PatWork:
                 raise make_overlap_error(held.pat.name)  # by another run, since a person's command looked
             return
         now, decision = self.run.services.clock.now(), self._decide(held.pat)
-        # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try.
-        is_wanted = held.pat.state is ManagedPatState.ACTIVE and (is_kept or not is_waiting(held.pat, now))
+        # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try. Neither
+        # does a PAT near its expiry whose interrupted rotation was just given up: the next run may come too late.
+        is_last_chance = (
+            is_given_up and not held.pat.blocked and is_near_expiry(held.pat.valid_from, held.pat.valid_to, now)
+        )
+        is_waited_for = not (is_kept or is_last_chance) and is_waiting(held.pat, now)
+        is_wanted = held.pat.state is ManagedPatState.ACTIVE and not is_waited_for
         is_due = is_wanted and decision.verdict is Verdict.DUE
         is_freed = self._is_by_hand or (is_kept and decision.held_back is not PAUSED)
         if is_due and decision.held_back is not None and not is_freed:

@@ -30,10 +30,11 @@ def test_second_rotation_says_that_a_run_revokes_the_old_pat_once_the_overlap_is
     _set_overlap(sandbox, "1s")
     assert signed_in("inventory", "adopt", "docs-site").returncode == 0
     assert signed_in("rotate", "docs-site").returncode == 0
-    for _ in range(20):  # each command takes a while; the overlap of a second is over soon
-        if "revoke old now" in signed_in("status").stdout:
+    for _ in range(20):  # each command takes a while; by every clock, of whole seconds, the overlap is over soon
+        again = signed_in("rotate", "docs-site")
+        if "is not revoked yet" in again.stderr:
             break
-    again = signed_in("rotate", "docs-site")
+    assert "revoke old now" in signed_in("status").stdout
     assert again.returncode == 1
     assert again.stderr.splitlines() == [
         "error: docs-site was already rotated, and its old PAT is not revoked yet [overlap_not_over]",

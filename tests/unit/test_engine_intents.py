@@ -253,6 +253,28 @@ def test_nothing_is_revoked_when_the_vault_hands_out_what_was_minted() -> None:
     assert world.record().authorization_id == minted
 
 
+def test_nothing_is_revoked_when_all_reads_of_one_moment_hide_that_consumers_use_it() -> None:
+    """The intent was found by an old read, before the write was seen; all reads of that moment may be old too."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    minted = world.live_ids()[-1]
+    restore()
+    world.advance(minutes=6)
+    world.secrets.is_stale = lambda: FOUND not in world.events()
+    world.run()
+    world.advance(minutes=30)
+    begun = world.clock.now()
+    world.secrets.is_stale = lambda: world.clock.now() == begun
+    world.run()
+    assert minted in world.live_ids()
+    assert world.record().hold is Hold.DATABASE_BEHIND
+    run = world.make_run()
+    rebuild(run, look(run))
+    world.finish()
+    assert world.record().authorization_id == minted
+
+
 def test_clone_is_reported_when_its_value_was_written_over_and_the_database_was_replaced() -> None:
     """Its consumers may hold it: only a person has it revoked."""
     world, clone = make_written_over()

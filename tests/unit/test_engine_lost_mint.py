@@ -16,6 +16,7 @@ from rotator.engine.auditing import load_events
 from rotator.engine.choices import make_choice
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
+from rotator.errors import TransientError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import LIFETIME, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import lose_update, make_busy
@@ -55,6 +56,25 @@ def test_mint_is_called_not_created_when_two_listings_lack_it_after_the_settle_t
     assert world.timing.second_look.total_seconds() in world.clock.slept
     assert world.codes() == ["mint_not_created"]
     assert world.states() == ["abandoned", "overlapping"]
+    world.finish()
+
+
+@pytest.mark.parametrize(("days_left", "states"), [(2, ["abandoned", "overlapping"]), (5, ["abandoned"])])
+def test_pat_near_its_expiry_does_not_wait_for_another_run_when_its_mint_is_given_up(
+    days_left: float, states: list[str]
+) -> None:
+    """A failure before asked to wait; the next run may come too late. With more time left, it waits."""
+    world = make_world()
+    world.advance(days=5 - days_left)
+    world.pats.fail("mint")
+    world.run()
+    world.advance(minutes=9)
+    world.pats.fail("fetch_pats", TransientError("busy", service="azure_devops", operation="list_pats"), times=30)
+    world.run()
+    world.heal()
+    world.advance(minutes=2)
+    world.run()
+    assert world.states() == states
     world.finish()
 
 

@@ -36,7 +36,7 @@ from rotator.engine.revoking import (
     save_sightings,
     sort_pending,
 )
-from rotator.engine.run import recover_interrupted
+from rotator.engine.run import recover_interrupted, rotate_by_hand
 from rotator.engine.scanning import scan
 from rotator.engine.status import PatState
 from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, RotatorError, TransientError, UsageError
@@ -1147,10 +1147,30 @@ def test_revocation_is_not_repeated_while_the_old_value_is_on_top_with_our_tags(
         world.advance(hours=1)
         world.run()
     assert not world.pats.pats[old].revoked
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["foreign_write"]
     world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
     world.advance(hours=7)
     world.run()
     assert world.pats.pats[old].revoked
+
+
+def test_person_ends_a_revocation_that_a_rolled_back_secret_holds_up_by_rotating() -> None:
+    """What consumers read would expire with the old PAT, and nothing else would mend that before."""
+    world = make_world()
+    old, old_value = world.record().authorization_id, world.latest().value.reveal()
+    world.pats.ignores_revoke = lambda *_: True
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    world.secrets.write_foreign(world.location(), old_value, dict(world.latest().version.tags))
+    world.pats.ignores_revoke = lambda *_: False
+    world.advance(hours=1)
+    world.run()
+    rotate_by_hand(world.make_run(), [NAME])
+    world.advance(hours=25)
+    world.run()
+    assert world.pats.pats[old].revoked
+    world.finish()
 
 
 def test_pending_revocation_of_an_account_that_is_gone_outlives_a_wrong_clock() -> None:
