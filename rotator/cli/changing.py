@@ -13,6 +13,7 @@ from rotator.errors import RotatorError
 
 if TYPE_CHECKING:
     from rotator.documents.inventory import Change
+    from rotator.ports.database import Database
 
 
 def change_records(
@@ -21,7 +22,7 @@ def change_records(
     apply: Callable[[RunContext, str], ManagedPat],
     change: Change,
     after: str,
-    is_sure: Callable[[tuple[str, ...]], bool] = lambda _: True,
+    is_sure: Callable[[Database, tuple[str, ...]], bool] = lambda _database, _names: True,
     *,
     dry_run: bool = False,
 ) -> int:
@@ -40,7 +41,7 @@ def change_records(
     errors: dict[str, RotatorError] = {}
     with open_installation(cli) as installation:
         names = expand(patterns, installation.database)
-        if not is_sure(names):
+        if not is_sure(installation.database, names):
             return FAILED
         run = installation.make_run(cli.reason)
         for name in names:

@@ -181,7 +181,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "being_revoked": "The PAT is being revoked.",
         "browser_timeout": "Nobody finished the sign-in in the browser in time.",
         "challenge_refused": "The vault asked for a token for something other than Key Vault.",
-        "changed_meanwhile": "The record has another PAT than the one that a person was asked about.",
+        "changed_meanwhile": "The name has another PAT than the one that a person was asked about.",
         "claim_held": "Another run works on this PAT.",
         "claim_lost": "Another run took over the work on this PAT.",
         "clone_revoked_elsewhere": "The new PAT was revoked by somebody else during the overlap.",

@@ -169,7 +169,7 @@ def adopt(run: RunContext, plan: AdoptionPlan, *, by_rule: bool = False) -> Adop
 def _confirm(run: RunContext, item: Managed, refusals: list[Refusal]) -> bool:
     try:
         confirm(run, item)
-    except (ClaimHeldError, NotManagedError) as error:
+    except (ClaimHeldError, NotManagedError, UsageError) as error:
         refusals.append(Refusal(RefusalKind.CHANGED, item.record.authorization_id, failure=Failure.of(error)))
         return False
     return True

@@ -24,7 +24,7 @@ from rotator.engine.in_force import put_in_force
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
-from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError
+from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
@@ -288,6 +288,24 @@ def check_managed(reading: Reading, name: str) -> ManagedPat:
             say_unknown("managed PAT", name, known), fix="See `rotator inventory list` for the names."
         )
     return pat
+
+
+def check_asked(held: ClaimedPat, asked: ManagedPat | None, *, by_pat: bool = False) -> None:
+    """Raise UsageError when the name is another record's than when a person was `asked` about it, or was shown it.
+
+    With `by_pat` also when that record has another PAT by now.
+    """
+    pat = held.pat
+    if asked is None:
+        return
+    if pat.record_id == asked.record_id and not (by_pat and pat.authorization_id != asked.authorization_id):
+        return
+    raise UsageError(
+        f"{pat.name} was {asked.authorization_id} when you were asked, and is {pat.authorization_id} now; "
+        "nothing was changed",
+        code="changed_meanwhile",
+        fix=f"See `rotator inventory show {pat.name}`, then run the command again.",
+    )
 
 
 @contextmanager

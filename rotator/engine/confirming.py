@@ -11,7 +11,7 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.choices import Choice
-from rotator.engine.claiming import claimed
+from rotator.engine.claiming import check_asked, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.replacing import look_at_secret
@@ -75,11 +75,13 @@ def refuse_sight(pat: ManagedPat, sight: Sight, choice: Choice) -> Refusal | Non
 def confirm(run: RunContext, managed: Managed) -> None:
     """Write that the version which was seen may be replaced; what failed only because of it is over.
 
-    ClaimHeldError when a run works on it, NotManagedError when it was forgotten meanwhile.
+    ClaimHeldError when a run works on it, NotManagedError when it was forgotten meanwhile, UsageError when the name is
+    another record's by now.
     """
     if managed.confirms is None:
         return
     with claimed(run, managed.record.name) as held:
+        check_asked(held, managed.record)
         seen = SecretConfirmed(secret_holds=managed.sight.holding.value, confirmed_version=managed.confirms)
         pat = replace(held.pat, confirmed_version=managed.confirms)
         if not _is_in_the_way(pat):

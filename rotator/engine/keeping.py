@@ -17,7 +17,7 @@ from rotator.domain.words import say_moment
 from rotator.engine.auditing import find_lasting, record_renamed
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.choices import make_choice
-from rotator.engine.claiming import ClaimedPat, check_managed, claimed
+from rotator.engine.claiming import check_asked, check_managed, claimed
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView
@@ -77,13 +77,15 @@ def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
     return replace(pat, name=new_name)
 
 
-def forget(run: RunContext, name: str) -> ManagedPat:
+def forget(run: RunContext, name: str, asked: ManagedPat | None = None) -> ManagedPat:
     """Take a ManagedPat out of the inventory; server and vault are left as they are.
 
     UsageError while a rotation is open: forgetting it would leave an orphan. So while a write to its secret may take
-    effect late: nobody would put back the value that consumers read.
+    effect late: nobody would put back the value that consumers read. And when the name is another record's than when a
+    person was `asked` about it.
     """
     with claimed(run, name) as held:
+        check_asked(held, asked)
         held.load(lambda reading: check_forgettable(run, reading, name))
         held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
         return held.pat
@@ -172,19 +174,6 @@ def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     return rotation
 
 
-def _check_asked(held: ClaimedPat, asked: ManagedPat | None) -> None:
-    """Raise UsageError when the record is not as it was when a person was `asked` about it."""
-    pat = held.pat
-    if asked is None or (pat.record_id, pat.authorization_id) == (asked.record_id, asked.authorization_id):
-        return
-    raise UsageError(
-        f"{pat.name} was {asked.authorization_id} when you were asked, and is {pat.authorization_id} now; "
-        "nothing was revoked",
-        code="changed_meanwhile",
-        fix=f"See `rotator inventory show {pat.name}`, then run the command again.",
-    )
-
-
 def revoke_previous(run: RunContext, name: str, asked: ManagedPat | None = None, *, without_hook: bool = False) -> str:
     """End the overlap now: revoke the old PAT, guarded as always. Return its id.
 
@@ -195,7 +184,7 @@ def revoke_previous(run: RunContext, name: str, asked: ManagedPat | None = None,
     run, began = replace(run, mode=RunMode.BY_HAND), run.services.clock.now()
     view = ServerView(run)
     with claimed(run, name) as held:
-        _check_asked(held, asked)
+        check_asked(held, asked, by_pat=True)
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
         view.prove_reachable(held.pat.account, held.pat.organization)
         awaited = run.policy.find_awaited(held.rotation)
@@ -214,7 +203,7 @@ def revoke_current(run: RunContext, name: str, asked: ManagedPat | None = None) 
     """
     view, began, why = ServerView(run), run.services.clock.now(), RevocationKind.BY_HAND
     with claimed(run, name) as held:
-        _check_asked(held, asked)
+        check_asked(held, asked, by_pat=True)
         pat = held.load(lambda reading: check_revocable(reading, name))
         view.fetch_identity(pat.account, pat.organization)
         check_clocks(run, revokes=True)

@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
+
 from rotator.cli.commands.revoke import _find_revocable, _Result, _revoke, _Wish
 from rotator.domain.hook import HookCall, make_hook_event
 from rotator.domain.policy import LeakAction
+from rotator.domain.refusal import RefusalKind
+from rotator.engine.adopting import adopt, propose
 from rotator.engine.awaiting import end_wait
+from rotator.engine.choices import Choice
 from rotator.engine.hooking import HookMemory, call_hooks
-from rotator.engine.keeping import rename
+from rotator.engine.keeping import forget, rename
+from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading, UnitOfWork
 from tests.support.engine import NAME, make_world
@@ -50,6 +56,33 @@ def test_revoke_spares_another_pat_that_got_the_name_before_the_answer() -> None
     before = world.revoked_ids()
     _revoke(run, asked, wish, result, goes_on=True)
     assert other.authorization_id not in world.revoked_ids()[len(before) :]
+
+
+def test_forget_spares_another_record_that_got_the_name_before_the_answer() -> None:
+    world = make_world(NAME, "other")
+    asked = world.record()
+    rename(world.make_run(), NAME, "npm-feed-old")
+    rename(world.make_run(), "other", NAME)
+    with pytest.raises(UsageError) as caught:
+        forget(world.make_run(), NAME, asked)  # Forget npm-feed? y
+    assert caught.value.code == "changed_meanwhile"
+    assert {world.record(NAME).record_id, world.record("npm-feed-old").record_id} == {"record-1", "record-2"}
+    forget(world.make_run(), "npm-feed-old", asked)
+
+
+def test_what_a_secret_holds_is_not_confirmed_for_another_record_that_got_the_name_meanwhile() -> None:
+    world = make_world(NAME, "other")
+    theirs = world.secrets.write_foreign(world.location(), "their connection string")
+    run = world.make_run()
+    plan = propose(run, [NAME], everything=False, choice=Choice(replace_foreign=True))
+    assert [item.confirms for item in plan.managed] == [theirs]
+    rename(world.make_run(), NAME, "npm-feed-old")
+    rename(world.make_run(), "other", NAME)
+    done = adopt(run, plan)
+    assert [(refusal.kind, refusal.failure and refusal.failure.code) for refusal in done.refusals] == [
+        (RefusalKind.CHANGED, "changed_meanwhile")
+    ]
+    assert theirs not in {world.record(name).confirmed_version for name in (NAME, "npm-feed-old")}
 
 
 class _Between:

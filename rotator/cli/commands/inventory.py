@@ -21,6 +21,7 @@ from rotator.errors import UsageError
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext
     from rotator.engine.rebuilding import Rebuild
+    from rotator.ports.database import Database
 
 
 @click.group(
@@ -274,7 +275,11 @@ def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) ->
         with run.services.database.read() as reading:
             return keeping.check_forgettable(run, reading, name)
 
-    def ask(found: tuple[str, ...]) -> bool:
+    asked: dict[str, ManagedPat | None] = {}
+
+    def ask(database: Database, found: tuple[str, ...]) -> bool:
+        with database.read() as reading:
+            asked.update({name: reading.inventory.load(name) for name in found})
         they, command = "It" if len(found) == 1 else "They", f"inventory forget {shlex.join(names)}"
         check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
         agreed = is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes)
@@ -285,7 +290,11 @@ def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) ->
     after = "`rotator inventory adopt` brings it back."
     if dry_run:
         return change_records(cli, names, look, "forgotten", after, dry_run=True)
-    return change_records(cli, names, keeping.forget, "forgotten", after, ask)
+
+    def apply(run: RunContext, name: str) -> ManagedPat:
+        return keeping.forget(run, name, asked[name])
+
+    return change_records(cli, names, apply, "forgotten", after, ask)
 
 
 @inventory.command(
