@@ -25,6 +25,7 @@ class RefusalKind(StrEnum):
     BEING_REVOKED = "being_revoked"
     AMBIGUOUS = "ambiguous"
     UNKNOWN = "unknown"
+    UNSEEN = "unseen"
     NO_RULE = "no_rule"
     IGNORED = "ignored"
     NAME_TAKEN = "name_taken"

@@ -89,7 +89,7 @@ def propose(
         chosen = list(reversed(free.values()))
     else:
         again = partial(_adopt_again, run, view, records, chosen_for, managed, refusals)
-        chosen = _choose(references, listed, free, keepers, refusals, again)
+        chosen = _choose(references, listed, free, keepers, refusals, again, is_whole=not errors)
     covered = _find_rules(run, chosen, refusals, None if everything else references)
     unkept = _drop_kept(covered, keepers, refusals, by_id=not everything)
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
@@ -299,7 +299,10 @@ def _choose(
     keepers: Keepers,
     refusals: list[Refusal],
     adopt_again: Callable[[str], bool],
+    *,
+    is_whole: bool,
 ) -> list[Listed]:
+    """Return what each reference means. `is_whole`: every list was had."""
     chosen: dict[str, Listed] = {}
     for reference in (find_id(text) or text for text in references):
         found = [item for item in free.values() if reference in (item[1].authorization_id, item[1].display_name)]
@@ -311,7 +314,8 @@ def _choose(
             refusals.append(Refusal(RefusalKind.AMBIGUOUS, reference, ids=ids, organizations=places))
         elif not adopt_again(reference):
             kept = _refuse_kept(listed[reference], keepers, by_id=True) if reference in listed else None
-            refusals.append(kept or Refusal(RefusalKind.UNKNOWN, reference))
+            unknown = RefusalKind.UNKNOWN if is_whole else RefusalKind.UNSEEN
+            refusals.append(kept or Refusal(unknown, reference))
     return list(chosen.values())
 
 

@@ -241,10 +241,15 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
                 "no untracked active PAT has this authorization id or display name",
                 "`rotator scan` lists the PATs.",
             )
-        case RefusalKind.NO_RULE:
-            return "no rule in the policy covers it", "Change the policy so that a rule covers it."
-        case RefusalKind.IGNORED:
-            return f"rule {refusal.rule} says ignore", "Change the policy so that a rule covers it."
+        case RefusalKind.UNSEEN:
+            return (
+                "it is in none of the lists that could be fetched",
+                "Fix what could not be checked, as said below, then try again.",
+            )
+        case RefusalKind.NO_RULE | RefusalKind.IGNORED:
+            is_ignored = refusal.kind is RefusalKind.IGNORED
+            why = f"rule {refusal.rule} says ignore" if is_ignored else "no rule in the policy covers it"
+            return why, "Change the policy so that a rule covers it."
         case RefusalKind.NAME_TAKEN:
             return f"the name {refusal.name} is taken", "Choose another one."
         case RefusalKind.PLACE_TAKEN:

@@ -17,7 +17,7 @@ from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice, make_choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
-from rotator.errors import DatabaseError, SignInRequiredError, UsageError
+from rotator.errors import DatabaseError, SignInRequiredError, TransientError, UsageError
 from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
@@ -201,6 +201,14 @@ def test_reference_is_refused_when_it_is_unknown_and_fine_when_it_is_managed_alr
     assert "no untracked active PAT" in explain_refusal(plan.refusals[0]).message
     assert [item.record.name for item in plan.managed] == [NAME]
     assert plan.confirmations == ()
+
+
+def test_pat_is_not_called_unknown_when_a_list_could_not_be_fetched() -> None:
+    world = make_world()
+    world.pats.fail("fetch_pats", TransientError("busy", service="azure_devops", operation="list_pats"))
+    plan = propose(world.make_run(), ["ghost"], everything=False)
+    assert [refusal.kind for refusal in plan.refusals] == [RefusalKind.UNSEEN]
+    assert len(plan.errors) == 1
 
 
 def test_reference_is_refused_when_no_rule_covers_it() -> None:
