@@ -28,7 +28,7 @@ _INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _PART = re.compile(r"\S+(?: \S+)*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)

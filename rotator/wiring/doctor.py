@@ -100,12 +100,15 @@ class _Host:
     def list_files(self) -> Iterator[FileFacts]:
         """See the port."""
         from rotator.adapters.files import read_file_facts
+        from rotator.adapters.key_vault.credentials import find_key_file
 
         settings, found = self._installation.settings, list[FileFacts | None]()
         for path in self._list_state():
             found.append(read_file_facts(path, is_state=True, is_secret=path == settings.token_cache.path))
         for path in (self._installation.settings_path, settings.policy):
             found.append(read_file_facts(path, is_state=False, is_secret=False))
+        if key_file := find_key_file(settings.key_vault.credential):
+            found.append(read_file_facts(key_file, is_state=False, is_secret=True))
         yield from (facts for facts in found if facts is not None)
 
     def list_policy_doubts(self) -> list[str]:

@@ -128,6 +128,19 @@ def test_files_fail_when_others_can_change_them_and_are_doubted_when_they_can_re
     )
 
 
+def test_certificate_that_the_environment_names_is_doubted_when_others_can_read_its_key(
+    bare: Ward, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "vault.pem"
+    certificate.touch(0o644)
+    monkeypatch.setenv("AZURE_CLIENT_CERTIFICATE_PATH", str(certificate))
+    assert find_problems(bare.examine("files")) == []  # the account's own sign-in opens the vault
+    bare.change("rotator.yaml", key_vault={"credential": "environment"})
+    assert find_problems(bare.examine("files")) == [("files", str(certificate), WARN)]
+    certificate.chmod(0o600)
+    assert find_problems(bare.examine("files")) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_files_fail_when_root_owns_one_of_them(signed_in: Ward) -> None:
     os.chown(signed_in.folder / "token-cache.bin", 65534, 65534)

@@ -174,6 +174,7 @@ def test_moment_is_utc_to_the_second_when_it_comes_from_elsewhere() -> None:
     elsewhere = NOW.astimezone().replace(microsecond=999_999)
     assert write_moment(elsewhere) == "2026-12-03T09:00:00Z"
     assert clean("a\u202eb\x9b") == "a\\u202eb\\x9b"
+    assert clean("a\u200fb\u061c") == "a\\u200fb\\u061c"
 
 
 def test_examples_stand_in_columns_when_they_fit_and_below_when_not() -> None:

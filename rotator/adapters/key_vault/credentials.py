@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 CredentialKind = Literal["default", "environment", "managed_identity", "workload_identity", "azure_cli"]
 
-_FILES = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE")
+_CERTIFICATE = "AZURE_CLIENT_CERTIFICATE_PATH"
+_FILES = (_CERTIFICATE, "AZURE_FEDERATED_TOKEN_FILE")
 _SERVICE_FABRIC = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT")
 """Where all are set, the library asks for the host's identity in a session of its own, which may wait for ever."""
 _LONGEST_REASON = 900
@@ -129,6 +130,12 @@ def _check_files(kind: CredentialKind) -> None:
                 [f"key_vault.credential: {kind} cannot be used: {variable} names no file: {error.strerror}"],
                 fix=f"Let {variable} name a file that the user that runs rotator can read.",
             ) from error
+
+
+def find_key_file(kind: str) -> Path | None:
+    """Return the file that the environment names with a private key, where that kind of credential would use it."""
+    found = os.environ.get(_CERTIFICATE) if kind in ("default", "environment") else None
+    return Path(found) if found else None
 
 
 @runtime_checkable
