@@ -186,7 +186,8 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     for item in result.revoked:
         identifier = item["authorization_id"]
         if wish.previous:
-            say(cli, f"{done}  {item['name']}: the old PAT ({identifier}); the vault has the new one")
+            proven = "if the vault still has the new one" if wish.dry_run else "the vault has the new one"
+            say(cli, f"{done}  {item['name']}: the old PAT ({identifier}); {proven}")
         else:
             paused = "the record would be paused" if wish.dry_run else "the record is paused"
             say(cli, f"{done}  {item['name']}: the PAT in use ({identifier}); {paused}")

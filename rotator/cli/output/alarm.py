@@ -24,7 +24,7 @@ _WORDS = {
     Cause.SIGN_IN: ("{} must sign in", "{} must sign in"),
     Cause.OVERDUE: ("{} is overdue", "{} are overdue"),
     Cause.EXPIRING: ("{} will not be rotated in time", "{} will not be rotated in time"),
-    Cause.IN_TROUBLE: ("{} failed or is blocked", "{} failed or are blocked"),
+    Cause.IN_TROUBLE: ("{} has failed or is blocked", "{} have failed or are blocked"),
     Cause.DOWN: ("{} cannot be used", "{} cannot be used"),
     Cause.UNCONFIRMED: ("the revocation of {} is not confirmed", "the revocations of {} are not confirmed"),
     Cause.FOR_PERSON: ("{} needs a person", "{} need a person"),
