@@ -40,6 +40,7 @@ MOST_CYCLES = 40
 CALENDAR_CYCLES = 12 * MOST_CYCLES
 """An overlap may have to wait for a window, or for the end of a change freeze, until its old PAT expires."""
 MOST_HELP = 3
+HOUR = timedelta(hours=1)
 REST = timedelta(days=3)
 """A PAT that lives longer than this need not be rotated soon."""
 OFFSET = timedelta(minutes=10)
@@ -276,7 +277,7 @@ def _is_unconfirmed(pat: ManagedPat | None) -> bool:
 
 def _make_pause(world: World) -> timedelta:
     """How long after a run the next one begins, once the faults have ended."""
-    return max(timedelta(hours=1), world.oracle.overlap / 8)
+    return max(HOUR, world.oracle.overlap / 8)
 
 
 def _run_until_at_rest(world: World, history: History) -> None:
@@ -296,9 +297,16 @@ def _run_until_at_rest(world: World, history: History) -> None:
         _judge_served(world)
         if was_at_rest and _is_at_rest(world):
             break
-        world.clock.advance(pause)
+        world.clock.advance(HOUR if _is_ending(world, pause) else pause)
         cycles += 1
     check_breaks(world)
+
+
+def _is_ending(world: World, pause: timedelta) -> bool:
+    """Whether a PAT expires before a run after that pause. Then the next one comes in an hour, as with cron."""
+    with world.database.read() as reading:
+        ends = [pat.valid_to for pat in reading.inventory.load_all()]
+    return any(timedelta(0) < end - world.clock.now() <= pause for end in ends)
 
 
 def _judge_served(world: World) -> None:
