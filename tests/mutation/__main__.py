@@ -2,7 +2,8 @@
 
 What is mutated and by which tests it is judged stands in `pyproject.toml`. Mutants that were tried before and whose
 function is as it was are not tried again: modules that are named (`rotator/engine/retiring.py`) are tried whole,
-`--survivors` tries those that survived, `--report` none. The exit code is 1 when fewer than 95 % were killed.
+`--survivors` tries those that survived, `--sample 500` so many of all, drawn at random, `--report` none. The exit code
+is 1 when fewer than 95 % were killed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import random
 import re
 import shutil
 import sys
@@ -22,9 +24,10 @@ from mutmut import __main__ as mutmut
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.runners.harness import PytestRunner
 from mutmut.stats import status_by_exit_code
-from mutmut.utils.file_utils import walk_mutatable_files
+from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, setup_source_paths, walk_mutatable_files
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 from mutmut.workers.isolation import ForkRunner
 
@@ -83,6 +86,19 @@ def load_results(modules: list[str]) -> Iterator[tuple[SourceFileMutationData, d
         yield found, {name: status_by_exit_code[code] for name, code in tried.items()}
 
 
+def draw(modules: list[str], number: int, workers: int) -> list[str]:
+    """So many mutants of these modules, or of all: always the same ones of the same code."""
+    set_mutant_under_test("mutant_generation")
+    Path("mutants").mkdir(exist_ok=True)
+    copy_src_dir()
+    copy_also_copy_files()
+    setup_source_paths()
+    mutmut.create_mutants(workers)
+    names = sorted(name for found, _ in load_results(modules) for name in found.exit_code_by_key)
+    print(f"{min(number, len(names))} of {len(names)} mutants")
+    return random.Random(0).sample(names, min(number, len(names)))
+
+
 def report(modules: list[str]) -> float:
     """Print the survivors and one line per module; the share, in percent, of those tried that were killed."""
     rows: list[tuple[str, int, int, float]] = []
@@ -108,6 +124,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation")
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="rotator/engine/retiring.py: try it whole")
     parser.add_argument("--survivors", action="store_true", help="try those that survived, of the modules if any")
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="try N of them, drawn at random")
     parser.add_argument("--report", action="store_true", help="try nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
@@ -125,6 +142,8 @@ def main() -> int:
         shutil.rmtree(Path("mutants", "tests"), ignore_errors=True)
         vars(mutmut)["get_mutant_runner"] = make_runner
         with without_strings():
+            if arguments.sample:
+                patterns = draw(arguments.modules, arguments.sample, arguments.workers)
             mutmut._run(patterns, arguments.workers)
     share = report(arguments.modules)
     print(f"{time.monotonic() - began:.0f} s; goal {GOAL:.0f} %")
