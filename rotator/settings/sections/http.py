@@ -68,5 +68,6 @@ class HttpSettings(Section):
     total_timeout: _Timeout = Field(
         default="60s",
         validate_default=True,
-        description="How long one request may take in all, until the last byte of its response: at most 10m.",
+        description="How long one request may take in all, until the last byte of its response: at most 10m. Only the "
+        "lookup of a host name is not cut by it: the resolver of the system ends that, as `resolv.conf` says.",
     )
