@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rotator.cli.confirming import check_can_confirm, is_sure
 from rotator.cli.context import CliContext
 from rotator.cli.selection import expand
 from rotator.domain.managed_pat import ManagedPat
@@ -22,7 +24,7 @@ def change_records(
     apply: Callable[[RunContext, str], ManagedPat],
     change: Change,
     after: str,
-    is_sure: Callable[[Database, tuple[str, ...]], bool] = lambda _database, _names: True,
+    ask: Callable[[Database, tuple[str, ...]], bool] = lambda _database, _names: True,
     *,
     dry_run: bool = False,
 ) -> int:
@@ -41,7 +43,7 @@ def change_records(
     errors: dict[str, RotatorError] = {}
     with open_installation(cli) as installation:
         names = expand(patterns, installation.database)
-        if not is_sure(installation.database, names):
+        if not ask(installation.database, names):
             return FAILED
         run = installation.make_run(cli.reason)
         for name in names:
@@ -62,3 +64,32 @@ def change_records(
             say(cli, "A dry run: nothing was changed.")
         report_others(errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
+
+
+def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool, yes: bool) -> int:
+    """Ask, then forget each record that is meant; none that got the name while a person was asked."""
+    from rotator.cli.console import say
+    from rotator.engine import keeping
+
+    asked: dict[str, ManagedPat | None] = {}
+
+    def look(run: RunContext, name: str) -> ManagedPat:
+        with run.services.database.read() as reading:
+            return keeping.check_forgettable(run, reading, name)
+
+    def ask(database: Database, names: tuple[str, ...]) -> bool:
+        with database.read() as reading:
+            asked.update({name: reading.inventory.load(name) for name in names})
+        they, command = "It" if len(names) == 1 else "They", f"inventory forget {shlex.join(patterns)}"
+        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
+        agreed = is_sure(cli, f"Forget {', '.join(names)}? {they} will no longer be rotated, and will expire.", yes=yes)
+        if not agreed:
+            say(cli, "Nothing was forgotten.")
+        return agreed
+
+    after = "`rotator inventory adopt` brings it back."
+    if dry_run:
+        return change_records(cli, patterns, look, "forgotten", after, dry_run=True)
+    return change_records(
+        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", after, ask
+    )

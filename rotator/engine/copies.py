@@ -52,7 +52,7 @@ def is_copy(
     known = find_versions(rotations, record, newest.tags.get(AUTHORIZATION_TAG, ""))
     if newest.version in known:
         return False
-    found = _fetch(secrets, location, newest.version)
+    found = fetch_enabled(secrets, location, newest.version)
     if known:
         return found is None or differs(secrets, location, found, known)
     tagged = [item.version for item in versions if item.tags.get(ROTATION_TAG) == newest.tags[ROTATION_TAG]]
@@ -72,11 +72,11 @@ def was_interrupted(held: ClaimedPat, newest: StoredSecret, known: str) -> bool:
     secrets, location = held.services.secrets, held.location
     versions = [version.version for version in fetch_history(secrets, location)]
     newer = list(takewhile(lambda version: version != known, versions))
-    between = [_fetch(secrets, location, version) for version in newer if version != newest.version.version]
+    between = [fetch_enabled(secrets, location, version) for version in newer if version != newest.version.version]
     others = [found for found in between if found is None or not found.value.same_as(newest.value)]
     if not others:
         return False
-    below = (_fetch(secrets, location, version) for version in versions[len(newer) + 1 :][:_MOST_BELOW])
+    below = (fetch_enabled(secrets, location, version) for version in versions[len(newer) + 1 :][:_MOST_BELOW])
     older = [found for found in below if found is not None]
     return not older or any(found is None or any(found.value.same_as(old.value) for old in older) for found in others)
 
@@ -90,7 +90,7 @@ def _holds_one(secrets: SecretStore, location: SecretLocation, found: StoredSecr
     """Whether a value is one of those that these versions hold. Nobody copies one that is disabled."""
     return any(
         other is not None and other.value.same_as(found.value)
-        for other in (_fetch(secrets, location, version) for version in old)
+        for other in (fetch_enabled(secrets, location, version) for version in old)
     )
 
 
@@ -114,11 +114,11 @@ def _find_old(rotations: Iterable[Rotation], pat: ManagedPat | None, doomed: Ite
 
 
 def _is_rolled_back(secrets: SecretStore, location: SecretLocation, version: str, old: Iterable[str]) -> bool:
-    found = _fetch(secrets, location, version)
+    found = fetch_enabled(secrets, location, version)
     return found is None or _holds_one(secrets, location, found, old)
 
 
-def _fetch(secrets: SecretStore, location: SecretLocation, version: str) -> StoredSecret | None:
+def fetch_enabled(secrets: SecretStore, location: SecretLocation, version: str) -> StoredSecret | None:
     """Return a version; None when it is gone or disabled."""
     try:
         return secrets.fetch_version(location, version)

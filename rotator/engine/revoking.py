@@ -32,6 +32,7 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
+from rotator.engine.copies import fetch_enabled
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import read_clocks
 from rotator.engine.provenance import Writer, find_behind, load_provenance, seems_stripped
@@ -281,7 +282,10 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     written = latest.version.version == held.pat.secret_version
     found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
-    if is_forged(held.services.secrets, held.location, latest, held.pat.secret_version):
+    secrets, known = held.services.secrets, held.pat.secret_version
+    if is_forged(secrets, held.location, latest, known):
+        if known is None or fetch_enabled(secrets, held.location, known) is None:
+            raise _refuse(pending, f"the value of secret {held.pat.secret_name} cannot be compared with ours")
         raise _make_written(held.pat, pending, "holds another value, which somebody wrote with rotator's tags")
 
 

@@ -121,6 +121,9 @@ class PatWork:
             if was_rotated and self._is_by_hand:
                 raise make_overlap_error(held.pat.name)  # by another run, since a person's command looked
             return
+        self._rotate_if_due(held, is_kept=is_kept, is_given_up=is_given_up)
+
+    def _rotate_if_due(self, held: ClaimedPat, *, is_kept: bool, is_given_up: bool) -> None:
         now, decision = self.run.services.clock.now(), self._decide(held.pat)
         # What consumers read cannot be undone: a rotation mends that, so it does not wait for another try. Neither
         # does a PAT near its expiry whose interrupted rotation was just given up: the next run may come too late.

@@ -1154,6 +1154,25 @@ def test_revocation_is_not_repeated_while_the_old_value_is_on_top_with_our_tags(
     assert world.pats.pats[old].revoked
 
 
+def test_record_is_not_blocked_when_our_version_cannot_be_compared_with_the_copy_above_it() -> None:
+    """A tool copies the secret and disables what it copied: consumers read the right value, which nothing proves."""
+    world = make_world()
+    old = world.record().authorization_id
+    world.pats.ignores_revoke = lambda *_: True
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    ours = world.latest()
+    world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
+    world.secrets.disable(world.location(), ours.version.version)
+    world.pats.ignores_revoke = lambda *_: False
+    for _ in range(3):
+        world.advance(hours=1)
+        assert codes_of(world.run(), OutcomeKind.FAILED) == ["clone_in_use"]
+    assert not world.pats.pats[old].revoked
+    assert not world.record().blocked
+
+
 def test_person_ends_a_revocation_that_a_rolled_back_secret_holds_up_by_rotating() -> None:
     """What consumers read would expire with the old PAT, and nothing else would mend that before."""
     world = make_world()

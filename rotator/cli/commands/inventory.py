@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.changing import change_records
+from rotator.cli.changing import change_records, forget_records
 from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known
-from rotator.domain.managed_pat import ManagedPat, ManagedPatState
+from rotator.domain.managed_pat import ManagedPatState
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
-    from rotator.engine.context import RunContext
     from rotator.engine.rebuilding import Rebuild
-    from rotator.ports.database import Database
 
 
 @click.group(
@@ -268,33 +265,7 @@ def forget(cli: CliContext, names: tuple[str, ...], dry_run: bool, yes: bool) ->
 
     A NAME may be a glob.
     """
-    from rotator.cli.console import say
-    from rotator.engine import keeping
-
-    def look(run: RunContext, name: str) -> ManagedPat:
-        with run.services.database.read() as reading:
-            return keeping.check_forgettable(run, reading, name)
-
-    asked: dict[str, ManagedPat | None] = {}
-
-    def ask(database: Database, found: tuple[str, ...]) -> bool:
-        with database.read() as reading:
-            asked.update({name: reading.inventory.load(name) for name in found})
-        they, command = "It" if len(found) == 1 else "They", f"inventory forget {shlex.join(names)}"
-        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
-        agreed = is_sure(cli, f"Forget {', '.join(found)}? {they} will no longer be rotated, and will expire.", yes=yes)
-        if not agreed:
-            say(cli, "Nothing was forgotten.")
-        return agreed
-
-    after = "`rotator inventory adopt` brings it back."
-    if dry_run:
-        return change_records(cli, names, look, "forgotten", after, dry_run=True)
-
-    def apply(run: RunContext, name: str) -> ManagedPat:
-        return keeping.forget(run, name, asked[name])
-
-    return change_records(cli, names, apply, "forgotten", after, ask)
+    return forget_records(cli, names, dry_run=dry_run, yes=yes)
 
 
 @inventory.command(
