@@ -216,8 +216,9 @@ def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | 
         lines.append(
             f"{'Expiry' if affected.waiting == 1 else 'First expiry'}: {say_moment(affected.first_expires_at)}"
         )
-    more = affected.failure is not None and reason is not None
-    return [*lines, f"{advice.meaning} {reason}" if more else advice.meaning]
+    if reason is None:
+        return [*lines, advice.meaning]
+    return lines if affected.failure is None else [*lines, f"{advice.meaning} {reason}"]
 
 
 def _list_help(advice: Advice, command: str, affected: Affected) -> list[str]:

@@ -45,12 +45,14 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.SIGN_IN_NEEDED: Advice(
         one="{subject} must sign in again",
         many="{count} accounts must sign in again",
-        meaning="Entra no longer accepts the account's sign-in: its password was changed, its sessions were revoked, a "
-        "policy asks for a new sign-in, or it was not used for 90 days. Nothing that rotator can do renews it.",
-        otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires; "
-        "`rotator status` shows when that is. PATs in an overlap keep working.",
+        meaning="Entra no longer accepts the account's sign-in, and rotator cannot renew it alone: a person must "
+        "sign in as the account.",
+        otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires. "
+        "In an overlap both PATs keep working.",
         command="rotator login {subject}",
-        fix="The person behind the account signs in, on any device. rotator continues by itself within a minute.",
+        fix="The person behind the account signs in, on any device, and rotator continues by itself within a minute. "
+        "Entra ends a sign-in when the password was changed, the sessions were revoked or a policy asks for a new one, "
+        "and after 90 days without use. If somebody ended it because of an attack, find out first.",
         mends=True,
     ),
     ConditionKind.ACCOUNT_DOWN: Advice(
@@ -69,10 +71,12 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer as it should, or "
         "it refuses the account.",
         otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
-        "revoked; the PATs stay valid until they expire.",
+        "revoked. Consumers notice nothing until one expires, unless the account was removed: then its PATs may be "
+        "refused already. Try one of them.",
         command="rotator scan",
-        fix="`rotator scan` says what is in the way, and what to do about it. If Azure DevOps answers, check that the "
-        "account is still a member of the organization and may create PATs there.",
+        fix="`rotator scan` says what is in the way, and what to do about it. If Azure DevOps refuses the account, "
+        "look at the users of the organization: add it again if it is gone, and if it is still a member, look for the "
+        "policy that keeps it out.",
         reasons={
             "denied": _ORGANIZATION_REFUSES,
             "access_denied": _ORGANIZATION_REFUSES,
@@ -86,13 +90,13 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="the vault {subject} does not work",
         many="{count} vaults do not work",
         meaning="The vault did not answer, or answered unexpectedly, while a managed PAT was worked on.",
-        otherwise="No PAT whose value is in the vault is rotated; each run tries again. Consumers that can read the "
-        "vault notice nothing until a PAT expires.",
+        otherwise="No PAT whose value is in this vault is rotated; each run tries again. Consumers that cannot read "
+        "the vault either fail now; the others notice nothing until a PAT expires.",
         command="rotator status",
-        fix="Check that the vault exists, and that its firewall lets this host through. If it does, see the service "
-        "health of Key Vault.",
+        fix="If the vault answers with errors, see the service health of Key Vault. If it does not answer, check that "
+        "it exists, and that its firewall lets this host through.",
         reasons={
-            "vault_failed": "The vault answers with an error of its own.",
+            "vault_failed": "The vault can be reached, and answers with an error of its own.",
             "vault_throttled": "The vault asks for fewer requests.",
         },
     ),
@@ -120,8 +124,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         one="{subject} cannot be rotated",
         many="{count} PATs cannot be rotated",
         meaning="The PAT is not rotated until a person has acted.",
-        otherwise="The PAT expires on the day that `rotator status` shows, and its consumers fail. If it was revoked, "
-        "they fail now.",
+        otherwise="The PAT expires, and from then on its consumers fail: sooner if what they read now does not work.",
         command="rotator status {subject}",
         fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate NAME` tries it "
         "immediately.",
@@ -129,7 +132,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
             "blocked": "The policy forbids rotating it: the message names the setting, such as a denied scope. Change "
             "the policy, or replace the PAT by hand.",
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
-            "read our value.",
+            "read our value. rotator does not know whether what they read works: try it.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
             "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
             "revoked, and consumers read what was written.",
@@ -213,11 +216,12 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.PAT_LEFT_BEHIND: Advice(
         one="the PAT {subject} was left behind",
         many="{count} PATs were left behind",
-        meaning="A closed rotation left a PAT alive, and nothing proves that it may be revoked: it may be in use.",
-        otherwise="The PAT stays valid until it expires. Nothing breaks, but nobody looks after it.",
-        command="rotator recover --revoke {subject}",
-        fix="Find out whether anybody uses it. If nobody does, revoke it with the command; if somebody does, adopt it.",
-        mends=True,
+        meaning="A rotation that is over left a PAT alive, and nothing proves that it may be revoked: consumers may "
+        "use it.",
+        otherwise="The PAT stays valid until it expires, and nobody rotates it. If somebody uses it, that fails then.",
+        command="rotator scan -o wide",
+        fix="First find out whether anybody uses it. If somebody does, adopt it: `rotator inventory adopt ID`. Only if "
+        "nobody does, revoke it: `rotator recover --revoke ID`.",
     ),
     ConditionKind.ALL_PAUSED: Advice(
         one="everything is paused",
@@ -271,14 +275,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.AUDIT_BROKEN: Advice(
         one="the audit log was altered",
         many="the audit log was altered",
-        meaning="An event was changed, removed or moved after it was written. rotator itself never does that, and the "
-        "database refuses it: somebody changed the tables, or a backup was restored over newer events.",
-        otherwise="Rotations continue, and no PAT fails because of it. But the log proves nothing from that event on, "
-        "and whoever changed it may have changed more.",
+        meaning="An event was changed, removed or moved after it was written. rotator never does that, and the "
+        "database normally refuses it: somebody changed the tables past its triggers, or a backup was restored over "
+        "newer events.",
+        otherwise="Rotations continue, and no PAT fails because of the log. But it proves nothing from that event on, "
+        "and whoever changed it may have changed other tables: `rotator inventory pause --all` stops rotations until "
+        "you know.",
         command="rotator audit verify --anchors",
-        fix="Keep a copy of the database as it is. Find out who could write to it, and compare it with a backup from "
-        "the event on that the command names. After a restore, `rotator audit accept-gap --reason TEXT` records "
-        "what the log lacks.",
+        fix="Keep a copy of the database as it is. The command, which changes nothing, names the first wrong event: "
+        "compare that one and all later ones with a backup, and find out who could write to the database. Only if you "
+        "restored a backup yourselves, record what the log lacks: `rotator audit accept-gap --reason TEXT`.",
     ),
     ConditionKind.ADOPTION_BLOCKED: Advice(
         one="the PAT {subject} cannot be taken over",

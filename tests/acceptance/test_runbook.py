@@ -343,8 +343,15 @@ def test_sign_in_ends_that_problem(stage: Stage) -> None:
     assert find_subject(stage, ConditionKind.SIGN_IN_NEEDED) is None
 
 
-def test_pat_that_was_left_behind_is_revoked_by_its_id(stage: Stage) -> None:
-    program, *words = meet_and_name(stage, ConditionKind.PAT_LEFT_BEHIND)
+def test_pat_that_was_left_behind_is_shown_and_revoked_by_its_id(stage: Stage) -> None:
+    """The look comes first: consumers may use it."""
+    kind = ConditionKind.PAT_LEFT_BEHIND
+    program, *look = meet_and_name(stage, kind)
+    left = find_subject(stage, kind)
+    assert left is not None
+    assert left in run(stage, *look).read()
+    assert "`rotator recover --revoke ID`" in CONDITIONS[kind].fix
+    words = ["recover", "--revoke", left]
     asked = run(stage, *words)
     assert (program, asked.wait(), "[confirmation_needed]" in asked.read()) == ("rotator", 2, True), asked.read()
     done = run(stage, *words, "--yes")
