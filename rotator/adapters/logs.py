@@ -92,7 +92,7 @@ def reset_logging() -> None:
 
 
 def make_progress(run_id: str | None = None) -> Progress:
-    """Make the port Progress: each event is one line, at the level of its severity, with its run's id if any.
+    """Make the port Progress: each event is one line, at the level of its severity in a log, with its run's id if any.
 
     What another line tells for all that it affects is shown at the level DEBUG alone: one cause is one line.
     """
@@ -101,8 +101,7 @@ def make_progress(run_id: str | None = None) -> Progress:
         log = log.bind(run_id=run_id)
 
     def tell(event: Event, subject: str, /) -> None:
-        severity = "DEBUG" if event.is_told_elsewhere else event.type.severity.upper()
-        level = logging.getLevelNamesMapping()[severity]
+        level = logging.getLevelNamesMapping()[(event.log_severity or "debug").upper()]
         log.log(level, event.type.name, **event.make_line(subject))
 
     return tell

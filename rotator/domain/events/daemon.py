@@ -15,6 +15,16 @@ class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
     version: str
 
 
+class ListenerDelayed(
+    Event, name="listener_delayed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """The address of `listen` cannot be had yet. The daemon tries for `seconds`; if that is in vain, it ends with 2."""
+
+    address: str
+    message: str
+    seconds: int
+
+
 class DaemonCrashed(
     Event,
     name="daemon_crashed",
