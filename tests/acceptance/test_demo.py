@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from tests.support.installed_command import run_command
+import pytest
+
+from tests.support.installed_command import PATIENCE, run_command
 
 COMMANDS = [
     "rotator sandbox up --dir .  &",
@@ -29,8 +31,10 @@ COMMANDS = [
 PAT_VALUE = re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|eyJ[\w-]{10}")
 
 
+@pytest.mark.timeout(300)
 def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path) -> None:
-    demo = run_command("sandbox", "demo", env={"TMPDIR": str(tmp_path), "ROTATOR_CONFIG": "no-such-file"}, cwd=tmp_path)
+    environment = {"TMPDIR": str(tmp_path), "ROTATOR_CONFIG": "no-such-file"}
+    demo = run_command("sandbox", "demo", env=environment, cwd=tmp_path, patience=4 * PATIENCE)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     told = demo.stdout
     [page] = tmp_path.glob("rotator-demo-report-*/report.html")
