@@ -236,9 +236,10 @@ class Daemon:
         self._health = Health(self._beats, CONTENT_TYPE)
         address, seconds = self._listen, int(BIND_WITHIN.total_seconds())
 
-        def tell_why(message: str) -> None:
+        def tell_why(why: str) -> None:
             self._host.tell_status(f"Waiting for {address}")
-            self._progress(ListenerDelayed(address=address, message=message, seconds=seconds), installation.actor)
+            message = f"cannot listen on {address} yet ({why}); trying for {seconds} s"
+            self._progress(ListenerDelayed(message=message), installation.actor)
 
         listening = bind(parse_listening(address), self._boot, self.stop, tell_why)
         with Listener(listening, self._health.find_page) as listener:

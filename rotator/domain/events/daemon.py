@@ -18,11 +18,9 @@ class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
 class ListenerDelayed(
     Event, name="listener_delayed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """The address of `listen` cannot be had yet. The daemon tries for `seconds`; if that is in vain, it ends with 2."""
+    """The address of `listen` cannot be had yet. The daemon tries for half a minute, then exits with 2."""
 
-    address: str
     message: str
-    seconds: int
 
 
 class DaemonCrashed(
@@ -39,9 +37,9 @@ class DaemonCrashed(
 
 
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
-    """Settings, policy and secrets were reloaded, except those that a process is given only at its start."""
+    """Settings, policy and secrets were reloaded, except those that need a restart, if any."""
 
-    needs_restart: str
+    needs_restart: str = ""
 
 
 class ReloadRefused(
