@@ -34,18 +34,23 @@ _PASSING = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 """The one that had the port may be ending, and the address may belong to a network that is still coming up."""
 
 
-def bind(place: tuple[str, int] | Path, boot: BootClock, stop: Stop) -> socket.socket:
+def bind(
+    place: tuple[str, int] | Path, boot: BootClock, stop: Stop, tell_why: Callable[[str], None] = lambda why: None
+) -> socket.socket:
     """Return a socket that listens at an address or a path. One that is taken is tried again for half a minute.
 
-    ConfigError when it cannot be had; StoppedError on a stop.
+    `tell_why` is called once, before the first wait. ConfigError when it cannot be had; StoppedError on a stop.
     """
-    ends_at = boot.read_boot().elapsed + BIND_WITHIN
+    ends_at, has_told = boot.read_boot().elapsed + BIND_WITHIN, False
     while True:
         try:
             return _bind(place)
         except OSError as error:
             if error.errno not in _PASSING or boot.read_boot().elapsed >= ends_at:
                 raise _explain(place, error) from error
+            if not has_told:
+                tell_why(os.strerror(error.errno))
+                has_told = True
         stop.wait(1.0)
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from datetime import datetime
 from typing import TextIO
 
 import structlog
@@ -92,7 +93,7 @@ def reset_logging() -> None:
 
 
 def make_progress(run_id: str | None = None) -> Progress:
-    """Make the port Progress: each event is one line, at the level of its severity, with its run's id if any.
+    """Make the port Progress: each event is one line, at the level of its severity in a log, with its run's id if any.
 
     What another line tells for all that it affects is shown at the level DEBUG alone: one cause is one line.
     """
@@ -101,8 +102,7 @@ def make_progress(run_id: str | None = None) -> Progress:
         log = log.bind(run_id=run_id)
 
     def tell(event: Event, subject: str, /) -> None:
-        severity = "DEBUG" if event.is_told_elsewhere else event.type.severity.upper()
-        level = logging.getLevelNamesMapping()[severity]
+        level = logging.getLevelNamesMapping()[(event.log_severity or "debug").upper()]
         log.log(level, event.type.name, **event.make_line(subject))
 
     return tell
@@ -119,7 +119,15 @@ def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
     colours = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     # The traceback is text already, and redacted: the plain formatter only prints it.
     plain = structlog.dev.plain_traceback
-    return [_escape_controls, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+    console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)
+    return [_shorten, _escape_controls, console]
+
+
+def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Leave out what people do not read, so that the subject comes first: the run's id, our name, parts of a second."""
+    shown = {key: value for key, value in event.items() if key != "run_id" and (key, value) != ("logger", "rotator")}
+    shown["timestamp"] = f"{datetime.fromisoformat(event['timestamp']):%Y-%m-%d %H:%M:%SZ}"
+    return shown
 
 
 def _escape_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -32,6 +32,7 @@ from rotator.domain.events.daemon import (
     DaemonReloaded,
     DaemonStarted,
     DaemonWoken,
+    ListenerDelayed,
     ReloadRefused,
     StopRequested,
     ThreadDied,
@@ -229,12 +230,19 @@ class Daemon:
         if self._listen is None:
             yield lambda: True
             return
-        from rotator.adapters.listener import Listener, bind
+        from rotator.adapters.listener import BIND_WITHIN, Listener, bind
         from rotator.adapters.metrics import CONTENT_TYPE
 
         self._health = Health(self._beats, CONTENT_TYPE)
-        self._host.tell_status(f"Waiting for {self._listen}")
-        with Listener(bind(parse_listening(self._listen), self._boot, self.stop), self._health.find_page) as listener:
+        address, seconds = self._listen, int(BIND_WITHIN.total_seconds())
+
+        def tell_why(why: str) -> None:
+            self._host.tell_status(f"Waiting for {address}")
+            message = f"cannot listen on {address} yet ({why}); trying for {seconds} s"
+            self._progress(ListenerDelayed(message=message), installation.actor)
+
+        listening = bind(parse_listening(address), self._boot, self.stop, tell_why)
+        with Listener(listening, self._health.find_page) as listener:
             yield listener.is_alive
 
     @contextmanager

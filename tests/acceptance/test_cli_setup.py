@@ -21,6 +21,7 @@ from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.support.installed_command import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
+from tests.support.terminal import read_to_end, start_on_terminal
 
 HEAVY = ("azure", "msal", "sqlalchemy", "alembic", "pydantic", "structlog", "rich", "requests", "cryptography", "yaml")
 INIT = [
@@ -335,6 +336,21 @@ def test_sandbox_prints_one_line_and_ends_with_0_when_stopped(tmp_path: Path, nu
     output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output) == (0, "")
     assert "Traceback" not in errors
+
+
+def test_sandbox_says_what_to_do_before_its_addresses_when_on_a_terminal(tmp_path: Path) -> None:
+    process, ours = start_on_terminal([COMMAND, "sandbox", "up", "--dir", tmp_path / "box"], os.environ, tmp_path)
+    said = b""
+    while b"config_path" not in said:
+        said += os.read(ours, 4096)
+    process.send_signal(signal.SIGTERM)
+    said += read_to_end(ours)
+    os.close(ours)
+    assert process.wait(PATIENCE) == 0
+    *steps, addresses = said.decode().splitlines()
+    assert steps[0] == "Ready. In another terminal:"
+    assert "    rotator login build-bot --device-code" in steps
+    assert json.loads(addresses)["config_path"] == str(tmp_path / "box" / "rotator.yaml")
 
 
 def test_sandbox_refuses_a_folder_when_it_would_write_over_something(tmp_path: Path) -> None:

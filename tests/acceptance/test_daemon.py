@@ -226,6 +226,8 @@ def test_daemon_goes_on_with_new_settings_when_it_reloads(stage: Stage) -> None:
     daemon.wait_until(lambda: stage.find_events().count("policy_changed") == 2)
     assert daemon.stop() == 0
     assert "reload_refused" not in daemon.list_events()
+    [told] = [line for line in daemon.read_log() if line["event"] == "daemon_reloaded"]
+    assert "needs_restart" not in told
 
 
 def test_daemon_goes_on_as_it_was_when_a_reload_is_refused(stage: Stage) -> None:

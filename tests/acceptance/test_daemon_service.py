@@ -147,6 +147,10 @@ def test_daemon_waits_for_its_port_while_another_program_has_it(stage: Stage, ma
         run = stage.start("daemon", environment={"NOTIFY_SOCKET": manager.getsockname()})
         daemon = RunningDaemon(stage, run)
         daemon.wait_until(lambda: listening.has_heard(f"STATUS=Waiting for {address}"))
+        daemon.wait_for("listener_delayed")
+        [told] = [line for line in daemon.read_log() if line["event"] == "listener_delayed"]
+        assert told["level"] == "warning"
+        assert told["message"] == f"cannot listen on {address} yet (Address already in use); trying for 30 s"
         assert "daemon_started" not in daemon.list_events()
     daemon.wait_for("daemon_started")
     assert daemon.stop() == 0

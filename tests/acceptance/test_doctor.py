@@ -14,14 +14,17 @@ from tests.support.published import check_printed
 @pytest.mark.timeout(600)
 def test_doctor_ends_with_the_code_of_the_worst_that_it_found(sandbox: Sandbox, signed_in: Rotator) -> None:
     """4 with WARN only, 1 with a FAIL, 0 when all is well, 2 when the settings cannot be read."""
+    cache = sandbox.addresses.config_path.with_name("token-cache.bin")
+    cache.chmod(0o604)
     doubted = signed_in("doctor", "--json")
     document = json.loads(doubted.stdout)
     assert check_printed(("doctor",), document) == "doctor"
     assert doubted.returncode == 4, doubted.stdout + doubted.stderr
     assert doubted.stderr == ""
     [wrong] = [check for check in document["checks"] if check["outcome"] != "ok"]
-    assert (wrong["name"], wrong["outcome"]) == ("work", "warn")
-    assert "rotator once" in wrong["fix"]
+    assert (wrong["name"], wrong["outcome"]) == ("files", "warn")
+    assert "chmod" in wrong["fix"]
+    cache.chmod(0o600)
     for words in (("inventory", "adopt", "npm-feed"), ("once",)):
         assert signed_in(*words).returncode == 0
     plain = signed_in("doctor")

@@ -37,15 +37,16 @@ def run_command(
     input: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    patience: int = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command to its end."""
+    """Run the installed command to its end; one that takes longer than `patience` hangs."""
     return subprocess.run(
         [COMMAND, *arguments],
         input=input,
         stdin=subprocess.DEVNULL if input is None else None,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=patience,
         env={**os.environ, **(env or {})},
         cwd=cwd,
     )

@@ -227,12 +227,12 @@ def test_socket_that_a_dead_process_left_is_replaced_and_any_other_file_is_not(t
 
 
 def test_port_in_use_is_tried_again_for_half_a_minute() -> None:
-    clock = FakeClock()
+    clock, reasons = FakeClock(), list[str]()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = ("127.0.0.1", taken.getsockname()[1])
         with pytest.raises(ConfigError, match=rf"listen: 127\.0\.0\.1:{place[1]} is in use") as told:
-            bind(place, clock, make_stop(clock))
-    assert told.value.exit_code == 2
+            bind(place, clock, make_stop(clock), reasons.append)
+    assert (told.value.exit_code, reasons) == (2, ["Address already in use"])
     assert sum(clock.slept) == BIND_WITHIN.total_seconds()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import warnings
@@ -213,9 +214,16 @@ def test_console_has_one_plain_line_when_it_is_no_terminal() -> None:
     stream = start(as_json=False)
     make_progress("run-1")(RotationCompleted(), "npm-feed")
     (line,) = stream.getvalue().splitlines()
-    assert "rotation_completed" in line
-    assert "name=npm-feed" in line
-    assert "\x1b" not in line
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ \[info +\] rotation_completed +name=npm-feed", line)
+
+
+def test_console_begins_with_the_subject_and_names_the_library_that_speaks() -> None:
+    stream = start(as_json=False)
+    make_progress("run-1")(RotationFailed(code="boom", message="it failed"), "npm-feed")
+    logging.getLogger("urllib3.part").warning("retrying")
+    ours, theirs = stream.getvalue().splitlines()
+    assert ours.endswith("name=npm-feed code=boom message='it failed'")
+    assert "[urllib3.part]" in theirs
 
 
 def test_console_has_colours_when_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

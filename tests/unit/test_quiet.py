@@ -26,6 +26,7 @@ from tests.support.policies import RULE, make_policy
 
 COUNT = 100
 POLICY = make_policy(replace(RULE, overlap=OVERLAP), guardrails=Guardrails(max_rotations_per_hour=10 * COUNT))
+BOUNDS = ("rotation_planned", "rotation_abandoned")
 NAMES = [f"feed-{number:03}" for number in range(COUNT)]
 
 
@@ -62,10 +63,10 @@ CASES: dict[str, tuple[Callable[[EngineWorld], None], str]] = {
 
 
 @contextmanager
-def logging() -> Iterator[StringIO]:
-    """Log at the level of a command, as JSON."""
+def logging(level: str = "warning") -> Iterator[StringIO]:
+    """Log at the level of a command, as JSON, or at another one."""
     stream = StringIO()
-    configure_logging(stream=stream, level="warning", as_json=True)
+    configure_logging(stream=stream, level=level, as_json=True)
     try:
         yield stream
     finally:
@@ -111,6 +112,20 @@ def test_what_lasts_is_no_news_to_the_log_and_one_line_of_each_run(case: str) ->
             report = run(world, make_progress())
             assert read(stream) == []
         assert len([line for line in render_failures(report) if not line.startswith("    fix: ")]) == 1
+
+
+def test_log_of_a_daemon_tells_the_end_of_each_rotation_that_it_tells_the_beginning_of() -> None:
+    world = make_world("one", "two", "three")
+    break_vault(world)
+    run(world, make_progress())
+    world.advance(hours=2)
+    with logging("info") as stream:
+        run(world, make_progress())
+        lines = read(stream)
+    assert [line["event"] for line in lines if line["event"] == "vault_down"] == []
+    begun, ended = ([line["name"] for line in lines if line["event"] == event] for event in BOUNDS)
+    assert sorted(begun) == sorted(ended) == ["one", "three", "two"]
+    assert {line["level"] for line in lines if line["event"] == BOUNDS[1]} == {"info"}
 
 
 @pytest.mark.parametrize("case", CASES)

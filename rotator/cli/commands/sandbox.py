@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from shlex import quote
@@ -11,7 +12,7 @@ from types import FrameType
 import click
 
 from rotator.cli.console import note, note_command, print_json
-from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.context import CliContext, common_options, examples, is_terminal
 from rotator.errors import UsageError
 
 
@@ -35,8 +36,8 @@ def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
     """Start the stand-ins, with some sample PATs, and run until interrupted.
 
     Writes rotator.yaml, policy.yaml and ca.pem to DIR. When everything is ready, prints one line of JSON with the
-    addresses to stdout. Nothing leaves this computer; only the files in DIR remain. A folder with settings of your own,
-    or with a running sandbox, is refused.
+    addresses to stdout; on a terminal, the next steps come first. Nothing leaves this computer; only the files in DIR
+    remain. A folder with settings of your own, or with a running sandbox, is refused.
     """
     from rotator.sandbox.folder import FolderError
     from rotator.sandbox.running import run_sandbox
@@ -49,7 +50,9 @@ def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
         stop.set()
 
     def tell_ready(document: dict[str, object]) -> None:
-        print_json(document, in_one_line=True)
+        is_read_by_people = is_terminal(sys.stdout)
+        if not is_read_by_people:
+            print_json(document, in_one_line=True)
         note(cli, "Ready. In another terminal:")
         note_command(cli, f"export ROTATOR_CONFIG={quote(str(document['config_path']))}")
         if is_old:
@@ -59,6 +62,9 @@ def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
         note_command(cli, "rotator db upgrade")
         note_command(cli, f"rotator login {document['account']} --device-code")
         note(cli, "Ctrl-C stops the sandbox.")
+        if is_read_by_people:
+            note(cli, "Its addresses:")
+            print_json(document, in_one_line=True)
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)

@@ -142,6 +142,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.SettingDoubted,
     daemon.StopRequested,
     daemon.DaemonStopped,
+    daemon.ListenerDelayed,
     daemon.SchedulerRestarted,
     daemon.ThreadDied,
     daemon.JobFailed,

@@ -15,6 +15,14 @@ class DaemonStarted(Event, name="daemon_started", subject=SubjectKind.DAEMON):
     version: str
 
 
+class ListenerDelayed(
+    Event, name="listener_delayed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """The address of `listen` cannot be had yet. The daemon tries for half a minute, then exits with 2."""
+
+    message: str
+
+
 class DaemonCrashed(
     Event,
     name="daemon_crashed",
@@ -29,9 +37,9 @@ class DaemonCrashed(
 
 
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
-    """Settings, policy and secrets were reloaded, except those that a process is given only at its start."""
+    """Settings, policy and secrets were reloaded, except those that need a restart, if any."""
 
-    needs_restart: str
+    needs_restart: str = ""
 
 
 class ReloadRefused(

@@ -102,9 +102,9 @@ class Event:
         dataclass(frozen=True, kw_only=True)(cls)
 
     @property
-    def is_told_elsewhere(self) -> bool:
-        """Whether another event tells of the same cause, for all that it affects: then a log need not show this one."""
-        return False
+    def log_severity(self) -> Severity | None:
+        """How much its line in a log matters; None where another event tells of the same cause for all it affects."""
+        return self.type.severity
 
     def make_details(self) -> dict[str, Detail]:
         """Return the fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""

@@ -39,7 +39,7 @@ class ClockDoubted(
     needs_person=True,
     begins=ConditionKind.CLOCK_WRONG,
 ):
-    """A clock is `seconds` off the others. If it is the host's, nothing is minted or revoked; or it is a witness's."""
+    """The host's clock is `seconds` slow: nothing is minted or revoked. Or a witness's is fast. Negative: reversed."""
 
     seconds: int | None
 

@@ -163,9 +163,9 @@ class RotationAbandoned(
     code: str
 
     @property
-    def is_told_elsewhere(self) -> bool:
-        """Whether its failure is reported, of its managed PAT or of a place."""
-        return True
+    def log_severity(self) -> Severity:
+        """Its failure is reported, of its managed PAT or of a place; only that the rotation is over is not."""
+        return Severity.INFO
 
 
 class RotationFailed(
@@ -184,9 +184,9 @@ class RotationFailed(
     down: str = ""
 
     @property
-    def is_told_elsewhere(self) -> bool:
-        """Whether a place is down, of which its own event tells."""
-        return bool(self.down)
+    def log_severity(self) -> Severity | None:
+        """None while a place is down, of which its own event tells."""
+        return None if self.down else self.type.severity
 
 
 class RotationClosed(

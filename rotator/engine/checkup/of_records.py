@@ -105,7 +105,10 @@ def check_work(patient: Patient) -> Iterator[Remark]:
         conditions, beats = tuple(reading.conditions.load()), reading.job_runs.load_heartbeats()
         is_empty = not reading.inventory.load_page("", 1)
     if runs.started_at is None:
-        yield (warn if is_empty else fail)("", "nothing has ever run here: no daemon, and no timer", _START)
+        if is_empty:
+            yield praise("", "nothing has run yet, and no PAT is managed yet")
+        else:
+            yield fail("", "nothing has ever run here: no daemon, and no timer", _START)
         return
     silence = max(_LEAST_SILENCE, _MISSED_BEATS * patient.heartbeat_every)
     newest = max(beats, key=lambda beat: beat.beat_at, default=None)
