@@ -55,9 +55,9 @@ _NO_IDS: Mapping[str, str] = {}
 class FailureKind(StrEnum):
     """What a failure is, where that decides what may be done next; its code is for people and scripts.
 
-    `not_listed`: a listing lacks the PAT. `forbidden`: by the policy. `unconfirmed`: nobody confirmed what its secret
-    holds. `late_write_kept`: consumers read a late write. `explained_loss`: why the clone was lost is known.
-    `write_refused`: the vault took no write. `unusable`: no repeat helps. `ends_with_all`: it is for all organizations.
+    `not_listed`: a listing lacks the PAT. `forbidden`, by the policy; `denied`, by a service; `write_refused`, by the
+    vault. `unconfirmed`: nobody confirmed what its secret holds. `late_write_kept`: consumers read a late write.
+    `explained_loss`: it is known why. `unusable`: no repeat helps. `ends_with_all`: it is for all organizations.
     """
 
     NOT_LISTED = auto()
@@ -68,6 +68,7 @@ class FailureKind(StrEnum):
     WRITE_REFUSED = auto()
     UNUSABLE = auto()
     ENDS_WITH_ALL = auto()
+    DENIED = auto()
 
 
 class Terms(TypedDict, total=False):
@@ -218,9 +219,8 @@ class CloneLostError(RotationError):
 class RemoteError(RotatorError):
     """A service did not do what was asked.
 
-    `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`;
-    `status` the HTTP status if one was read; `request_id` the service's own id for its support; `retry_after` is in
-    seconds, None if not given.
+    `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`; `status` that
+    of HTTP if one was read; `request_id` the service's own id for its support; `retry_after` is in seconds, if given.
     """
 
     code = "remote_error"
@@ -257,6 +257,7 @@ class DeniedError(RemoteError):
     """Authenticated or not, this account may not do it. Stops its work in that organization, not the run."""
 
     code = "denied"
+    kind = FailureKind.DENIED
 
 
 class RejectedError(RemoteError):
@@ -333,8 +334,7 @@ class ClaimLostError(DatabaseError):
 class AuditChainError(RotatorError):
     """The audit log was altered: the first bad event, what was expected there, and what was found.
 
-    `checkpoint` is the size of the checkpoint that shows it, `anchor` the place of the anchor that does, `archive` the
-    name of the file that does.
+    What shows it: `checkpoint` is that checkpoint's size, `anchor` that anchor's place, `archive` that file's name.
     """
 
     code = "audit_chain_broken"

@@ -304,6 +304,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "unknown_intent": "The vault names a rotation that the database did not know.",
         "unknown_name": "No managed PAT has this name.",
         "unknown_outcome": "The answer was lost, so nobody knows yet whether the request was carried out.",
+        "unseen": "The PAT is in none of the lists that could be fetched, and some could not.",
         "usage": "The command line is wrong.",
         "value_copied": "The secret has rotator's tags, and another value than rotator wrote with them.",
         "vault_address": "The address is not one of a vault.",

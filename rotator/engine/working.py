@@ -246,7 +246,18 @@ class PatWork:
                 revoke_left_pat(held, rotation, late_pat, RevocationKind.LATE)
                 reason, revoked_id = OutcomeReason.LATE_MINT_REVOKED, late_pat.authorization_id
                 self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, reason=reason, revoked_id=revoked_id))
-        return held.pat.name in self._found.late_stores and self._restore(held) is Restored.KEPT
+        if held.pat.name not in self._found.late_stores:
+            return False
+        restored = self._restore(held)
+        self._clear_denial(held)
+        return restored is Restored.KEPT
+
+    def _clear_denial(self, held: ClaimedPat) -> None:
+        """Clear that the vault denied this look before: what is not due gets no other occasion for that."""
+        pat, failure = held.pat, held.pat.last_failure
+        is_denied = pat.blocked and pat.hold is None and failure is not None and failure.kind is FailureKind.DENIED
+        if is_denied and not is_waiting(pat, self.run.services.clock.now()):
+            held.save(pat.healed(), FailureCleared())
 
     def _restore(self, held: ClaimedPat) -> Restored:
         restored = restore_committed(held)

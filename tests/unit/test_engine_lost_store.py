@@ -922,3 +922,22 @@ def test_value_that_is_put_back_before_its_write_was_noted_is_not_taken_for_the_
     assert world.record().secret_version == known
     world.finish()
     assert world.states() == ["abandoned", "completed"]
+
+
+def test_pat_that_is_not_due_is_not_blocked_for_ever_when_its_vault_lets_rotator_in_again() -> None:
+    """Its secret is looked at for a late write, which the firewall denies for an hour."""
+    world = make_world()
+    world.secrets.fail("store", make_busy("store", "key_vault"), times=30)
+    for hours in (2, 3, 24, 1):
+        world.run()
+        world.heal()
+        world.advance(hours=hours)
+    assert "completed" in world.states()
+    world.secrets.firewall = True
+    world.run()
+    assert world.record().blocked
+    world.secrets.firewall = False
+    world.advance(hours=7)
+    world.run()
+    assert not world.record().blocked
+    assert world.record().last_failure is None

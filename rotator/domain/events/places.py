@@ -39,7 +39,7 @@ class ClockDoubted(
     needs_person=True,
     begins=ConditionKind.CLOCK_WRONG,
 ):
-    """The host's clock is `seconds` slow: nothing is minted or revoked. Or a witness's is fast. Negative: reversed."""
+    """The host's clock is so many `seconds` slow, so it mints and revokes nothing; or a service's clock is fast."""
 
     seconds: int | None
 
