@@ -218,7 +218,7 @@ class CloneLostError(RotationError):
 class RemoteError(RotatorError):
     """A service did not do what was asked.
 
-    `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`;
+    `service` is `entra`, `azure_devops`, `key_vault` or `syslog`; `operation` a verb and noun such as `mint_pat`;
     `status` the HTTP status if one was read; `request_id` the service's own id for its support; `retry_after` is in
     seconds, None if not given.
     """

@@ -287,6 +287,8 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "sign_in_declined": "The person declined the sign-in.",
         "ssh_policy": "The organization does not allow SSH authentication.",
         "still_valid": "The secret holds a PAT that works and is not in the account's list.",
+        "syslog_unreachable": "The syslog collector does not take the events.",
+        "syslog_untrusted": "The certificate of the syslog collector is not trusted.",
         "taken_back": "A person took back what was wanted of the PAT.",
         "textfile_unwritable": "The file in `metrics_textfile` cannot be written.",
         "tls_failed": "No encrypted connection to the host was made.",

@@ -37,8 +37,8 @@ def look(world: EngineWorld, admin: FakeTokenAdmin) -> OrganizationScan:
 def told(world: EngineWorld) -> dict[str, object]:
     """What the audit log has of the scan of `contoso`."""
     events = load_events(world.database, AuditFilter(event="organization_scanned"))
-    [details] = [dict(event.entry.details) for event in events if ORGANIZATION in event.entry.subject]
-    return details
+    [details] = [event.entry.details for event in events if ORGANIZATION in event.entry.subject]
+    return dict(details)
 
 
 def test_each_pat_is_said_to_be_managed_or_not() -> None:

@@ -7,11 +7,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class OrganizationScanned(Event, name="organization_scanned", subject=SubjectKind.ORGANIZATION):
-    """An administrator looked at the PATs of all `users`; of those `denied` and `skipped` nothing is known.
-
-    Of the `pats` so many have full access, are long-lived, for all organizations, of users whom their directory has no
-    more (`ownerless`), or managed here.
-    """
+    """An administrator looked at the PATs of all users; `denied` and `skipped` are those of whom nothing is known."""
 
     users: int
     denied: int

@@ -135,6 +135,8 @@ EVENTS: tuple[type[Event], ...] = (
     service_log.OwnChangesUnlisted,
     service_log.ServiceLogCompared,
     service_log.ServiceLogNotRead,
+    service_log.ServiceLogLost,
+    service_log.LogEntriesRead,
     administration.OrganizationScanned,
     administration.AdminRevocationStarted,
     administration.AdminRevocationRequested,
