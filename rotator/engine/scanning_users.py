@@ -23,8 +23,8 @@ from rotator.engine.waiting import keep_books
 from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, StoppedError
 from rotator.ports.token_admin import TokenAdmin, UserList
 
-_MOST_DENIED = 3
-"""After so many refusals and no success nobody else is asked about: the account is no administrator there."""
+_MOST_IN_VAIN = 3
+"""After so many looks in vain nobody else is looked at: the account is no administrator, or the service is away."""
 _KINDS = {KeeperKind.RECORD: ScanKind.MANAGED, KeeperKind.ROTATION: ScanKind.ROTATING}
 
 Tell = Callable[[str, int, int], None]
@@ -115,22 +115,38 @@ def _look_at_users(
     run: RunContext, admin: TokenAdmin, result: OrganizationScan, users: UserList, tell: Tell
 ) -> OrganizationScan:
     looked: list[LookedUser] = []
-    denied: RotatorError | None = None
-    may_list, refusals = False, 0
+    vain = _InVain()
     for number, user in enumerate(users.users):
         tell(result.organization, number, len(users.users))
         if user.is_service:
             looked.append(LookedUser(result.organization, user, UserLook.SKIPPED))
-        elif denied is not None and refusals >= _MOST_DENIED and not may_list:
-            looked.append(LookedUser(result.organization, user, UserLook.SKIPPED, error=denied))
+        elif vain.reason is not None:
+            looked.append(LookedUser(result.organization, user, UserLook.SKIPPED, error=vain.reason))
         else:
-            found = _look_at(admin, result, user)
-            looked.append(found)
-            may_list = may_list or found.look is UserLook.OK
-            if found.look is UserLook.DENIED:
-                denied, refusals = found.error, refusals + 1
+            looked.append(_look_at(admin, result, user))
+            vain.note(looked[-1])
     unreadable = users.unreadable + sum(user.unreadable for user in looked)
     return replace(result, users=tuple(looked), pats=_judge(run, looked), unreadable=unreadable)
+
+
+@dataclass
+class _InVain:
+    """Whether to go on: not after refusals alone, nor while nothing works. A refusal among successes is of one user."""
+
+    may_list: bool = False
+    denied: int = 0
+    failed: int = 0
+    reason: RotatorError | None = None
+
+    def note(self, found: LookedUser) -> None:
+        """Learn from one more look."""
+        if found.look is UserLook.OK:
+            self.may_list, self.failed = True, 0
+            return
+        is_denied = found.look is UserLook.DENIED
+        self.denied, self.failed = self.denied + is_denied, 0 if is_denied else self.failed + 1
+        if self.failed >= _MOST_IN_VAIN or (self.denied >= _MOST_IN_VAIN and not self.may_list):
+            self.reason = found.error
 
 
 def _look_at(admin: TokenAdmin, result: OrganizationScan, user: OrganizationUser) -> LookedUser:

@@ -113,6 +113,19 @@ def test_nobody_else_is_asked_about_after_three_refusals() -> None:
     assert [name for account, name in admin.asked if account == ACCOUNT] == ["user-0", "user-1", "user-2"]
 
 
+def test_nobody_else_is_asked_about_after_three_failures_in_a_row() -> None:
+    """A service that is away would be asked for each of thousands of users. Refusals of single users are no reason."""
+    world = make_world()
+    names = ["ok-1", "broken-1", "broken-2", "ok-2", *(f"closed-{number}" for number in range(4)), "ok-3"]
+    names += [f"broken-{number}" for number in range(3, 9)]
+    admin = FakeTokenAdmin(world, [make_user(name) for name in names])
+    admin.errors = {name: BROKEN for name in names if name.startswith("broken")}
+    admin.errors |= {name: DENIED for name in names if name.startswith("closed")}
+    found = look(world, admin)
+    assert [name for _, name in admin.asked] == names[: names.index("broken-6")]
+    assert [(user.look, user.error) for user in found.users[-3:]] == [(UserLook.SKIPPED, BROKEN)] * 3
+
+
 def test_another_account_is_asked_when_the_first_may_not() -> None:
     world = make_world()
     admin = FakeTokenAdmin(world)
