@@ -47,4 +47,5 @@ def list_events() -> Iterator[AuditEvent]:
 def test_axe_finds_nothing(width: int, tmp_path: Path) -> None:
     page = render_page(make_document(list_events(), [make_status(), make_status("old", age=40 * DAY, left=DAY)]))
     assert all(f'<table id="{name}">' in page for name in ("pats", "service-logs", "foreign", "lacking", "user-pats"))
+    assert "<td>event 9: it may not</td>" in page
     check_with_axe(page, width, tmp_path)

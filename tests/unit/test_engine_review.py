@@ -221,7 +221,7 @@ def test_compared_spans_are_joined_and_a_failure_lasts_until_the_next_comparison
 
     for begins, ends in ((0, 3), (5, 6), (2, 4), (10, 20)):
         compare(begins, ends)
-    log.add("service_log_not_read", "release-bot/contoso", code="service_log_denied", message="no")
+    log.add("service_log_lost", "release-bot/contoso", code="service_log_denied", message="no")
     log.add("service_log_not_read", "build-bot/fabrikam", code="auditing_off", message="off")
     found = log.review(Period("all", START, NOW)).outside
     home = found.logs["contoso"]

@@ -13,12 +13,14 @@ from rotator.domain.events.service_log import (
     OutsideChangeFound,
     OwnChangesUnlisted,
     ServiceLogCompared,
+    ServiceLogLost,
     ServiceLogNotRead,
 )
 from rotator.domain.period import Period
 from rotator.engine.review.newest import Newest
 
 Span = tuple[datetime, datetime]
+_NOT_READ = (ServiceLogNotRead.type.name, ServiceLogLost.type.name)
 _FOREIGN = (OutsideChangeFound.type.name, LeakReported.type.name)
 
 
@@ -58,7 +60,7 @@ class Outside:
             log = self.logs.setdefault(organization, ComparedLog())
             log.compared, log.failed = event, None
             _add_span(log.spans, read_span(event))
-        elif name == ServiceLogNotRead.type.name:
+        elif name in _NOT_READ:
             self.logs.setdefault(organization, ComparedLog()).failed = event
         elif name == OrganizationScanned.type.name:
             self.scans[organization] = event
