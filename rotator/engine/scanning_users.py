@@ -71,6 +71,11 @@ class OrganizationScan:
     unreadable: int = 0
     error: RotatorError | None = None
 
+    @property
+    def has_seen(self) -> bool:
+        """Whether anybody's PATs were listed."""
+        return any(user.look is UserLook.OK for user in self.users)
+
 
 def scan_users(run: RunContext, admin: TokenAdmin, tell: Tell) -> tuple[OrganizationScan, ...]:
     """Look at all users of each organization, and record how many PATs of which kind there are. Changes nothing."""
@@ -81,7 +86,7 @@ def scan_users(run: RunContext, admin: TokenAdmin, tell: Tell) -> tuple[Organiza
     view, found = ServerView(run), []
     for organization, accounts in places.items():
         result = _scan(run, admin, view, organization, accounts, tell)
-        if result.error is None:
+        if result.has_seen:
             _record(run, result)
         found.append(result)
     return tuple(found)
@@ -106,7 +111,7 @@ def _scan(
                 break
             continue
         results.append(_look_at_users(run, admin, result, users, tell))
-        if any(user.look is UserLook.OK for user in results[-1].users):
+        if results[-1].has_seen:
             break
     return next((result for result in reversed(results) if result.error is None), results[0])
 

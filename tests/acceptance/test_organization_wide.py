@@ -97,4 +97,6 @@ def test_account_that_is_no_administrator_is_told_for_each_user(stage: Stage) ->
     assert found["pats"] == []
     looks = {user["user"]: (user["look"], user["pats"]) for user in found["users"] if not user["service"]}
     assert looks == {USERNAME: ("denied", None), OTHER_USERNAME: ("denied", None)}
-    assert "Project Collection Administrator" in say(stage, *SCAN, code=1)
+    said = say(stage, *SCAN, code=1)
+    assert "Project Collection Administrator" in said
+    assert "No PATs could be listed." in said

@@ -110,6 +110,7 @@ def test_nobody_else_is_asked_about_after_three_refusals() -> None:
     looks = [user.look for user in found.users]
     assert looks == [UserLook.DENIED] * 3 + [UserLook.SKIPPED] * 6
     assert all(user.error is DENIED for user in found.users)
+    assert not list(load_events(world.database, AuditFilter(event="organization_scanned")))
     assert [name for account, name in admin.asked if account == ACCOUNT] == ["user-0", "user-1", "user-2"]
 
 

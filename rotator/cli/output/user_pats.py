@@ -75,7 +75,7 @@ def render_summary(scans: Sequence[OrganizationScan]) -> Iterator[str]:
         "managed": counts["managed"],
     }
     said = say_counts(special)
-    yield f"{say_pats(counts['pats'])}{': ' if said else ''}{said}"
+    yield f"{say_pats(counts['pats'])}{': ' if said else ''}{said}" if counts["ok"] else "No PATs could be listed."
     looks = {look.value: counts[look.value] for look in UserLook}
     services = sum(user.user.is_service for scan in scans for user in scan.users)
     aside = f" ({services} of them an identity of a service, which has no PATs)" if services else ""
