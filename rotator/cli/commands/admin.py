@@ -18,7 +18,7 @@ _LATE = "It may take up to an hour until Azure DevOps refuses it."
 @click.group(
     epilog=examples(
         "rotator scan --organization-wide     the PATs of all users",
-        "rotator admin revoke ID --account admin --organization contoso --reason 'found in a build log'",
+        "rotator admin revoke ID --account A --organization O --reason TEXT",
     )
 )
 @common_options
@@ -29,8 +29,8 @@ def admin() -> None:
 @admin.command(
     short_help="Revoke a PAT of any user of an organization.",
     epilog=examples(
-        "rotator admin revoke ID --account admin --organization contoso --reason 'its owner has left'",
-        "rotator admin revoke ID --account admin --organization contoso --reason 'leaked' --yes",
+        "rotator admin revoke ID --account A --organization O --reason 'leaked'",
+        "rotator admin revoke ID --account A --organization O --reason TEXT --yes",
     ),
 )
 @click.argument("authorization_id", metavar="ID")

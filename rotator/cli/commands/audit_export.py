@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         "rotator audit export --output audit.jsonl    one event per line, readable by you alone",
         "rotator audit export --format csv --since 30d > audit.csv",
         "rotator audit export --format ocsf --since-sequence 4711 --follow | ship    for a SIEM, from event 4712 on",
-        "rotator audit export --format cef --since-sequence 4711 --follow --syslog siem.contoso.com:6514",
+        "rotator audit export --format cef --follow --syslog siem.contoso.com",
     ),
 )
 @event_filters
