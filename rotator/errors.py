@@ -219,8 +219,8 @@ class CloneLostError(RotationError):
 class RemoteError(RotatorError):
     """A service did not do what was asked.
 
-    `service` is `entra`, `azure_devops` or `key_vault`; `operation` a verb and noun such as `mint_pat`; `status` that
-    of HTTP if one was read; `request_id` the service's own id for its support; `retry_after` is in seconds, if given.
+    `service` is `entra`, `azure_devops`, `key_vault` or `syslog`; `operation` a verb and noun such as `mint_pat`;
+    `status` that of HTTP; `request_id` the service's own id for its support; `retry_after` is in seconds. None: unknown.
     """
 
     code = "remote_error"

@@ -124,11 +124,14 @@ def check_follow(asked: Asked, *, follow: bool) -> None:
         raise UsageError("--follow has no end, and --until is one", fix="Leave one of them out.")
 
 
-def make_pause(installation: Installation, stream: IO[str]) -> Callable[[], bool]:
-    """Return what waits for the next turn, and tells whether anybody still reads the stream."""
+def make_pause(installation: Installation, stream: IO[str] | None) -> Callable[[], bool]:
+    """Return what waits for the next turn, and tells whether anybody still reads the stream, if there is one."""
     from rotator.cli.streams import is_heard
 
     def pause() -> bool:
+        if stream is None:
+            installation.stop.wait(_TURN_SECONDS)
+            return True
         stream.flush()
         if is_heard(stream):
             installation.stop.wait(_TURN_SECONDS)

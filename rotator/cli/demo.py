@@ -29,7 +29,8 @@ Now for a real organization:
   1. In Entra, register an application: allow public client flows, add the
      delegated permission Azure DevOps > user_impersonation, and have an
      administrator consent to it.
-  2. rotator init                     asks a few questions, writes the settings
+  2. rotator init --directory /etc/rotator
+                                      asks a few questions, writes the settings
      rotator config check             shows every problem with its line
      rotator db upgrade               creates the inventory database
   3. rotator login build-bot          sign in once; no password is stored
@@ -214,7 +215,7 @@ class Story:
             self._run("inventory", "adopt", KEPT)
             note_start(self._cli, "kill -USR1 %2")
             daemon.work_now()
-            self._follow(log, {"hook_succeeded", "rotation_completed"})
+            self._follow(log, {"hook_succeeded", "rotation_completed", "pat_revoked"})
             self._tell(
                 "Without the signal, the daemon would have looked within a minute. It woke again as soon as the "
                 "overlap was over. A hook is told where the value is, and never the value. Stop it; whatever is under "

@@ -44,6 +44,7 @@ COMMANDS = {
     "rotate": ("rotator.cli.commands.rotate", "rotate", "Rotate PATs now, by name."),
     "revoke": ("rotator.cli.commands.revoke", "revoke", "Revoke PATs now, by name."),
     "recover": ("rotator.cli.commands.recover", "recover", "Finish interrupted rotations; show PATs left behind."),
+    "admin": ("rotator.cli.commands.admin", "admin", "Act on PATs of other users, as an administrator."),
     "status": ("rotator.cli.commands.status", "status", "Show the status of every PAT."),
     "doctor": ("rotator.cli.commands.doctor", "doctor", "Check everything that rotator depends on. Changes nothing."),
     "runbook": ("rotator.cli.commands.runbook", "runbook", "Show what an alarm means, and what to do about it."),

@@ -16,6 +16,7 @@ from rotator.documents.document import (
     write_moment_or_none,
 )
 from rotator.documents.pat import make_facts
+from rotator.documents.review_outside import OutsideDocument, make_outside_document
 from rotator.documents.review_parts import (
     BucketDocument,
     EventTallyDocument,
@@ -73,6 +74,7 @@ class ReviewDocument(Document):
     failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
     failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
     timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
+    outside: Annotated[OutsideDocument, "What others did, as far as somebody looked."]
 
 
 def make_review_document(review: Review, output: str, archive: str | None = None) -> ReviewDocument:
@@ -111,6 +113,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
             for name, tally in sorted(found.failed.items())
         ],
         "timeline": [_make_bucket(bucket) for bucket in found.timeline],
+        "outside": make_outside_document(found.outside, review.organizations, period, now),
     }
 
 

@@ -16,7 +16,7 @@ from rotator.domain.events.service_log import (
     LeakReported,
     OutsideChangeFound,
     OwnChangesUnlisted,
-    ServiceLogNotRead,
+    ServiceLogLost,
 )
 from rotator.domain.runbook import CONDITIONS, Advice
 
@@ -115,10 +115,11 @@ EVENTS: Mapping[type[Event], Advice] = {
         command="rotator audit list --event own_changes_unlisted",
         fix="Look at the events that it names, and ask an administrator of the organization whether auditing was off.",
     ),
-    ServiceLogNotRead: Advice(
+    ServiceLogLost: Advice(
         one="the audit log of Azure DevOps cannot be compared for {subject}",
         many="the audit logs of Azure DevOps cannot be compared for {count} accounts and organizations",
-        meaning="The account may not read the organization's audit log, or auditing is off there.",
+        meaning="It could be compared before. Now the account may not read the organization's audit log, or auditing "
+        "is off there.",
         otherwise="All rotations go on. What others do to its PATs shows only where it looks itself.",
         command="rotator audit reconcile --dry-run",
         fix="Do what the command says; or set `daemon.audit_reconcile` to null if nobody needs the comparison.",

@@ -43,6 +43,8 @@ from rotator.ports.service_log import ServiceLog
 
 AUDITING_OFF = "auditing_off"
 _ENDINGS = (EntryKind.REVOKED, EntryKind.REVOKED_BY_SYSTEM, EntryKind.FOUND_IN_PUBLIC)
+_MOST_BEFORE = 100
+"""How many comparisons are asked whether they found anything."""
 _OVERLAP = LAG + timedelta(hours=1)
 """What the comparison before could not judge yet is judged by the next one."""
 
@@ -89,7 +91,9 @@ class _Comparing:
         """Read the log with the first account that may, and compare it."""
         earliest = self._run.services.clock.now() - KEPT_FOR
         begin, lost = max(since, earliest), since if since < earliest - EARLY else None
-        result = OrganizationLog(self._accounts[0].name, self._organization, begin, until, lost)
+        result = OrganizationLog(
+            self._accounts[0].name, self._organization, begin, until, lost, was_read=self._was_read()
+        )
         errors: list[RotatorError] = []
         for account in self._accounts:
             try:
@@ -216,13 +220,18 @@ class _Comparing:
             return ProbeResult.UNKNOWN
         return ProbeResult.WORKS
 
-    def _load_newest(self, kind: type[Event]) -> list[AuditEvent]:
+    def _was_read(self) -> bool:
+        """Whether a comparison of the last weeks found entries."""
+        before = (event.entry.details for event in self._load_newest(ServiceLogCompared, _MOST_BEFORE))
+        return any(int(str(details[name])) for details in before for name in ("explained", "foreign"))
+
+    def _load_newest(self, kind: type[Event], most: int = 1) -> list[AuditEvent]:
         with self._run.services.database.read() as reading:
             places = [name_organization((account.name, self._organization)) for account in self._accounts]
             return [
                 event
                 for place in places
-                for event in reading.audit.load_newest(1, AuditFilter(event=kind.type.name, subject=place))
+                for event in reading.audit.load_newest(most, AuditFilter(event=kind.type.name, subject=place))
             ]
 
 

@@ -11,7 +11,7 @@ from rotator.domain.log_comparison import OwnAction
 from rotator.domain.policy import LeakAction
 from rotator.domain.probe import ProbeResult
 from rotator.domain.service_log import ServiceLogEntry, ServiceLogRead
-from rotator.errors import RotatorError
+from rotator.errors import InternalError, RotatorError, TransientError
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class OrganizationLog:
     since: datetime
     until: datetime
     lost_since: datetime | None = None
+    was_read: bool = False
+    """Whether a comparison before found entries in it: then what keeps it from being read is news for people."""
     read: ServiceLogRead = field(default=ServiceLogRead(()))
     explained: int = 0
     expired: int = 0
@@ -59,6 +61,12 @@ class OrganizationLog:
     findings: tuple[Finding, ...] = ()
     lacking: tuple[Lacking, ...] = ()
     error: RotatorError | None = None
+
+    @property
+    def fails(self) -> bool:
+        """Whether its comparison failed, and may work soon. A log that was never read is one that nobody has."""
+        is_passing = isinstance(self.error, TransientError) and self.was_read
+        return is_passing or isinstance(self.error, InternalError)
 
     @property
     def needs_person(self) -> bool:

@@ -12,6 +12,7 @@ from rotator.domain.events.service_log import (
     OutsideChangeFound,
     OwnChangesUnlisted,
     ServiceLogCompared,
+    ServiceLogLost,
     ServiceLogNotRead,
 )
 from rotator.domain.log_comparison import EARLY
@@ -20,7 +21,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.log_findings import OrganizationLog, make_compared, make_event, make_lack
 from rotator.engine.subjects import name_organization
 from rotator.engine.waiting import keep_books
-from rotator.errors import InternalError, SignInRequiredError, TransientError
+from rotator.errors import SignInRequiredError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
@@ -55,10 +56,10 @@ def _list_events(reading: Reading, accounts: Sequence[Account], result: Organiza
     place = name_organization((result.account, result.organization))
     if result.error is not None:
         error = result.error
-        is_told_elsewhere = isinstance(error, TransientError | InternalError | SignInRequiredError)
-        if is_told_elsewhere or not _is_news(reading, place, error.code):
+        if result.fails or isinstance(error, SignInRequiredError) or not _is_news(reading, place, error.code):
             return []
-        return [(place, ServiceLogNotRead(code=error.code, message=error.message))]
+        kind = ServiceLogLost if result.was_read else ServiceLogNotRead
+        return [(place, kind(code=error.code, message=error.message))]
     # Once more, in the transaction that writes it: another process may have told of it meanwhile.
     entries, numbers = load_told(reading, result.since)
     events: list[tuple[str, Event]] = [
@@ -78,7 +79,7 @@ def _list_events(reading: Reading, accounts: Sequence[Account], result: Organiza
 def _is_news(reading: Reading, place: str, code: str) -> bool:
     last = [
         found
-        for kind in (ServiceLogNotRead, ServiceLogCompared)
+        for kind in (ServiceLogNotRead, ServiceLogLost, ServiceLogCompared)
         for found in reading.audit.load_newest(1, AuditFilter(event=kind.type.name, subject=place))
     ]
     newest = max(last, key=lambda event: event.sequence, default=None)

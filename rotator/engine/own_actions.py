@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent, Detail
+from rotator.domain.events.administration import AdminRevocationRequested, AdminRevocationStarted
 from rotator.domain.events.event import Event
 from rotator.domain.events.revocations import PatRevoked, RevocationFailed, RevocationRequested, RevokeStarted
 from rotator.domain.events.rotations import MintStarted, PatMinted
@@ -23,7 +24,10 @@ _EVENTS: tuple[type[Event], ...] = (
     RevocationRequested,
     RevocationFailed,
     PatRevoked,
+    AdminRevocationStarted,
+    AdminRevocationRequested,
 )
+_BY_ADMIN = (AdminRevocationStarted.type.name, AdminRevocationRequested.type.name)
 _BEFORE = timedelta(hours=1)
 """How long before the period an action may have begun that took effect in it."""
 _IDS = ("e2e_id", "activity_id")
@@ -50,6 +54,12 @@ class _Gathering:
             begun = self.mints.pop(rotation, None) or _begin(event, EntryKind.MINTED)
             ended = replace(begun, is_certain=True, authorization_id=pat, valid_to=_read_moment(details["valid_to"]))
             self.done.append(_extend(ended, event))
+        elif name in _BY_ADMIN:
+            # Nobody knows what the PAT is called: an entry that names one is ours by the id of the answer alone.
+            identifier = event.entry.subject
+            begun = self.revocations.get(identifier) or _begin(event, EntryKind.REVOKED)
+            ended = replace(begun, authorization_id=identifier, names=frozenset({identifier}))
+            self.revocations[identifier] = _extend(ended, event)
         elif pat:
             begun = self.revocations.get(pat) or _begin(event, EntryKind.REVOKED)
             begun = replace(begun, authorization_id=pat)

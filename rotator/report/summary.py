@@ -39,6 +39,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"{_count(excepted, 'PAT', 'PATs')} broke the policy, if only for a while."
     )
     yield _say_log(review)
+    yield _say_service_logs(review)
 
 
 def _count(number: int, one: str, more: str = "") -> str:
@@ -51,6 +52,18 @@ def _say_log(review: ReviewDocument) -> str:
         return "The audit log is NOT whole."
     signed = f"{log['signed']} of them covered by a signature" if log["has_key"] else "none of them signed"
     return f"The audit log is intact: {_count(log['events'], 'event')}, {signed}."
+
+
+def _say_service_logs(review: ReviewDocument) -> str:
+    outside = review["outside"]
+    compared = sum(log["compared"] is not None for log in outside["logs"])
+    if not compared:
+        return "Azure DevOps' own log was never compared with it."
+    found = _count(outside["foreign_found"], "change") + " by somebody else"
+    if outside["lacking_found"]:
+        found += " and changes by rotator that it lacks"
+    of_all = f"{compared} of {_count(len(outside['logs']), 'organization')}"
+    return f"Azure DevOps' own log was compared with it for {of_all}; in the period, that showed {found}."
 
 
 def list_warnings(review: ReviewDocument) -> Iterator[str]:

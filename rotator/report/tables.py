@@ -1,21 +1,19 @@
-"""The tables of the page: a caption, the columns' names, and rows of plain text whose first cell names the row."""
+"""The tables of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import ProofDocument, ReviewedPatDocument, SpanDocument
-from rotator.domain.words import say_duration, say_span
+from rotator.documents.review_parts import ReviewedPatDocument, SpanDocument
+from rotator.domain.words import say_span
+from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_seconds, say_words
 from rotator.report.controls import ATTACKERS, CONTROLS
+from rotator.report.outside_tables import make_outside_tables
 from rotator.report.summary import say_time
+from rotator.report.table import Table, make_events_table, make_table
 
-NONE = "none"
-_PLACE = frozenset({"account", "organization", "reason", "rotation_id", "e2e_id", "activity_id", "request_id"})
-"""Fields of events that a table says elsewhere, or not at all."""
 TIME_LEFT = {
     "expired": "expired",
     "day": "less than 1 day",
@@ -45,38 +43,20 @@ _KINDS = {
 _SPAN_COLUMNS = ("Event", "What", "About", "Cause", "Began", "Ended", "Ended by event", "Lasted")
 
 
-@dataclass(frozen=True)
-class Table:
-    """`total` is how many rows there would be if all were kept."""
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    total: int
-
-    @property
-    def left_out(self) -> int:
-        """How many older rows are not shown."""
-        return self.total - len(self.rows)
-
-
 def make_tables(review: ReviewDocument) -> dict[str, Table]:
     """Return every table of the page, by its name."""
-    tables = (*_make_pat_tables(review), *_make_event_tables(review), *_make_log_tables(review))
+    tables = (
+        *_make_pat_tables(review),
+        *_make_event_tables(review),
+        *_make_log_tables(review),
+        *make_outside_tables(review),
+    )
     return {table.name: table for table in tables}
-
-
-def _make(
-    name: str, caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], total: int | None = None
-) -> Table:
-    kept = tuple(rows)
-    return Table(name, caption, columns, kept, len(kept) if total is None else total)
 
 
 def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     pats = review["pats"]
-    yield _make(
+    yield make_table(
         "pats",
         "Managed PATs and their owners",
         ("PAT", "Account", "Owner", "Organization", "Name at Azure DevOps", "State", "Managed since", "Event"),
@@ -88,12 +68,12 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["organization"],
                 pat["display_name"],
                 pat["state"],
-                *_say_proof(pat["managed"], "not in the log"),
+                *say_proof(pat["managed"], "not in the log"),
             )
             for pat in pats
         ),
     )
-    yield _make(
+    yield make_table(
         "unmanaged",
         "PATs that nobody manages, as the last look at Azure DevOps found them",
         ("Id", "Name at Azure DevOps", "Account", "Organization", "Scopes", "Expires", "Why"),
@@ -110,7 +90,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
             for pat in review["unmanaged"]
         ),
     )
-    yield _make(
+    yield make_table(
         "reach",
         "What each PAT reaches, and since when",
         ("PAT", "Scopes", "Organizations", "Known since", "Event"),
@@ -119,12 +99,12 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["name"],
                 _say_scopes(pat),
                 "all" if pat["all_organizations"] else pat["organization"],
-                *_say_proof(pat["reach"], "not in the log"),
+                *say_proof(pat["reach"], "not in the log"),
             )
             for pat in pats
         ),
     )
-    yield _make(
+    yield make_table(
         "ages",
         "Expiry, last rotation, and age against the policy; ages in whole days",
         ("PAT", "Expires", "Time left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
@@ -133,16 +113,16 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["name"],
                 say_time(pat["expires_at"]),
                 _say_left(pat["expires_at"], review["generated_at"]),
-                *_say_proof(pat["rotated"], "never"),
+                *say_proof(pat["rotated"], "never"),
                 str(pat["age_days"]),
-                _say_or(pat["age_limit_days"], NONE if pat["age_verdict"] == "blocked" else "no limit"),
+                say_or(pat["age_limit_days"], NONE if pat["age_verdict"] == "blocked" else "no limit"),
                 pat["rule"] or NONE,
                 VERDICTS[pat["age_verdict"]],
             )
             for pat in pats
         ),
     )
-    yield _make(
+    yield make_table(
         "time-left",
         "Managed PATs by the time that they have left",
         ("Time left", "PATs"),
@@ -151,10 +131,10 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
 
 
 def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
-    yield _make_events("changes", "Changes of the inventory", review["changes"], review["changed"])
+    yield make_events_table("changes", "Changes of the inventory", review["changes"], review["changed"])
     policy = review["policy"]
     before = [] if policy["before"] is None else [policy["before"]]
-    yield _make(
+    yield make_table(
         "policies",
         "The policy at the beginning of the period, and its changes",
         ("Event", "In force from", "SHA-256 of the file", "Changed by", "Reason"),
@@ -164,20 +144,20 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 say_time(event["occurred_at"]),
                 str(event["details"].get("sha256")),
                 event["actor"],
-                _say_reason(event["details"]),
+                say_reason(event["details"]),
             )
             for event in (*before, *policy["changes"])
         ),
         policy["changed"] + len(before),
     )
-    yield _make(
+    yield make_table(
         "rules",
         "The rules of the current policy; for each PAT the first one that fits applies",
         ("Rule", "For", "Action", "Rotate before the expiry", "Lifetime", "Overlap"),
         (
             (
                 rule["name"],
-                "; ".join(f"{_say_words(name)}: {pattern}" for name, pattern in rule["match"].items()) or "all PATs",
+                "; ".join(f"{say_words(name)}: {pattern}" for name, pattern in rule["match"].items()) or "all PATs",
                 rule["action"],
                 rule["rotate_before"],
                 rule["lifetime"] or "as before",
@@ -190,17 +170,17 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
     )
     yield _make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
-    yield _make(
+    yield make_table(
         "failed-events",
         "Events that tell of a failure, or of an answer that was lost",
         ("What", "How often", "First event", "Last event"),
         (
-            (_say_words(row["event"]), str(row["count"]), str(row["first"]), str(row["last"]))
+            (say_words(row["event"]), str(row["count"]), str(row["first"]), str(row["last"]))
             for row in review["failed_events"]
         ),
     )
-    yield _make_events("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
-    yield _make(
+    yield make_events_table("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
+    yield make_table(
         "by-hand",
         "What people did, one row for each command",
         ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command"),
@@ -210,7 +190,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 str(run["last"]),
                 str(run["events"]),
                 say_time(run["at"]),
-                _say_words(run["event"]),
+                say_words(run["event"]),
                 run["subject"],
                 run["actor"],
                 run["reason"] or "none given",
@@ -220,7 +200,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
         ),
         review["done_by_hand"],
     )
-    yield _make(
+    yield make_table(
         "timeline",
         "Rotations in the period",
         ("From", "To", "Begun", "Completed", "Failure events", "Proven revoked", "First event", "Last event"),
@@ -232,8 +212,8 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 str(row["completed"]),
                 str(row["failed"]),
                 str(row["revoked"]),
-                _say_or(row["first"], NONE),
-                _say_or(row["last"], NONE),
+                say_or(row["first"], NONE),
+                say_or(row["last"], NONE),
             )
             for row in review["timeline"]
         ),
@@ -243,7 +223,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
 
 def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     revocations = review["revocations"]
-    yield _make(
+    yield make_table(
         "revocations",
         "Revocations in the period",
         ("PAT", "Requested", "Proven", "Slowest proof", "Events that prove it, the newest"),
@@ -252,13 +232,13 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
                 row["name"],
                 str(row["requested"]),
                 str(row["proven"]),
-                _say_seconds(row["slowest_seconds"]),
+                say_seconds(row["slowest_seconds"]),
                 " ".join(map(str, row["events"])) or NONE,
             )
             for row in revocations["pats"]
         ),
     )
-    yield _make(
+    yield make_table(
         "pending",
         "Revocations that are not proven now",
         ("Id", "PAT", "First requested", "Last requested", "Requests"),
@@ -273,7 +253,7 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
             for row in revocations["pending"]
         ),
     )
-    yield _make(
+    yield make_table(
         "living",
         "PATs still valid beside the one in use",
         ("Id", "PAT", "Why", "Since", "Event", "Until"),
@@ -282,7 +262,7 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
                 row["authorization_id"],
                 row["name"],
                 _KINDS[row["kind"]],
-                *_say_proof(row["event"], "not in the log"),
+                *say_proof(row["event"], "not in the log"),
                 "not known" if row["until"] is None else say_time(row["until"]),
             )
             for row in revocations["living"]
@@ -292,15 +272,15 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
 
 def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
-    yield _make_events("anchors", "Checkpoints that the vaults were given", log["anchored"], log["anchors_given"])
-    yield _make_events("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
-    yield _make(
+    yield make_events_table("anchors", "Checkpoints that the vaults were given", log["anchored"], log["anchors_given"])
+    yield make_events_table("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
+    yield make_table(
         "attackers",
         "Who could still hide what",
         ("Somebody who", "Is found out by", "Can still hide"),
         ATTACKERS,
     )
-    yield _make(
+    yield make_table(
         "controls",
         "Controls, and the sections that are evidence for them",
         ("Control", "Asks for", "Sections"),
@@ -311,40 +291,20 @@ def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     )
 
 
-def _make_events(name: str, caption: str, events: Iterable[AuditEventDocument], total: int) -> Table:
-    rows = (
-        (
-            str(event["sequence"]),
-            say_time(event["occurred_at"]),
-            _say_words(event["event"]),
-            event["subject"],
-            event["actor"],
-            _say_details(event["details"]),
-            _say_reason(event["details"]),
-        )
-        for event in events
-    )
-    return _make(name, caption, ("Event", "Time", "What", "About", "Who", "Details", "Reason"), rows, total)
-
-
 def _make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: int) -> Table:
     rows = (
         (
             str(span["begun"]["event"]),
-            _say_words(span["kind"]),
+            say_words(span["kind"]),
             span["subject"],
             span["code"] or NONE,
             say_time(span["begun"]["at"]),
-            *_say_proof(span["ended"], "lasts"),
-            _say_seconds(span["seconds"]),
+            *say_proof(span["ended"], "lasts"),
+            say_seconds(span["seconds"]),
         )
         for span in spans
     )
-    return _make(name, caption, _SPAN_COLUMNS, rows, total)
-
-
-def _say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
-    return (without, NONE) if proof is None else (say_time(proof["at"]), str(proof["event"]))
+    return make_table(name, caption, _SPAN_COLUMNS, rows, total)
 
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:
@@ -354,28 +314,3 @@ def _say_scopes(pat: ReviewedPatDocument) -> str:
 def _say_left(ends: str, now: str) -> str:
     span = datetime.fromisoformat(ends) - datetime.fromisoformat(now)
     return say_span(span) if span > timedelta(0) else f"expired {say_span(span)} ago"
-
-
-def _say_or(number: int | None, without: str) -> str:
-    return without if number is None else str(number)
-
-
-def _say_seconds(seconds: int | None) -> str:
-    return NONE if seconds is None else say_duration(timedelta(seconds=seconds))
-
-
-def _say_words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _say_details(details: Mapping[str, object]) -> str:
-    said = [f"{_say_words(name)}: {_say_value(value)}" for name, value in details.items() if name not in _PLACE]
-    return "; ".join(said) or NONE
-
-
-def _say_value(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else NONE if value is None else str(value)
-
-
-def _say_reason(details: Mapping[str, object]) -> str:
-    return str(details.get("reason") or "none given")

@@ -1,7 +1,7 @@
-"""The Azure DevOps stand-in: who is asking, and for which of the three resources.
+"""The Azure DevOps stand-in: who is asking, and for which of the resources.
 
-One host plays `vssps.dev.azure.com` (PATs), `dev.azure.com` (connectionData) and `auditservice.dev.azure.com` (the
-audit log).
+One host plays `vssps.dev.azure.com` (PATs, users and their PATs), `dev.azure.com` (connectionData) and
+`auditservice.dev.azure.com` (the audit log).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 
+from rotator.sandbox.azure_devops_admin import AdminResource
 from rotator.sandbox.azure_devops_audit import AuditResource
 from rotator.sandbox.azure_devops_pats import PatResource
 from rotator.sandbox.azure_devops_replies import (
@@ -28,7 +29,12 @@ from rotator.sandbox.world import AccessToken, Organization, User, World
 GLOBAL_PATS_END = datetime(2026, 12, 1, tzinfo=UTC)
 """From then on all-organization PATs authenticate nobody."""
 
-_PATH = re.compile(r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata|audit/auditlog)/?", re.I)
+_PATH = re.compile(
+    r"/(?P<organization>[^/]+)/_apis/(?P<resource>tokens/pats|connectiondata|audit/auditlog|graph/users"
+    r"|tokenadmin/revocations|tokenadmin/personalaccesstokens/[^/]+)/?",
+    re.I,
+)
+_OF_ADMINS = ("graph/", "tokenadmin/")
 
 
 class AzureDevOpsService:
@@ -38,6 +44,7 @@ class AzureDevOpsService:
         self._world = world
         self._pats = PatResource(world)
         self._audit = AuditResource(world)
+        self._admin = AdminResource(world)
 
     def handle(self, request: Request) -> Response:
         """Do what the request asks, and give every response an activity id."""
@@ -59,6 +66,8 @@ class AzureDevOpsService:
             return self._connection_data(request, organization)
         if match["resource"].lower() == "audit/auditlog":
             return self._audit_log(request, organization)
+        if match["resource"].lower().startswith(_OF_ADMINS):
+            return self._administration(request, organization, match["resource"])
         return self._tokens_pats(request, organization, activity)
 
     def _audit_log(self, request: Request, organization: Organization) -> Response:
@@ -70,6 +79,16 @@ class AzureDevOpsService:
         if user is None or not {"user_impersonation", "vso.auditlog"} & set(permissions):
             return make_unauthorized(token.subject_id)
         return self._audit.answer(request, organization, user)
+
+    def _administration(self, request: Request, organization: Organization, resource: str) -> Response:
+        token = self._bearer(request)
+        if token is None:
+            return _refuse(request)
+        user = self._admitted(token.subject_id, organization)
+        if user is None:
+            return make_unauthorized(token.subject_id)
+        permissions = self._world.apps[token.client_id].permissions
+        return self._admin.answer(request, organization, user, permissions, resource)
 
     def _tokens_pats(self, request: Request, organization: Organization, activity: str) -> Response:
         token = self._bearer(request)

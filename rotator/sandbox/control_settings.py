@@ -25,6 +25,8 @@ _SETTABLE: Mapping[str, frozenset[str]] = {
             "audit_readers",
             "audit_lag",
             "audit_overlap",
+            "token_admins",
+            "graph_page",
         }
     ),
     "vaults": frozenset({"denied_operations", "denied_subjects", "firewall", "read_only"}),
@@ -33,7 +35,7 @@ WORLD_KINDS = frozenset(_SETTABLE)
 Change = tuple[object, str, object]
 """What to set: the object, the name of its field, and the value."""
 
-_SETS = frozenset({"members", "audit_readers", "denied_operations", "denied_subjects"})
+_SETS = frozenset({"members", "audit_readers", "token_admins", "denied_operations", "denied_subjects"})
 
 
 def read_fields(document: object) -> Mapping[str, object]:

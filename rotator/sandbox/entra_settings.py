@@ -7,7 +7,7 @@
  "replaced_token_grace_seconds": 0,            a refresh token works once; by default, for a day after its successor
  "tenants": {"contoso.com": {"device_code_allowed": false}},       by domain or id
  "users": {"build-bot@contoso.com": {
-     "enabled": true, "mfa_required": false, "conditional_access_blocked": false,
+     "enabled": true, "deleted": false, "mfa_required": false, "conditional_access_blocked": false,
      "mfa_enrollment_required": false, "revoked": true, "sign_in_frequency_seconds": 3600,
      "refresh_error": 70043}},
  "apps": {"<client id>": {
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import serialization
 from rotator.sandbox.entra_state import EntraState
 from rotator.sandbox.world import App, User, World
 
-_USER_SWITCHES = ("enabled", "mfa_required", "conditional_access_blocked")
+_USER_SWITCHES = ("enabled", "deleted", "mfa_required", "conditional_access_blocked")
 _APP_SWITCHES = ("consented", "public", "multi_tenant", "secret_expired")
 Change = Callable[[], None]
 

@@ -62,6 +62,8 @@ class User:
     """Refresh tokens issued until then are invalid (password change, revoked sessions)."""
     refresh_error: int | None = None
     """The AADSTS number that every silent refresh of this user gets (70043, 700082, ...)."""
+    deleted: bool = False
+    """Whether the tenant has them no more; the organizations still do."""
 
 
 @dataclass
@@ -159,6 +161,10 @@ class Organization:
     audit_overlap: int = 0
     """How many entries of a page come again on the next one."""
     audit_log: list[AuditEntry] = field(default_factory=list)
+    token_admins: set[str] = field(default_factory=set)
+    """The object ids of the users who may list and revoke everybody's PATs."""
+    graph_page: int = 500
+    """How many users a page of the list of users has."""
 
 
 @dataclass

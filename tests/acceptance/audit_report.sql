@@ -24,7 +24,7 @@ CREATE TEMP VIEW record AS
     FROM managed_pat p JOIN trail t USING (name);
 CREATE TEMP VIEW shown AS
     SELECT sequence, event, at, what, subject, actor, coalesce((
-        SELECT group_concat(replace(key, '_', ' ') || ': ' || value, '; ') FROM json_each(details) WHERE key NOT IN
+        SELECT group_concat(replace(key, '_', ' ') || ': ' || replace(value, '+00:00', 'Z'), '; ') FROM json_each(details) WHERE key NOT IN
             ('account', 'organization', 'reason', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
         AS said, coalesce(reason, 'none given') AS reason
     FROM known;
@@ -118,6 +118,41 @@ SELECT predecessor_id, name, 'its consumers get time to switch', at, sequence,
 FROM rotation r JOIN trail t USING (name) JOIN (SELECT sequence, at FROM known) k ON k.sequence = t.rotated
 WHERE state = 'overlapping' ORDER BY created_at;
 
+-- service-logs
+SELECT organization, at, max(sequence), strftime('%Y-%m-%d %H:%M:%S', json_extract(details, '$.until')),
+    json_extract(details, '$.explained'), json_extract(details, '$.foreign'), json_extract(details, '$.lacking'),
+    json_extract(details, '$.unreadable'), 'none'
+FROM (SELECT *, substr(subject, instr(subject, '/') + 1) AS organization FROM known)
+WHERE event = 'service_log_compared' GROUP BY organization ORDER BY organization;
+
+-- compared spans
+/* In seconds: a span that begins before the end of an earlier one counts from there on. */
+WITH spans AS (
+    SELECT julianday(json_extract(details, '$.since')) AS begins, julianday(json_extract(details, '$.until')) AS ends
+    FROM audit_event WHERE event = 'service_log_compared'),
+marked AS (
+    SELECT *, max(ends) OVER (ORDER BY begins, ends ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM spans)
+SELECT sum(max(0, ends - max(begins, coalesce(before, begins)))) * 86400,
+    (julianday(:now) - julianday('2000-01-01')) * 86400 FROM marked;
+
+-- foreign
+SELECT sequence, at, what, subject, actor, said, reason FROM shown
+WHERE event IN ('outside_change_found', 'leak_reported') ORDER BY sequence;
+
+-- lacking
+SELECT sequence, at, what, subject, actor, said, reason FROM shown
+WHERE event = 'own_changes_unlisted' ORDER BY sequence;
+
+-- user-pats
+SELECT organization, at, max(sequence), json_extract(details, '$.users'), json_extract(details, '$.denied'),
+    json_extract(details, '$.skipped'), json_extract(details, '$.pats'), json_extract(details, '$.full_access'),
+    json_extract(details, '$.long_lived'), json_extract(details, '$.all_organizations'),
+    json_extract(details, '$.ownerless'), json_extract(details, '$.managed'),
+    coalesce(json_extract(details, '$.unreadable'), 0)
+FROM (SELECT *, substr(subject, instr(subject, '/') + 1) AS organization FROM known)
+WHERE event = 'organization_scanned' GROUP BY organization ORDER BY organization;
+
 -- timeline
 SELECT CAST((julianday(occurred_at) - julianday('2000-01-01')) / 3650 AS INTEGER), sum(event = 'rotation_planned'),
     sum(event = 'rotation_completed'),
@@ -155,6 +190,7 @@ SELECT count(*) AS events,
         THEN subject END) AS failed,
     sum(event = 'pat_revoked') AS revoked,
     sum(event = 'log_anchored') AS anchored,
+    sum(event IN ('outside_change_found', 'leak_reported')) AS "foreign",
     (SELECT count(*) FROM pending_revocation) AS pending,
     (SELECT count(*) FROM by_hand) AS by_hand,
     (SELECT count(*) FROM checkpoint) AS checkpoints,

@@ -19,6 +19,7 @@ from rotator.sandbox.running import Sandbox
 from tests.support.installed_command import COMMAND, PATIENCE, Rotator, config_of
 from tests.support.published import check_printed
 from tests.support.records import make_entry
+from tests.support.syslog_receiver import SyslogReceiver
 
 DAY = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -104,6 +105,32 @@ def test_a_siem_gets_what_comes_after_the_last_event_that_it_has(sandbox: Sandbo
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest, errors) == (130, "", "interrupted\n")
+
+
+def test_collector_gets_events_by_syslog_as_they_are_written(sandbox: Sandbox, database: SqlDatabase) -> None:
+    with SyslogReceiver(sandbox.addresses.config_path.with_name("server.pem")) as receiver:
+        words = ("--format", "cef", "--since-sequence", "1", "--syslog", receiver.address)
+        process, _ = _start(sandbox, "export", *words)
+        assert "rotator - pat_minted - CEF:0|rotator|" in receiver.take()
+        with database.begin() as work:
+            work.audit.append(make_entry(), DAY)
+        assert "externalId=3 " in receiver.take()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest, errors) == (130, "", "interrupted\n")
+    assert receiver.problems == []
+
+
+def test_export_by_syslog_says_where_to_go_on(database: SqlDatabase, rotator: Rotator, sandbox: Sandbox) -> None:
+    with SyslogReceiver(sandbox.addresses.config_path.with_name("server.pem")) as receiver:
+        done = rotator("audit", "export", "--syslog", receiver.address)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"2 events sent to {receiver.address}; the last one is 2\n"
+    away = rotator("audit", "export", "--syslog", receiver.address)
+    assert away.returncode == 1
+    assert "takes nothing: Connection refused [syslog_unreachable]" in away.stderr
+    for words in (("--format", "csv"), ("--output", "x"), ("--syslog", "a/b"), ("--syslog", "host:port")):
+        assert rotator("audit", "export", "--syslog", receiver.address, *words).returncode == 2
 
 
 def test_export_begins_after_an_event_in_each_format(database: SqlDatabase, rotator: Rotator) -> None:

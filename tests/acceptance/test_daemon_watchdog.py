@@ -17,7 +17,7 @@ WATCHDOG = 4.0
 """Seconds; the daemon speaks twice in that time."""
 SILENCE = 3 * WATCHDOG
 PATIENCE = 60.0
-JOBS = ("work", "refresh", "reconcile", "probe", "verify_audit", "heartbeat")
+JOBS = ("work", "refresh", "reconcile", "probe", "verify_audit", "audit_reconcile", "heartbeat")
 LEAST = 5 + len(JOBS)
 """The first thread, those of the pages, the scheduler, the deliveries and the hooks, and one for each other job."""
 

@@ -46,7 +46,7 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
         assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
         assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name
     assert "The audit log is intact" in told
-    steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed")
+    steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed", "pat revoked")
     assert re.search(r"\n.*".join(rf"^  [0-9:]{{8}}  {step}$" for step in steps), told, re.MULTILINE | re.DOTALL)
     assert re.search(r"^  [0-9:]{8}  hook succeeded: restarted what reads contoso-deploy-feed$", told, re.MULTILINE)
     notified = told[told.index("8. Be told") :]
@@ -63,7 +63,9 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert path == "PAGE"
     said = " ".join(line.strip() for line in summary)
     assert re.fullmatch(
-        r"From .* rotator manages 9 PATs of 1 account; .* The audit log is intact: .* a signature\.", said
+        r"From .* rotator manages 9 PATs of 1 account; .* 0 await confirmation, .* The audit log is intact: "
+        r".* a signature\. Azure DevOps' own log was compared with it for 1 of 1 organization; .*\.",
+        said,
     )
     assert not PAT_VALUE.search(page.read_text(encoding="utf-8"))
 

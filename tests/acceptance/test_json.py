@@ -15,7 +15,7 @@ from rotator.adapters.logs import reset_logging
 from rotator.cli.main import main
 from rotator.documents.sandbox import make_demo_document
 from rotator.sandbox.running import Sandbox
-from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID, USERNAME
+from rotator.sandbox.seeds import CLIENT_ID, ORGANIZATION, TENANT_ID, USER_ID, USERNAME
 from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.installed_command import PATIENCE, approve, config_of, start_device_login
 from tests.support.published import check_printed
@@ -125,6 +125,17 @@ def _work(caller: Caller) -> None:
     assert [(place["organization"], place["last_error"]) for place in accounts[0]["places"]] == [("contoso", None)]
 
 
+def _administer(caller: Caller, sandbox: Sandbox) -> None:
+    """As an administrator: look at the PATs of all users, and revoke one of somebody else."""
+    sandbox.world.organizations[ORGANIZATION].token_admins = {USER_ID}
+    [seen] = caller.run("scan", "--organization-wide")
+    pats = seen["pats"]
+    assert isinstance(pats, list)
+    [foreign] = [pat["authorization_id"] for pat in pats if pat["user"] != USERNAME]
+    where = ("--account", "build-bot", "--organization", ORGANIZATION)
+    caller.run("admin", "revoke", foreign, *where, "--reason", "left", "--yes")
+
+
 def _try_receivers(caller: Caller, sandbox: Sandbox) -> None:
     """Send a test to a receiver and to a hook that take it, and to none."""
     path = sandbox.addresses.config_path
@@ -158,6 +169,7 @@ def test_every_command_prints_what_its_schema_says_and_no_secret(
     [theirs] = organizations
     assert (theirs["findings"], theirs["unsettled"], theirs["explained"]) == ([], 0, theirs["pat_entries"])
     assert theirs["explained"] > 5
+    _administer(caller, sandbox)
     caller.run("audit", "accept-gap", "--reason", "to see it")
     caller.run("audit", "archive", "--before", "365d", "--dry-run")
     caller.run("accounts")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
-import subprocess
-from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -14,9 +11,9 @@ import pytest
 from rotator.adapters.listener import Listener, bind
 from rotator.ports.pages import Page
 from rotator.report.status_page import POLICY, StatusPage, render_status_page
+from tests.support.browser import browse, check_with_axe
 from tests.support.clock import FakeClock
 from tests.support.pages import find_free_port
-from tests.support.programs import need
 from tests.support.stop import make_stop
 from tests.unit.test_status_page import CONDITIONS, FAILED, OK, WAITING, make_page
 
@@ -24,43 +21,12 @@ PAGES = {
     0: make_page(),
     3: make_page(OK, FAILED, WAITING, conditions=CONDITIONS, problems=("the clock of this host is wrong",)),
 }
-_RUN = """
-<script>%s</script><pre id="axe"></pre>
-<script>axe.run().then((found) => {
-  document.getElementById("axe").textContent = JSON.stringify(
-    {violations: found.violations.map((wrong) => [wrong.id, wrong.nodes.map((node) => node.html)]),
-     passes: found.passes.length});
-});</script></body>"""
-
-
-def browse(address: str, width: int, profile: Path) -> str:
-    """The document of a page as the browser has it once its scripts have run."""
-    command = [
-        *(need("chromium", "chromium"), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"),
-        *(f"--window-size={width},1600", "--virtual-time-budget=30000", "--dump-dom", address),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    return done.stdout
-
-
-def read_axe() -> str:
-    """The library axe-core, as its Python package ships it."""
-    [place] = [file for file in files("axe-core-python") or () if file.name == "axe.min.js"]
-    return Path(str(place.locate())).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("pats", PAGES)
 def test_axe_finds_nothing_when_the_page_is_narrow_or_wide(pats: int, width: int, tmp_path: Path) -> None:
-    page = render_status_page(PAGES[pats]).decode()
-    file = tmp_path / "page.html"
-    file.write_text(page.replace("</body>", _RUN % read_axe()), encoding="utf-8")
-    seen = browse(file.as_uri(), width, tmp_path / "profile")
-    told = re.search(r'<pre id="axe">(.*?)</pre>', seen, re.DOTALL)
-    assert told is not None
-    found = json.loads(html.unescape(told[1]))
-    assert found["violations"] == []
-    assert found["passes"] > 20
+    check_with_axe(render_status_page(PAGES[pats]).decode(), width, tmp_path)
 
 
 def serve_and_browse(page: StatusPage, policy: str, tmp_path: Path) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from rotator.sandbox.azure_devops_audit import add_to_log
 from rotator.sandbox.azure_devops_replies import to_ticks
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
-from rotator.sandbox.seeds import ORGANIZATION, USER_ID
+from rotator.sandbox.seeds import ORGANIZATION, USER_ID, USERNAME
 from tests.support.installed_command import config_of, run_forked, sign_in
 
 SCRIPT = "<script>alert(1)</script>"
@@ -65,4 +66,11 @@ def open_filled(folder: Path) -> Iterator[Filled]:
         policy.write_text(policy.read_text(encoding="utf-8").replace("90d", "80d").replace("0s", "1h"), "utf-8")
         made.run("rotate", "release-notes", "--reason", "it leaked")
         made.run("once")
+        home = world.organizations[ORGANIZATION]
+        minted = {"actionId": "Token.PatCreateEvent", "actorUPN": USERNAME, "data": {"DisplayName": SCRIPT}}
+        add_to_log(world, home, world.clock.now(), minted)
+        made.run("audit", "reconcile", "--since", "5d", "--until", "3d")
+        made.run("audit", "reconcile", "--since", "4d", code=4)
+        home.token_admins = {USER_ID}
+        made.run("scan", "--organization-wide")
         yield made

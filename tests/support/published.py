@@ -26,8 +26,9 @@ def find_command(words: Sequence[str | Path]) -> str:
     """The name of the command in a command line."""
     plain = [str(word) for word in words]
     found = [name for name in COMMANDS if any(plain[at : at + len(name.split())] == name.split() for at in range(3))]
-    assert len(found) == 1, (plain, found)
-    return found[0]
+    whole = [name for name in found if not any(other.endswith(f" {name}") for other in found)]
+    assert len(whole) == 1, (plain, found)
+    return whole[0]
 
 
 def check_printed(words: Sequence[str | Path], document: Mapping[str, object]) -> str:

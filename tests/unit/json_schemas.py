@@ -47,6 +47,7 @@ from rotator.documents.revocation import RevocationDocument
 from rotator.documents.sandbox import DemoDocument, SandboxReadyDocument
 from rotator.documents.scan import ScanDocument
 from rotator.documents.status import StatusDocument
+from rotator.documents.user_pats import AdminRevocationDocument, OrganizationScanDocument
 from tests.support.source_tree import PACKAGE, ROOT
 
 SCHEMAS = PACKAGE / "documents" / "schemas"
@@ -65,6 +66,8 @@ DOCUMENTS: dict[str, object] = {
     "recovery-plan": RecoveryPlanDocument,
     "revocation": RevocationDocument,
     "scan": ScanDocument,
+    "organization-scan": OrganizationScanDocument,
+    "admin-revocation": AdminRevocationDocument,
     "inventory": InventoryDocument,
     "inventory-entry": InventoryEntryDocument,
     "inventory-change": InventoryChangeDocument,
@@ -106,7 +109,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "login": ("device-prompt", "login"),
     "logout": ("logout",),
     "accounts": ("accounts",),
-    "scan": ("scan",),
+    "scan": ("scan", "organization-scan"),
     "inventory list": ("inventory",),
     "inventory show": ("inventory-entry",),
     "inventory adopt": ("adoption",),
@@ -122,6 +125,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "update": ("report",),
     "rotate": ("report",),
     "revoke": ("revocation",),
+    "admin revoke": ("admin-revocation",),
     "recover": ("recover", "recovery-plan", "revocation", "report"),
     "status": ("status",),
     "audit list": ("audit-events", "audit-event"),

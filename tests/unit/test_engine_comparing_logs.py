@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
+from rotator.domain.events.catalogue import CATALOGUE
+from rotator.domain.events.event import Severity
 from rotator.domain.policy import LeakAction
 from rotator.domain.probe import ProbeResult
-from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind
+from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, ServiceLogRead
 from rotator.engine.auditing import load_events
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.log_findings import OrganizationLog
@@ -167,12 +170,60 @@ def test_other_account_reads_the_log_when_the_first_may_not() -> None:
     for _ in range(2):
         result = reconcile_audit(world.make_run(), their)
     assert (result.counts["compared"], result.is_down) == (1, False)
-    assert [item["code"] for item in told(world, "service_log_not_read")] == ["service_log_denied"]
+    assert [item["code"] for item in told(world, "service_log_lost")] == ["service_log_denied"]
+    assert told(world, "service_log_not_read") == []
 
 
-def test_job_fails_and_tells_nothing_when_the_service_does_not_answer() -> None:
+def test_log_that_was_never_read_is_told_once_and_quietly() -> None:
+    """Most accounts may not read it, and many hosts cannot reach it: no job fails, and nobody is called."""
     world, their = make_replaced_world()
+    denied = make_denied(CALL, Trace(403), "service_log_denied", "no", "Ask.")
+    unreachable = make_transient(CALL, Trace(), "unreachable", "no route")
+    for error in (denied, denied, unreachable, unreachable):
+        their.errors = dict.fromkeys((ACCOUNT, "release-bot"), error)
+        result = reconcile_audit(world.make_run(), their)
+        assert (result.counts["compared"], result.exit_code, result.is_down) == (1, 0, False)
+    assert [item["code"] for item in told(world, "service_log_not_read")] == ["service_log_denied", "unreachable"]
+    assert told(world, "service_log_lost") == []
+    assert not CATALOGUE["service_log_not_read"].type.needs_person
+    assert CATALOGUE["service_log_not_read"].type.severity is Severity.INFO
+    with world.database.read() as reading:
+        assert reading.conditions.load() == ()
+
+
+def test_log_without_any_entry_is_told_quietly_although_it_can_be_read() -> None:
+    """Auditing is off unless somebody switched it on: a comparison that found nothing does not prove that it was."""
+    world, their = make_replaced_world()
+    their.entries.clear()
+    reconcile_audit(world.make_run(), their)
+    world.advance(days=3)
+    reconcile_audit(world.make_run(), their)
+    assert [item["code"] for item in told(world, "service_log_not_read")] == ["auditing_off"]
+    assert told(world, "service_log_lost") == []
+
+
+def test_job_fails_and_tells_nothing_when_the_service_no_longer_answers() -> None:
+    world, their = make_replaced_world()
+    reconcile_audit(world.make_run(), their)
     their.errors[ACCOUNT] = make_transient(CALL, Trace(503), "server_error", "it answered 503")
     with pytest.raises(TransientError):
         reconcile_audit(world.make_run(), their)
-    assert told(world, "service_log_not_read") == []
+    assert told(world, "service_log_not_read") == told(world, "service_log_lost") == []
+
+
+def test_long_log_gives_signs_of_life() -> None:
+    world, their = make_replaced_world()
+
+    class Long(TheirLog):
+        def fetch(
+            self, account: str, organization: str, since: datetime, until: datetime, tell: Callable[[int], None]
+        ) -> ServiceLogRead:
+            for page in range(1, 301):
+                tell(page * 200)
+            return super().fetch(account, organization, since, until, tell)
+
+    long = Long(world)
+    long.entries = their.entries
+    reconcile_audit(world.make_run(), long)
+    lines = [line for name, line in world.told if name == "log_entries_read" and line["organization"] == ORGANIZATION]
+    assert [line["entries"] for line in lines] == [20_000, 40_000, 60_000]

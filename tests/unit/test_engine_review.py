@@ -9,7 +9,9 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
 from rotator.engine.review.collecting import Collector
-from rotator.engine.review.facts import MOST_NUMBERS, MOST_ROWS, Findings, Mark
+from rotator.engine.review.facts import MOST_NUMBERS, Findings, Mark
+from rotator.engine.review.newest import MOST_ROWS
+from rotator.engine.review.outside import measure_covered
 
 START = datetime(2026, 9, 1, tzinfo=UTC)
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -207,3 +209,41 @@ def test_failures_and_exceptions_are_counted_by_pat() -> None:
     assert (found.failed_pats, found.excepted_pats) == ({"npm-feed", "ci-build"}, {"npm-feed", "ci-build"})
     assert found.exceptions.total == 4
     assert log.review(read_period("2027")).failed_pats == set()
+
+
+def test_compared_spans_are_joined_and_a_failure_lasts_until_the_next_comparison() -> None:
+    log = Log()
+    place, day = "build-bot/contoso", timedelta(days=1)
+
+    def compare(begins: int, ends: int) -> None:
+        since, until = (START + days * day for days in (begins, ends))
+        log.add("service_log_compared", place, since=since.isoformat(), until=until.isoformat(), foreign=0)
+
+    for begins, ends in ((0, 3), (5, 6), (2, 4), (10, 20)):
+        compare(begins, ends)
+    log.add("service_log_lost", "release-bot/contoso", code="service_log_denied", message="no")
+    log.add("service_log_not_read", "build-bot/fabrikam", code="auditing_off", message="off")
+    found = log.review(Period("all", START, NOW)).outside
+    home = found.logs["contoso"]
+    assert home.spans == [(START + begins * day, START + ends * day) for begins, ends in ((0, 4), (5, 6), (10, 20))]
+    assert measure_covered(home, START + 3 * day, START + 11 * day) == 3 * day
+    assert (home.compared, home.failed) == (log.events[3], log.events[4])
+    assert (found.logs["fabrikam"].compared, found.logs["fabrikam"].failed) == (None, log.events[5])
+    compare(20, 21)
+    later = log.review(Period("all", START, NOW)).outside
+    assert later.logs["contoso"].failed is None
+    assert later.logs["contoso"].spans[-1] == (START + 10 * day, START + 21 * day)
+    assert sorted(later.cited) == [6, 7]
+
+
+def test_what_others_did_is_of_the_period_and_a_scan_is_the_newest() -> None:
+    log = Log()
+    before = START + timedelta(days=1)
+    early = log.add("organization_scanned", "build-bot/contoso", at=before, users=1)
+    log.add("leak_reported", "build-bot/contoso", at=before)
+    foreign = [log.add(name, "build-bot/contoso") for name in ("outside_change_found", "leak_reported")]
+    lacking = log.add("own_changes_unlisted", "build-bot/contoso")
+    found = log.review(Period("later", START, before)).outside
+    assert [event.sequence for event in found.foreign] == [mark.sequence for mark in foreign]
+    assert [event.sequence for event in found.lacking] == [lacking.sequence]
+    assert found.scans["contoso"].sequence == early.sequence

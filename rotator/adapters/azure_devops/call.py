@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rotator.domain.answer_ids import AnswerIds
@@ -26,7 +26,7 @@ class Call:
     method: str
     url: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, object] | None = None
+    body: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     makes_value: bool = False
 
     @property

@@ -56,10 +56,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with content: its JSON, None when the body is empty (as after DELETE)."""
+    """An answer with content: its JSON, None when the body is empty (as after DELETE).
+
+    `next_page` is the token of the next page where a header names it.
+    """
 
     document: object | None
     trace: Trace
+    next_page: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def _read_success(call: Call, answer: Answer, document: object | None) -> Reply 
     if not answer.body.strip():
         return Reply(None, answer.trace)
     if document is not None:
-        return Reply(document, answer.trace)
+        return Reply(document, answer.trace, answer.headers.get("X-MS-ContinuationToken", ""))
     if answer.is_html and call.is_harmless:
         return _sign_in_page(call, answer)
     return _broken(call, answer, "malformed_answer", "it answered with something that is not JSON")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from rotator.cli.choosing_events import COUNT, Asked, check_follow, event_filters, make_filter, make_pause
 from rotator.cli.context import CliContext, common_options, examples
+
+if TYPE_CHECKING:
+    from rotator.domain.audit_event import AuditEvent
+    from rotator.wiring.installation import Installation
 
 
 @click.command(
@@ -16,6 +23,7 @@ from rotator.cli.context import CliContext, common_options, examples
         "rotator audit export --output audit.jsonl    one event per line, readable by you alone",
         "rotator audit export --format csv --since 30d > audit.csv",
         "rotator audit export --format ocsf --since-sequence 4711 --follow | ship    for a SIEM, from event 4712 on",
+        "rotator audit export --format cef --follow --syslog siem.contoso.com",
     ),
 )
 @event_filters
@@ -28,33 +36,59 @@ from rotator.cli.context import CliContext, common_options, examples
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
+@click.option(
+    "--syslog", metavar="HOST[:PORT]", help="Send each event to this collector, by syslog over TLS (port 6514)."
+)
 @common_options
 @click.pass_obj
 def export(
-    cli: CliContext, asked: Asked, form: str, after: int | None, follow: bool, output: Path | None, force: bool
+    cli: CliContext,
+    asked: Asked,
+    form: str,
+    after: int | None,
+    follow: bool,
+    output: Path | None,
+    force: bool,
+    syslog: str | None,
 ) -> int:
     """Write events to stdout or a file, hashes included, for a reviewer or another system.
 
     CEF and OCSF (class 3004, Entity Management) are what SIEMs read. Keep the number of the last event that you have,
     and ask with --since-sequence for what came later.
+
+    With --syslog each event is a message of RFC 5424 in an octet-counted frame of RFC 5425. The collector's certificate
+    is checked, by http.ca_bundle if that is set. With --follow, a collector that is away is waited for.
     """
+    from rotator.cli.collecting import check_syslog, send_events
     from rotator.cli.console import note
     from rotator.cli.exporting import opened
-    from rotator.cli.following import follow_events
     from rotator.cli.output.exports import write_events
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.engine.auditing import load_events
 
     check_follow(asked, follow=follow)
-    with open_installation(cli) as installation, opened(output, force=force) as stream:
-        wanted = make_filter(installation, asked)
-        if follow:
-            with stop_on_signals(installation.stop, tell=lambda *_: None):
-                events = follow_events(installation.database, after or 0, wanted, make_pause(installation, stream))
-                count = write_events(events, stream, form)
-        else:
-            count = write_events(load_events(installation.database, wanted, after=after), stream, form)
+    check_syslog(syslog, form, has_output=output is not None)
+    with open_installation(cli) as installation, ExitStack() as stack:
+        if follow or syslog is not None:
+            stack.enter_context(stop_on_signals(installation.stop, tell=lambda *_: None))
+        if syslog is not None:
+            events = _find_events(installation, asked, after, None, follow=follow)
+            send_events(cli, installation, syslog, form, events, follow=follow)
+            return 0
+        stream = stack.enter_context(opened(output, force=force))
+        count = write_events(_find_events(installation, asked, after, stream, follow=follow), stream, form)
     if output is not None:
         note(cli, f"{count} events written to {output}")
     return 0
+
+
+def _find_events(
+    installation: Installation, asked: Asked, after: int | None, stream: IO[str] | None, *, follow: bool
+) -> Iterator[AuditEvent]:
+    from rotator.cli.following import follow_events
+    from rotator.engine.auditing import load_events
+
+    wanted = make_filter(installation, asked)
+    if follow:
+        return follow_events(installation.database, after or 0, wanted, make_pause(installation, stream))
+    return iter(load_events(installation.database, wanted, after=after))

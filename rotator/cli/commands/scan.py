@@ -24,19 +24,30 @@ if TYPE_CHECKING:
         "rotator scan           what is managed, untracked, missing, drifted",
         "rotator scan 'ci-*' --state untracked --expires-within 7d",
         "rotator scan -o csv    for a spreadsheet; --json for scripts",
+        "rotator scan --organization-wide     all users' PATs, for an administrator of the organization",
     )
+)
+@click.option(
+    "--organization-wide", is_flag=True, help="The PATs of all users, as an administrator of the organizations."
 )
 @selection_options((kind.value for kind in ScanKind), names=complete_nothing)
 @common_options
 @click.pass_obj
-def scan(cli: CliContext) -> int:
+def scan(cli: CliContext, organization_wide: bool) -> int:
     """Look at the PATs of every account and organization and compare them with the inventory. Changes nothing.
 
     managed: in the inventory; untracked: not in it; missing: in the inventory but not on the server; drifted: changed
     outside rotator; rotating: part of a rotation; minting: perhaps made by a mint that was not answered; late: made by
     a lost mint of ours, and revoked by the next run; left_behind: left alive by a closed rotation, for certain or
     perhaps; pending_revocation: its revocation was requested and is not confirmed yet.
+
+    With --organization-wide an administrator sees the PATs of all users, and --account is the user. That the look was
+    made, and how many PATs of which kind there were, is an event of the audit log.
     """
+    if organization_wide:
+        from rotator.cli.scanning_users import scan_all_users
+
+        return scan_all_users(cli)
     from rotator.cli.console import print_json, progress
     from rotator.cli.output.scan import describe_entry
     from rotator.cli.session import open_installation

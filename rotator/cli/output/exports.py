@@ -22,7 +22,7 @@ _CEF_SEVERITIES = {Severity.INFO: 2, Severity.WARNING: 5, Severity.ERROR: 8, Sev
 def write_events(events: Iterable[AuditEvent], stream: IO[str], form: str) -> int:
     """Write the events as `jsonl`, `csv`, `cef` or `ocsf`, one by one, and return how many there were."""
     count = 0
-    write = _make_csv_writer(stream) if form == "csv" else _make_line_writer(stream, form)
+    write = _make_csv_writer(stream) if form == "csv" else lambda event: stream.write(make_line(event, form) + "\n")
     for event in events:
         count += 1
         write(event)
@@ -41,9 +41,10 @@ def _make_csv_writer(stream: IO[str]) -> Callable[[AuditEvent], object]:
     return write
 
 
-def _make_line_writer(stream: IO[str], form: str) -> Callable[[AuditEvent], object]:
+def make_line(event: AuditEvent, form: str) -> str:
+    """Return an event as a line: `jsonl`, `cef` or `ocsf`."""
     make = {"jsonl": _make_json_line, "cef": make_cef_line, "ocsf": _make_ocsf_line}[form]
-    return lambda event: stream.write(make(event) + "\n")
+    return make(event)
 
 
 def _make_json_line(event: AuditEvent) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events import (
+    administration,
     anchors,
     daemon,
     deliveries,
@@ -134,6 +135,12 @@ EVENTS: tuple[type[Event], ...] = (
     service_log.OwnChangesUnlisted,
     service_log.ServiceLogCompared,
     service_log.ServiceLogNotRead,
+    service_log.ServiceLogLost,
+    service_log.LogEntriesRead,
+    administration.OrganizationScanned,
+    administration.AdminRevocationStarted,
+    administration.AdminRevocationRequested,
+    administration.AdminRevocationFailed,
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
     daemon.DaemonReloaded,

@@ -74,15 +74,28 @@ class ServiceLogCompared(Event, name="service_log_compared", subject=SubjectKind
     lost_since: datetime | None = None
 
 
-class ServiceLogNotRead(
+class ServiceLogNotRead(Event, name="service_log_not_read", subject=SubjectKind.ORGANIZATION):
+    """Azure DevOps' own log of an organization was never compared with ours: `code` says why not. Told once."""
+
+    code: str
+    message: str
+
+
+class ServiceLogLost(
     Event,
-    name="service_log_not_read",
+    name="service_log_lost",
     subject=SubjectKind.ORGANIZATION,
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
     needs_person=True,
 ):
-    """Azure DevOps' own log of an organization cannot be compared with ours, as `code` says; told once."""
+    """Azure DevOps' own log of an organization can no longer be compared with ours, as `code` says. Told once."""
 
     code: str
     message: str
+
+
+class LogEntriesRead(Event, name="log_entries_read", subject=SubjectKind.ORGANIZATION):
+    """So many entries of Azure DevOps' own log were read so far: it is a long one. Only the log says so."""
+
+    entries: int

@@ -14,7 +14,6 @@ from rotator.domain.events.event import Event
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.period import Period
 from rotator.engine.review.facts import (
-    MOST_ROWS,
     Bucket,
     EventTally,
     Findings,
@@ -25,6 +24,7 @@ from rotator.engine.review.facts import (
     Silence,
     Span,
 )
+from rotator.engine.review.newest import MOST_ROWS
 
 
 def _name(*events: type[Event]) -> frozenset[str]:
@@ -121,6 +121,7 @@ class Collector:
             self.found.began = Mark.of(event)
         self._follow_trail(event)
         self._follow_conditions(event)
+        self.found.outside.take(event, self._period)
         if event.occurred_at in self._period:
             self._take_in_period(event)
         if (act := self._always.get(event.entry.event)) is not None:

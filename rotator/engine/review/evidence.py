@@ -155,6 +155,7 @@ def _list_cited(review: Review) -> Iterator[int]:
     yield from _list_marks(found.began)
     events = (*found.gaps, *([found.policy_before] if found.policy_before else []))
     yield from (event.sequence for event in events)
+    yield from found.outside.cited
 
 
 def _list_marks(*marks: Mark | None) -> Iterator[int]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
-from typing import Generic, TypeVar
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import ConditionKind
@@ -19,34 +16,13 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.log_checking import LogSummary
+from rotator.engine.review.newest import Newest
+from rotator.engine.review.outside import Outside
 from rotator.engine.status import PatStatus
 from rotator.errors import AuditChainError
 
-MOST_ROWS = 500
-"""How many rows a list keeps, so that a review of any log fits into memory and onto a page: the newest."""
 MOST_NUMBERS = 20
 """How many numbers of events a row keeps: the newest."""
-
-T = TypeVar("T")
-
-
-class Newest(Generic[T]):
-    """The newest of many, and how many there were."""
-
-    def __init__(self, most: int = MOST_ROWS) -> None:
-        self._kept: deque[T] = deque(maxlen=most)
-        self.total = 0
-
-    def add(self, item: T) -> None:
-        """Add one that is newer than all before."""
-        self._kept.append(item)
-        self.total += 1
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._kept)
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
 
 @dataclass(frozen=True)
@@ -170,6 +146,7 @@ class Findings:
     """What was not as its policy wants it, if only for a while."""
     anchored: Newest[AuditEvent] = field(default_factory=Newest)
     gaps: Newest[AuditEvent] = field(default_factory=Newest)
+    outside: Outside = field(default_factory=Outside)
     silence: Silence | None = None
     unreadable: Newest[int] = field(default_factory=Newest)
 
@@ -234,3 +211,5 @@ class Review:
     pending: tuple[PendingRevocation, ...]
     left_behind: tuple[LeftBehind, ...]
     overlapping: tuple[Rotation, ...]
+    organizations: tuple[str, ...] = ()
+    """Those of the settings."""

@@ -52,6 +52,7 @@ def make_review(
     A log that is not whole is reviewed too, as far as it can be read.
     """
     findings = _collect(database, period, now, log.newest)
+    accounts = tuple(accounts)
     owners = {account.name: account.username for account in accounts}
     with database.read() as reading:
         rows = status_in(reading, policy, now, settle=settle, lease=lease)
@@ -71,6 +72,7 @@ def make_review(
         pending=pending,
         left_behind=left,
         overlapping=overlapping,
+        organizations=tuple(name for account in accounts for name in account.organizations),
     )
 
 

@@ -37,9 +37,10 @@ class DaemonSettings(Section):
         default="24h", validate_default=True, description="How often to recompute the audit log's hash chain."
     )
     audit_reconcile: Duration | None = Field(
-        default=None,
-        description="How often to compare Azure DevOps' own audit log with rotator's, for example `24h`. It needs the "
-        "permission to read that log. Default: null, which is never.",
+        default="24h",
+        validate_default=True,
+        description="How often to compare Azure DevOps' own audit log with rotator's. It needs the permission to read "
+        "that log; without it, the audit log says so once, and nothing fails. null: never.",
     )
     heartbeat: Duration = Field(
         default="30s",

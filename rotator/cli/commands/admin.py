@@ -1,0 +1,76 @@
+"""`rotator admin`: what an administrator of an organization does to PATs of other users."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import closing
+
+import click
+
+from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
+from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.errors import UsageError
+
+MAY_TAKE_SECONDS = 3600
+_LATE = "It may take up to an hour until Azure DevOps refuses it."
+
+
+@click.group(
+    epilog=examples(
+        "rotator scan --organization-wide     the PATs of all users",
+        "rotator admin revoke ID --account A --organization O --reason TEXT",
+    )
+)
+@common_options
+def admin() -> None:
+    """Act on PATs of other users, as an administrator of the organization."""
+
+
+@admin.command(
+    short_help="Revoke a PAT of any user of an organization.",
+    epilog=examples(
+        "rotator admin revoke ID --account A --organization O --reason 'leaked'",
+        "rotator admin revoke ID --account A --organization O --reason TEXT --yes",
+    ),
+)
+@click.argument("authorization_id", metavar="ID")
+@click.option("--account", required=True, metavar="NAME", help="Account that administers the organization.")
+@click.option("--organization", required=True, metavar="NAME", help="Azure DevOps organization of the PAT.")
+@yes_option
+@reason_option
+@common_options
+@click.pass_obj
+def revoke(cli: CliContext, authorization_id: str, account: str, organization: str, yes: bool) -> int:
+    """Revoke a PAT that rotator does not manage, of whatever user, by its authorization id.
+
+    --reason is needed: the audit log keeps it, with the request, before that is sent. A PAT that rotator manages, or
+    that a rotation accounts for, is refused: `rotator revoke` and `rotator recover` are for those. It may take up to
+    an hour until Azure DevOps refuses the PAT, and rotator does not look whether it does.
+    """
+    from rotator.cli.console import print_json, say
+    from rotator.cli.session import open_installation
+    from rotator.cli.stopping import stop_on_signals
+    from rotator.documents.user_pats import make_admin_revocation_document
+    from rotator.domain.exit_code import FAILED
+    from rotator.engine.admin_revoking import check_account, check_foreign, revoke_as_admin
+    from rotator.wiring.token_admins import make_token_admin
+
+    command = shlex.join(["admin", "revoke", authorization_id, "--account", account, "--organization", organization])
+    if not cli.reason:
+        raise UsageError("the audit log needs a reason", fix=f"Say why: `rotator {command} --reason TEXT`.")
+    with open_installation(cli) as installation, closing(make_token_admin(installation)) as service:
+        run = installation.make_run(cli.reason)
+        check_account(run, account, organization)
+        identifier = check_foreign(run, authorization_id)
+        what = f"revoking {identifier} breaks whoever uses it"
+        check_can_confirm(cli, what, f"{command} --reason TEXT", yes=yes)
+        if not is_sure(cli, f"Revoke {identifier} in {organization}? Whoever uses it will fail.", yes=yes):
+            say(cli, "Nothing was revoked.")
+            return FAILED
+        with stop_on_signals(installation.stop):
+            revoke_as_admin(run, service, identifier, account, organization)
+    if cli.as_json:
+        print_json(make_admin_revocation_document(run.run_id, account, organization, identifier, MAY_TAKE_SECONDS))
+    else:
+        say(cli, f"requested the revocation of {identifier} in {organization}. {_LATE}")
+    return 0

@@ -1,0 +1,112 @@
+"""Revoke a PAT of any user of an organization, as its administrator, because a person says so.
+
+Only what nothing of ours accounts for is revoked like this. That is decided in the transaction that writes the intent.
+"""
+
+from __future__ import annotations
+
+from rotator.domain.events.administration import (
+    AdminRevocationFailed,
+    AdminRevocationRequested,
+    AdminRevocationStarted,
+)
+from rotator.domain.events.event import Event
+from rotator.domain.outside import find_id
+from rotator.engine.accounting import Keeper, KeeperKind, find_other_keeper, load_keepers
+from rotator.engine.auditing import record
+from rotator.engine.clocks import check_clocks
+from rotator.engine.context import RunContext
+from rotator.engine.listing import ServerView
+from rotator.engine.moments import find_earliest
+from rotator.engine.waiting import keep_books
+from rotator.errors import DeniedError, RejectedError, RemoteError, SignInRequiredError, UsageError
+from rotator.ports.database import Reading
+from rotator.ports.token_admin import TokenAdmin
+
+_USE_INSTEAD = {
+    KeeperKind.RECORD: "`rotator revoke {name}` revokes the PAT in use, `rotator inventory forget {name}` forgets it.",
+    KeeperKind.ROTATION: "`rotator revoke {name} --previous` ends its overlap; `rotator once` finishes its rotation.",
+    KeeperKind.FAILED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
+    KeeperKind.COMPLETED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
+}
+_OF_A_MINT = "`rotator once` finds out what became of that mint. Then try again."
+
+
+def check_account(run: RunContext, account: str, organization: str) -> None:
+    """Raise UsageError unless the settings have the account and its organization."""
+    known = {known.name: known for known in run.services.accounts}
+    if account not in known:
+        raise UsageError(f'there is no account named "{account}"', fix="`rotator accounts` lists them.")
+    if organization not in known[account].organizations:
+        raise UsageError(
+            f'the account {account} has no organization "{organization}"',
+            fix=f"Its organizations are: {', '.join(known[account].organizations)}.",
+        )
+
+
+def check_foreign(run: RunContext, authorization_id: str) -> str:
+    """Return the id as it is spelled here. UsageError if it is none, or if a record or a rotation accounts for it."""
+    identifier = find_id(authorization_id)
+    if identifier is None:
+        raise UsageError(
+            f'"{authorization_id}" is not the id of a PAT', fix="`rotator scan --organization-wide --json` has the ids."
+        )
+    with run.services.database.read() as reading:
+        _check_keeper(run, reading, identifier)
+    return identifier
+
+
+def revoke_as_admin(run: RunContext, admin: TokenAdmin, authorization_id: str, account: str, organization: str) -> None:
+    """Request the revocation of a PAT. Whether it is gone is not looked for: it may take an hour.
+
+    UsageError as in `check_foreign`, also if a mint that was not answered may have made the PAT.
+    """
+    view = ServerView(run)
+    view.refresh_account(account)
+    _check_mints(run, authorization_id, organization)
+    check_clocks(run, revokes=True)
+    place = {"account": account, "organization": organization}
+
+    def begin() -> None:
+        with run.services.database.begin() as work:
+            _check_keeper(run, work, authorization_id)
+            started = AdminRevocationStarted()
+            record(work, run, authorization_id, started, run.services.clock.now(), **place)
+
+    def note(event: Event, answer: dict[str, str]) -> None:
+        with run.services.database.begin() as work:
+            record(work, run, authorization_id, event, run.services.clock.now(), **place, **answer)
+
+    begin()
+    try:
+        answer_ids = admin.revoke(account, organization, authorization_id)
+    except (RemoteError, SignInRequiredError) as error:
+        is_refused = isinstance(error, DeniedError | RejectedError | SignInRequiredError)
+        failed = AdminRevocationFailed(code=error.code, refused=is_refused)
+        told = dict(error.answer_ids) if isinstance(error, RemoteError) else {}
+        keep_books(run.services, lambda: note(failed, told))
+        raise
+    keep_books(run.services, lambda: note(AdminRevocationRequested(), dict(answer_ids)))
+
+
+def _check_mints(run: RunContext, authorization_id: str, organization: str) -> None:
+    """Raise UsageError if an unanswered mint may have made the PAT, by what the account of the mint sees of it."""
+    with run.services.database.read() as reading:
+        keepers = load_keepers(reading, [authorization_id], find_earliest(run, reading))
+    for account in sorted({mint.account for mint in keepers.mints if mint.organization == organization}):
+        pat = run.services.pats.fetch_pat(account, organization, authorization_id)
+        keeper = None if pat is None else keepers.find(pat, account, organization)
+        if keeper is not None and keeper.binds:
+            raise _make_refusal(authorization_id, keeper)
+
+
+def _check_keeper(run: RunContext, reading: Reading, authorization_id: str) -> None:
+    keeper = find_other_keeper(reading, authorization_id, "", find_earliest(run, reading))
+    if keeper is not None:
+        raise _make_refusal(authorization_id, keeper)
+
+
+def _make_refusal(authorization_id: str, keeper: Keeper) -> UsageError:
+    what = "the current PAT" if keeper.kind is KeeperKind.RECORD else "a PAT of a rotation"
+    fix = _USE_INSTEAD.get(keeper.kind, _OF_A_MINT).format(name=keeper.name, id=authorization_id)
+    return UsageError(f"{authorization_id} is {what} of {keeper.name}, which rotator manages", fix=fix)

@@ -1,0 +1,31 @@
+"""The newest of many: what a list of a review keeps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+MOST_ROWS = 500
+"""How many rows a list keeps, so that a review of any log fits into memory and onto a page: the newest."""
+
+T = TypeVar("T")
+
+
+class Newest(Generic[T]):
+    """The newest of many, and how many there were."""
+
+    def __init__(self, most: int = MOST_ROWS) -> None:
+        self._kept: deque[T] = deque(maxlen=most)
+        self.total = 0
+
+    def add(self, item: T) -> None:
+        """Add one that is newer than all before."""
+        self._kept.append(item)
+        self.total += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -1,0 +1,51 @@
+"""The reviewer's page in a real browser: axe finds nothing in it, narrow or wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
+from rotator.report.page import render_page
+from tests.support.browser import check_with_axe
+from tests.unit.test_report_page import DAY, NOW, make_document, make_status
+
+PLACE = "build-bot/contoso"
+SCAN = ("users", "denied", "skipped", "pats", "full_access", "long_lived", "all_organizations", "ownerless", "managed")
+
+
+def list_events() -> Iterator[AuditEvent]:
+    """Events that fill the sections about PATs, about people, and about what others did."""
+    at = NOW.isoformat()
+    found: dict[str, Detail] = {"kind": "minted", "display_name": "x", "at": at, "by": "me", "entry_id": "e"}
+    compared: dict[str, Detail] = {
+        "since": (NOW - 9 * DAY).isoformat(),
+        "until": at,
+        **dict.fromkeys(("explained", "foreign", "lacking", "unreadable"), 1),
+    }
+    story: tuple[tuple[str, str, dict[str, Detail]], ...] = (
+        ("pat_adopted", "npm-feed", {"reason": "first day"}),
+        ("rotation_planned", "npm-feed", {}),
+        ("overlap_started", "npm-feed", {}),
+        ("rotation_failed", "npm-feed", {"code": "denied"}),
+        ("sign_in_completed", "build-bot", {}),
+        ("outside_change_found", PLACE, found),
+        ("own_changes_unlisted", PLACE, {"changes": 1, "numbers": "2"}),
+        ("service_log_compared", PLACE, compared),
+        ("service_log_lost", PLACE, {"code": "service_log_denied", "message": "it may not"}),
+        ("organization_scanned", PLACE, dict.fromkeys(SCAN, 1)),
+    )
+    for number, (name, subject, details) in enumerate(story, 1):
+        entry = AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", f"run-{number}", details)
+        yield AuditEvent(number, NOW - 5 * DAY + timedelta(hours=number), entry, "", "")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing(width: int, tmp_path: Path) -> None:
+    page = render_page(make_document(list_events(), [make_status(), make_status("old", age=40 * DAY, left=DAY)]))
+    assert all(f'<table id="{name}">' in page for name in ("pats", "service-logs", "foreign", "lacking", "user-pats"))
+    assert "<td>event 9: it may not</td>" in page
+    check_with_axe(page, width, tmp_path)

@@ -1,0 +1,164 @@
+"""A person has a PAT of some user revoked: journaled before it is sent, and never one that rotator accounts for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_unknown_outcome
+from rotator.domain.service_log import KEPT_FOR, EntryKind
+from rotator.engine.admin_revoking import check_account, check_foreign, revoke_as_admin
+from rotator.engine.auditing import load_events
+from rotator.engine.comparing_logs import reconcile_logs
+from rotator.errors import ClockSkewError, RotatorError, UsageError
+from rotator.ports.audit_log import AuditFilter
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.service_log import TheirLog
+from tests.support.token_admin import ANSWER, FakeTokenAdmin
+
+FOREIGN = "0a0a0a0a-0000-4000-8000-00000000000a"
+CALL = Call("revoke_user_pat", "revoke the PAT", ACCOUNT, ORGANIZATION, "POST", "")
+
+
+def revoke(world: EngineWorld, admin: FakeTokenAdmin, identifier: str = FOREIGN) -> None:
+    run = replace(world.make_run(), reason="found in a build log")
+    revoke_as_admin(run, admin, check_foreign(run, identifier), ACCOUNT, ORGANIZATION)
+
+
+def refuse(world: EngineWorld, identifier: str) -> str:
+    """Why it is refused; nothing is sent, and nothing written."""
+    admin, before = FakeTokenAdmin(world), world.database.dump()
+    with pytest.raises(UsageError) as caught:
+        revoke(world, admin, identifier)
+    assert (admin.revoked, world.database.dump()) == ([], before)
+    return f"{caught.value.message}. {caught.value.fix}"
+
+
+def test_intent_and_result_are_in_the_audit_log() -> None:
+    world = make_world()
+    admin = FakeTokenAdmin(world)
+    revoke(world, admin)
+    assert admin.revoked == [(ACCOUNT, ORGANIZATION, FOREIGN)]
+    started, requested = load_events(world.database, AuditFilter(subject=FOREIGN))
+    assert (started.entry.event, requested.entry.event) == ("admin_revocation_started", "admin_revocation_requested")
+    wanted = {"account": ACCOUNT, "organization": ORGANIZATION, "reason": "found in a build log"}
+    assert dict(started.entry.details) == wanted
+    assert dict(requested.entry.details) == {**wanted, **ANSWER}
+
+
+def test_intent_is_committed_before_the_request_is_sent() -> None:
+    world = make_world()
+
+    class Late(FakeTokenAdmin):
+        def revoke(self, account: str, organization: str, authorization_id: str) -> dict[str, str]:
+            assert world.events(FOREIGN) == ["admin_revocation_started intended"]
+            return dict(super().revoke(account, organization, authorization_id))
+
+    revoke(world, Late(world))
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (make_denied(CALL, Trace(401, answer_ids=ANSWER), "token_admin_denied", "no administrator", ""), True),
+        (make_unknown_outcome(CALL, Trace(answer_ids=ANSWER), "timeout", "no answer"), False),
+    ],
+)
+def test_what_goes_wrong_is_in_the_audit_log(error: RotatorError, refused: bool) -> None:
+    world = make_world()
+    admin = FakeTokenAdmin(world, errors={"revoke": error})
+    with pytest.raises(type(error)):
+        revoke(world, admin)
+    _, failed = load_events(world.database, AuditFilter(subject=FOREIGN))
+    assert failed.entry.event == "admin_revocation_failed"
+    assert (failed.entry.details["code"], failed.entry.details.get("refused", False)) == (error.code, refused)
+    assert failed.entry.details["e2e_id"] == ANSWER["e2e_id"]
+
+
+def test_current_pat_of_a_record_is_refused() -> None:
+    world = make_world()
+    said = refuse(world, world.record().authorization_id.upper())
+    assert f"is the current PAT of {NAME}" in said
+    assert f"rotator revoke {NAME}" in said
+
+
+def test_both_pats_of_a_rotation_are_refused() -> None:
+    world = make_world()
+    old = world.record().authorization_id
+    world.run()
+    assert f"is a PAT of a rotation of {NAME}" in refuse(world, old)
+    assert f"is the current PAT of {NAME}" in refuse(world, world.record().authorization_id)
+
+
+def test_pat_that_an_unanswered_mint_may_have_made_is_refused() -> None:
+    world = make_world()
+    known = set(world.pats.pats)
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    [made] = set(world.pats.pats) - known
+    assert "finds out what became of that mint" in refuse(world, made)
+
+
+def test_pat_of_somebody_else_is_not_refused_while_a_mint_is_unanswered() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    fake = world.pats.add_pat("release-bot", ORGANIZATION, "own", SCOPE, world.clock.now() + timedelta(days=9))
+    admin = FakeTokenAdmin(world)
+    revoke(world, admin, fake.pat.authorization_id)
+    assert admin.revoked == [(ACCOUNT, ORGANIZATION, fake.pat.authorization_id)]
+
+
+def test_record_that_came_meanwhile_is_refused() -> None:
+    """The person is asked between the two looks; what counts is what the transaction sees that writes the intent."""
+    world = make_world()
+    run = world.make_run()
+    late = world.pats.add_pat(ACCOUNT, ORGANIZATION, "late", SCOPE, world.clock.now() + timedelta(days=9))
+    identifier = check_foreign(run, late.pat.authorization_id)
+    late_record = replace(world.record(), name="late", authorization_id=identifier, secret_name="contoso-late")
+    with world.database.begin() as work:
+        work.inventory.add(late_record)
+    admin = FakeTokenAdmin(world)
+    with pytest.raises(UsageError):
+        revoke_as_admin(run, admin, identifier, ACCOUNT, ORGANIZATION)
+    assert (admin.revoked, world.events(identifier)) == ([], [])
+
+
+def test_nothing_is_revoked_by_a_clock_that_is_wrong() -> None:
+    world = make_world()
+    world.run()
+    world.host_clock.ahead = timedelta(hours=3)
+    admin = FakeTokenAdmin(world)
+    with pytest.raises(ClockSkewError):
+        revoke(world, admin)
+    assert admin.revoked == []
+
+
+@pytest.mark.parametrize(
+    ("account", "organization", "said"),
+    [("nobody", ORGANIZATION, 'no account named "nobody"'), ("release-bot", "fabrikam", 'no organization "fabrikam"')],
+)
+def test_account_and_organization_are_those_of_the_settings(account: str, organization: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check_account(make_world().make_run(), account, organization)
+
+
+def test_what_is_no_id_is_refused() -> None:
+    assert "is not the id of a PAT" in refuse(make_world(), NAME)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_entry_of_azure_devops_is_explained_by_the_id_of_the_answer_alone(is_listed: bool) -> None:
+    """A revocation of the same minute that somebody else made is not taken for ours, which may not be listed at all."""
+    world = make_world()
+    their = TheirLog(world)
+    revoke(world, FakeTokenAdmin(world))
+    foreign = their.add(EntryKind.REVOKED, display_name="other")
+    if is_listed:
+        entry = their.add(EntryKind.REVOKED, display_name="own")
+        their.entries[-1] = replace(entry, answer_ids=frozenset(ANSWER.values()))
+    now = world.clock.now()
+    [home, *_] = reconcile_logs(world.make_run(), their, now - KEPT_FOR, now, lambda *_: None)
+    assert (home.explained, [found.entry for found in home.findings], home.lacking) == (is_listed, [foreign], ())
