@@ -220,7 +220,7 @@ class RemoteError(RotatorError):
     """A service did not do what was asked.
 
     `service` is `entra`, `azure_devops`, `key_vault` or `syslog`; `operation` a verb and noun such as `mint_pat`;
-    `status` that of HTTP; `request_id` the service's own id for its support; `retry_after` is in seconds. None: unknown.
+    `status` that of HTTP; `request_id` the service's own id for its support; `retry_after` in seconds. None: unknown.
     """
 
     code = "remote_error"
