@@ -140,9 +140,14 @@ class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MA
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The overlap is over, and the old PAT is left behind: a rule had taken it over, or it only seems to be gone."""
+    """The overlap is over, and the old PAT is left behind.
+
+    A rule had taken it over, or it only seems to be gone, or it belongs to an account that can revoke nothing:
+    `cannot_work`.
+    """
 
     authorization_id: str
+    cannot_work: str | None = None
 
 
 class PredecessorExpired(Event, name="predecessor_expired", subject=SubjectKind.MANAGED_PAT):
