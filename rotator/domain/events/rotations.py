@@ -140,11 +140,7 @@ class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MA
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The overlap is over, and the old PAT is left behind.
-
-    A rule had taken it over, or it only seems to be gone, or it belongs to an account that can revoke nothing:
-    `cannot_work`.
-    """
+    """The old PAT is left behind: a rule took it over, it only seems to be gone, or its account cannot revoke it."""
 
     authorization_id: str
     cannot_work: str | None = None
