@@ -17,7 +17,15 @@ _ACTIVITIES = {
     "Read": (2, ("scan_started", "secret_read", "anchor_read")),
     "Update": (
         3,
-        ("secret_stored", "secret_restored", "pat_updated", "pat_renamed", "policy_changed", "settings_changed"),
+        (
+            "secret_stored",
+            "secret_restored",
+            "pat_updated",
+            "pat_moved",
+            "pat_renamed",
+            "policy_changed",
+            "settings_changed",
+        ),
     ),
     "Delete": (4, ("revoke_started", "revocation_requested", "pat_revoked")),
     "Enroll": (6, ("pat_adopted", "pat_taken_over")),

@@ -32,6 +32,9 @@ class OutcomeDocument(PatReference):
     rule: NotRequired[Annotated[str, "Rule of the policy that decided."]]
     state_before: NotRequired[Annotated[RotationState, "How far the interrupted rotation had got."]]
     revoked_authorization_id: NotRequired[Annotated[str, "Id of the PAT that was revoked."]]
+    left_behind_authorization_id: NotRequired[
+        Annotated[str, "Id of the old PAT that rotator cannot revoke, as the account that it moves from cannot work."]
+    ]
     revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
     new_expires_at: NotRequired[Annotated[Moment, "When the new PAT would expire: in a dry run."]]
     vault: NotRequired[Annotated[str, "Address of the Key Vault that the new value would go to: in a dry run."]]
@@ -147,6 +150,8 @@ def make_draft_document(pat: ManagedPat, rule: str, run_id: str) -> ReportDocume
 def make_preview_document(preview: Preview, run_id: str) -> ReportDocument:
     """Give what an update would do, in the same lists."""
     rotated = [] if preview.action is None else [_make_planned(preview.action)]
+    if rotated and not preview.revokes:
+        rotated[0]["left_behind_authorization_id"] = preview.wanted.authorization_id
     return {**make_report_document(RunReport(run_id)), "dry_run": True, "rotated": rotated}
 
 
@@ -161,6 +166,8 @@ def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
         document["state_before"] = outcome.state_before
     if outcome.revoked_id is not None:
         document["revoked_authorization_id"] = outcome.revoked_id
+    if outcome.left_id is not None:
+        document["left_behind_authorization_id"] = outcome.left_id
     if outcome.overlap_until is not None:
         document["revoke_after"] = write_moment(outcome.overlap_until)
     if outcome.kind is OutcomeKind.SETTLING:

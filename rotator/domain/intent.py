@@ -43,19 +43,19 @@ class Intent:
             raise ValueError("an intent without an expiry")
         blank = cls(rotation.id, planned_at.replace(microsecond=0), planned_valid_to, look="")
         place = make_place(rotation.vault, rotation.secret_name)
-        look = blank.make_look(place, rotation.organization, rotation.display_name, rotation.scope, key)
-        return replace(blank, look=look)
+        where = name_where(rotation.organization, rotation.account if rotation.is_move else None)
+        return replace(blank, look=blank.make_look(place, where, rotation.display_name, rotation.scope, key))
 
-    def make_look(self, place: str, organization: str, display_name: str, scope: str, key: SecretValue | None) -> str:
+    def make_look(self, place: str, where: str, display_name: str, scope: str, key: SecretValue | None) -> str:
         """Return the digest that this intent has if it was written beside that secret, for that mint."""
-        said = (self._tell(), place, organization.lower(), display_name, " ".join(make_scopes(scope)))
+        said = (self._tell(), place, where.lower(), display_name, " ".join(make_scopes(scope)))
         text = _PURPOSE + "\n".join(said).encode(errors="surrogatepass")
         made = hashlib.sha256(text) if key is None else hmac.new(key.reveal().encode(), text, hashlib.sha256)
         return made.hexdigest()[:_DIGITS]
 
-    def is_of(self, place: str, organization: str, display_name: str, scope: str, key: SecretValue | None) -> bool:
+    def is_of(self, place: str, where: str, display_name: str, scope: str, key: SecretValue | None) -> bool:
         """Whether it was written beside that secret, for that mint, and where there is a key by somebody who has it."""
-        return hmac.compare_digest(self.look, self.make_look(place, organization, display_name, scope, key))
+        return hmac.compare_digest(self.look, self.make_look(place, where, display_name, scope, key))
 
     def _tell(self) -> str:
         moments = (f"{int(moment.timestamp()):08x}" for moment in (self.planned_at, self.planned_valid_to))
@@ -64,6 +64,11 @@ class Intent:
     def __str__(self) -> str:
         """Return the intent as the tag has it."""
         return f"{self._tell()}:{self.look}"
+
+
+def name_where(organization: str, moves_to: str | None) -> str:
+    """Return where a mint makes a PAT: in an organization, for the record's account or the one that it moves to."""
+    return organization if moves_to is None else f"{moves_to}/{organization}"
 
 
 def write_intents(intents: Iterable[Intent]) -> str:

@@ -47,7 +47,7 @@ def find_longest(limits: Mapping[tuple[str, str], LifetimeLimit], pat: ManagedPa
     Near its expiry only what the last attempt has seen counts: there a short clone is taken, and where lists lag only
     one that is asked for as short as it is granted can be proven.
     """
-    limit = limits.get((pat.account, pat.organization))
+    limit = limits.get((pat.next_account, pat.organization))
     if limit is None or not limit.is_believed(now):
         return None
     is_old = now - limit.learned_at > _JUST_SEEN

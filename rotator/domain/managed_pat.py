@@ -167,6 +167,8 @@ class ManagedPat:
     """What a person asked its next PAT to be called; None: as the current one. It is due until that PAT is stored."""
     wanted_scope: str | None = None
     wanted_lifetime: timedelta | None = None
+    wanted_account: str | None = None
+    """The account that a person moves it to: its next PAT is that account's. None: it stays where it is."""
     taken_over: bool = False
     """A rule took it over, and no rotation has replaced it since: who uses it may read no secret of ours."""
     epoch: int = 0
@@ -202,16 +204,23 @@ class ManagedPat:
     @property
     def is_update_wanted(self) -> bool:
         """Whether a person asked its next PAT to differ from the current one."""
-        return (self.wanted_display_name, self.wanted_scope, self.wanted_lifetime) != (None, None, None)
+        wanted = (self.wanted_display_name, self.wanted_scope, self.wanted_lifetime, self.wanted_account)
+        return any(found is not None for found in wanted)
+
+    @property
+    def next_account(self) -> str:
+        """The account that works for it and makes its next PAT. Its current one is `account`'s, also while it moves."""
+        return self.wanted_account or self.account
 
     def as_wanted(self) -> ManagedPat:
-        """Return the record with the display name and the scopes that its next PAT is to have."""
+        """Return the record with the account, the display name and the scopes that its next PAT is to have."""
         display_name, scope = self.wanted_display_name, self.wanted_scope
-        return replace(self, display_name=display_name or self.display_name, scope=scope or self.scope)
+        wanted = replace(self, display_name=display_name or self.display_name, scope=scope or self.scope)
+        return replace(wanted, account=self.next_account)
 
     def as_before(self) -> ManagedPat:
         """Return the record without what was wanted of its next PAT."""
-        return replace(self, wanted_display_name=None, wanted_scope=None, wanted_lifetime=None)
+        return replace(self, wanted_display_name=None, wanted_scope=None, wanted_lifetime=None, wanted_account=None)
 
     @property
     def lifetime(self) -> timedelta:

@@ -201,7 +201,7 @@ def _list_own_turns(
     if rotation is not None:
         settled_at = make_settled_at(rotation, matter.pat.as_ending(), settle) if is_settling(rotation) else None
         yield from filter(None, (settled_at, rotation.overlap_until, rotation.predecessor_valid_to))
-    limit = limits.get((matter.pat.account, matter.pat.organization))
+    limit = limits.get((matter.pat.next_account, matter.pat.organization))
     if limit is not None:
         yield from limit.list_turns()
     pat = matter.pat.as_ending()

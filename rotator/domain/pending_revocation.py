@@ -62,9 +62,12 @@ class PendingRevocation:
         return self.record_id is None
 
     def belongs_to(self, pat: ManagedPat) -> bool:
-        """Whether that record is the one that it was requested for: what its secret hands out decides about the PAT."""
-        mine = (self.record_id, self.account, self.organization, make_place(self.vault, self.secret_name))
-        return not self.is_detached and mine == (pat.record_id, pat.account, pat.organization, pat.place)
+        """Whether that record is the one that it was requested for: what its secret hands out decides about the PAT.
+
+        The record may have moved to another account since: the PAT is still that of its own.
+        """
+        mine = (self.record_id, self.organization, make_place(self.vault, self.secret_name))
+        return not self.is_detached and mine == (pat.record_id, pat.organization, pat.place)
 
     def request(self, at: datetime) -> Self:
         """Return it as it is once its first request was answered, at that time."""

@@ -151,6 +151,8 @@ class Rotation:
     """
     awaited_hooks: tuple[str, ...] = ()
     """The hooks that must succeed before its overlap begins."""
+    predecessor_account: str | None = None
+    """Whose PAT its old one is, where that moves to another account; None: that of the clone."""
     record_id: str | None = field(default=None, compare=False)
     """The record that it belongs to, noted when it is journaled; None once that was forgotten."""
 
@@ -197,6 +199,21 @@ class Rotation:
     def has_predecessor(self) -> bool:
         """Whether it replaces a PAT; False for the first one of a ManagedPat."""
         return bool(self.predecessor_id)
+
+    @property
+    def is_move(self) -> bool:
+        """Whether its clone is another account's than its old PAT."""
+        return self.predecessor_account not in (None, self.account)
+
+    @property
+    def predecessor_place(self) -> tuple[str, str]:
+        """The account and the organization of its old PAT."""
+        return self.predecessor_account or self.account, self.organization
+
+    def find_owner(self, authorization_id: str | None) -> str:
+        """Return the account that one of its two PATs belongs to."""
+        is_old = authorization_id is not None and authorization_id == self.predecessor_id
+        return self.predecessor_place[0] if is_old else self.account
 
     @property
     def leaves_pats(self) -> bool:

@@ -102,7 +102,7 @@ def revoke_clone(held: ClaimedPat) -> None:
         RevocationRequested(authorization_id=clone, why=kind.value),
         *make_alert(held),
         pat=explain_failure(held, rotation.failure),
-        pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation.id),
+        pending=make_pending(held, kind, clone, rotation.new_valid_to, rotation),
     )
 
 

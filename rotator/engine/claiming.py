@@ -56,6 +56,7 @@ class ClaimedPat:
         self._rotation = rotation
         self._holds_value = False
         self._answer_ids = NO_IDS
+        self._owners: dict[str, str] = {}
 
     @property
     def rotation(self) -> Rotation:
@@ -173,6 +174,7 @@ class ClaimedPat:
         The time of the request is this transaction's: whoever adopts the PAT compares it with the same clock.
         """
         rotation = self._rotation if self.has_open_rotation else None
+        self._owners[pending.authorization_id] = pending.account
 
         def write(work: UnitOfWork) -> None:
             admit(work)
@@ -242,9 +244,10 @@ class ClaimedPat:
 
     def _commit(self, events: Sequence[Event], rotation: Rotation | None, write: Callable[[UnitOfWork], None]) -> None:
         run, at, span = self.run, self.services.clock.now(), self.services.timing.lease
-        place: dict[str, Detail] = {"account": self.pat.account, "organization": self.pat.organization}
+        place: dict[str, Detail] = {"organization": self.pat.organization}
         if rotation is not None:
             place["rotation_id"] = rotation.id
+        accounts = [self._find_owner(event, rotation) for event in events]
         first: AuditEvent | None = None
 
         def commit() -> None:
@@ -258,8 +261,11 @@ class ClaimedPat:
                     write(work)
                     self._note_revoked(events, work)
                     ids = [self._answer_ids, *[NO_IDS] * len(events)]
-                    pairs = zip(events, ids, strict=False)
-                    lines = [record(work, run, self.pat.name, event, at, **place, **found) for event, found in pairs]
+                    told = zip(events, accounts, ids, strict=False)
+                    lines = [
+                        record(work, run, self.pat.name, event, at, account=account, **place, **found)
+                        for event, account, found in told
+                    ]
                     first = lines[0] if lines else None
                 else:
                     for event in events:  # the attempt that was kept could not say so
@@ -269,6 +275,15 @@ class ClaimedPat:
         self._persist(commit)
         if events:
             self._answer_ids = NO_IDS
+
+    def _find_owner(self, event: Event, rotation: Rotation | None) -> str:
+        """Return whose PAT an event is about: one that moves to another account is replaced by a PAT of that one."""
+        found = event.make_details().get("authorization_id")
+        if isinstance(found, str) and found in self._owners:
+            return self._owners[found]
+        if rotation is None:
+            return self.pat.account
+        return rotation.find_owner(found if isinstance(found, str) else None)
 
     def _persist(self, act: Callable[[], T]) -> T:
         """Do it; while a value exists only in memory, repeat it until the claim ends."""

@@ -101,7 +101,7 @@ def create(run: RunContext, order: Order) -> RunReport:
 
 def _propose(this: Run, order: Order) -> Draft:
     run = this.run
-    _check_place(run, order)
+    check_place(run, order.account, order.organization)
     rule = _find_rule(run.policy, order)
     vault = _choose_vault(run.policy, rule, order)
     now = run.services.clock.now()
@@ -131,16 +131,15 @@ def _propose(this: Run, order: Order) -> Draft:
     return Draft(pat, rule)
 
 
-def _check_place(run: RunContext, order: Order) -> None:
-    accounts = {account.name: account for account in run.services.accounts}
-    if order.account not in accounts:
+def check_place(run: RunContext, account: str, organization: str) -> None:
+    """Raise UsageError unless the settings name that account, with that organization."""
+    accounts = {known.name: known for known in run.services.accounts}
+    if account not in accounts:
+        raise UsageError(f'the settings name no account "{account}"', fix=f"Use one of: {', '.join(sorted(accounts))}.")
+    organizations = accounts[account].organizations
+    if organization not in organizations:
         raise UsageError(
-            f'the settings name no account "{order.account}"', fix=f"Use one of: {', '.join(sorted(accounts))}."
-        )
-    organizations = accounts[order.account].organizations
-    if order.organization not in organizations:
-        raise UsageError(
-            f'account {order.account} has no organization "{order.organization}" in the settings',
+            f'account {account} has no organization "{organization}" in the settings',
             fix=f"A PAT is made for one organization; use one of: {', '.join(organizations)}.",
         )
 

@@ -60,6 +60,9 @@ def explain_left_behind(left: LeftBehind) -> Failure:
         message = f"PAT {identifier} was left behind by a failed rotation of {name}"
     elif left.kind is LeftBehindKind.KEPT_PREDECESSOR:
         message = f"PAT {identifier} of {name} was replaced, not revoked; whoever uses it may not read its secret yet"
+        if left.rotation is not None and left.rotation.is_move:
+            owner = left.rotation.predecessor_place[0]
+            message = f"PAT {identifier} of {name} was replaced, not revoked: its account, {owner}, could not revoke it"
     else:
         message = f"PAT {identifier} may be a lost mint for {name}, or a person's own: there is no proof"
     if not left.is_managed:

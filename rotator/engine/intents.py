@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import product
 
 from rotator.domain.events.rotations import UnknownIntentFound
-from rotator.domain.intent import Intent, read_intents, write_intents
+from rotator.domain.intent import Intent, name_where, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
 from rotator.domain.rotation import Rotation, RotationState
@@ -44,20 +45,25 @@ _LOST = Failure(
 
 Look = tuple[str, str]
 """A display name and scopes."""
+Mint = tuple[str, str, str]
+"""Those, and the account that a mint is for."""
 
 
-def enter_unknown(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: Iterable[Pat]) -> None:
+def enter_unknown(
+    held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: Iterable[Pat], account: str | None = None
+) -> None:
     """Enter each intent on these versions that the journal does not hold and whose PAT may still live.
 
-    What its mint asked for is what the record says, or what one of the listed `pats` is like. An intent that is like
+    What its mint asked for is what the record says, or what one of the listed `pats` is like; those are the record's
+    account's, or this one's. An intent that is like
     none of them is left for the next look. What wrote one of the versions is entered only when no rebuild finds it.
     """
     pats = tuple(pats)
-    _enter_written_over(held, versions, pats)
+    _enter_written_over(held, versions, pats, account or held.pat.account)
     now, key = min(list_moments(held)), held.services.marker_key
     looks = [*_list_looks(held.pat), *((pat.display_name, pat.scope) for pat in pats)]
     for intent in held.load(lambda reading: _find_unknown(reading, versions, now)):
-        look = _find_look(held.pat, key, intent, looks)
+        look = _find_look(held.run, held.pat, intent, looks)
         if look is not None:
             found = UnknownIntentFound(lost_rotation_id=intent.rotation_id, planned_valid_to=intent.planned_valid_to)
             held.begin_attempt(_make_lost(held.pat, key, held.services.clock.now(), intent, look), found)
@@ -93,7 +99,7 @@ def enter_refused(run: RunContext, refused: Iterable[ManagedPat]) -> None:
         now = run.services.clock.now()
         with run.services.database.begin() as work:
             for intent in _find_unknown(work, versions, find_earliest(run, work)):
-                look = _find_look(pat, key, intent, looks)
+                look = _find_look(run, pat, intent, looks)
                 if look is not None:
                     lost = _make_lost(pat, key, now, intent, look)
                     with standing_in(run, work, lost) as claim:
@@ -118,7 +124,9 @@ def _is_unknown_named(run: RunContext, versions: tuple[SecretVersion, ...]) -> b
         return bool(named - set(reading.journal.find_known(list(named))))
 
 
-def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...]) -> None:
+def _enter_written_over(
+    held: ClaimedPat, versions: tuple[SecretVersion, ...], pats: tuple[Pat, ...], account: str
+) -> None:
     """Enter what wrote a version that no rebuild looks at, if its PAT is one of `pats` and nothing accounts for it.
 
     A rebuild looks no deeper than the newest version whose PAT is listed, and knows that one's predecessor.
@@ -139,7 +147,7 @@ def _enter_written_over(held: ClaimedPat, versions: tuple[SecretVersion, ...], p
     for rotation_id, pat in covered.items():
         if rotation_id not in known and keepers.find_by_id(pat.authorization_id) is None:
             found = UnknownIntentFound(lost_rotation_id=rotation_id, planned_valid_to=pat.valid_to)
-            held.begin_attempt(_make_written(held, rotation_id, pat), found)
+            held.begin_attempt(_make_written(held, rotation_id, pat, account), found)
 
 
 def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
@@ -157,7 +165,7 @@ def leave_if_written(held: ClaimedPat, rotation: Rotation, pat: Pat) -> bool:
     if behind is None and not is_written_over(versions, pat.authorization_id):
         return _is_in_overlap(held)
     found = UnknownIntentFound(lost_rotation_id=rotation.id, planned_valid_to=pat.valid_to)
-    held.begin_attempt(_make_written(held, held.services.entropy.make_id(), pat), found)
+    held.begin_attempt(_make_written(held, held.services.entropy.make_id(), pat, rotation.account), found)
     if behind is not None:
         raise behind
     return True
@@ -213,26 +221,28 @@ def _list_looks(pat: ManagedPat) -> Iterator[Look]:
         yield strip_mark(wanted.display_name), wanted.scope
 
 
-def _find_look(pat: ManagedPat, key: SecretValue | None, intent: Intent, looks: Iterable[Look]) -> Look | None:
+def _find_look(run: RunContext, pat: ManagedPat, intent: Intent, looks: Iterable[Look]) -> Mint | None:
     """Return what the digest of an intent was made of, with its own mark if it had one.
 
     None too for an intent that was written beside another secret, or that has not our signature where there is a key.
     """
+    key, accounts = run.services.marker_key, (None, *(account.name for account in run.services.accounts))
     for name, scope in looks:
         names = (name,) if key is None else (name, make_marked_name(name, intent.rotation_id, key))
-        for candidate in names:
-            if intent.is_of(pat.place, pat.organization, candidate, scope, key):
-                return candidate, scope
+        for candidate, moves_to in product(names, accounts):
+            if intent.is_of(pat.place, name_where(pat.organization, moves_to), candidate, scope, key):
+                return candidate, scope, moves_to or pat.account
     return None
 
 
-def _make_lost(pat: ManagedPat, key: SecretValue | None, now: datetime, intent: Intent, look: Look) -> Rotation:
+def _make_lost(pat: ManagedPat, key: SecretValue | None, now: datetime, intent: Intent, mint: Mint) -> Rotation:
     """Make the rotation that the journal lacks. Its request counts as sent `now`: its sender may still be at work."""
-    display_name, scope = look
+    display_name, scope, account = mint
     return Rotation(
         id=intent.rotation_id,
         name=pat.name,
-        account=pat.account,
+        account=account,
+        predecessor_account=None if account == pat.account else pat.account,
         organization=pat.organization,
         display_name=display_name,
         scope=scope,
@@ -253,8 +263,8 @@ def _make_lost(pat: ManagedPat, key: SecretValue | None, now: datetime, intent: 
     )
 
 
-def _make_written(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
-    """Make the rotation that the journal lacks and that made this PAT.
+def _make_written(held: ClaimedPat, rotation_id: str, pat: Pat, account: str) -> Rotation:
+    """Make the rotation that the journal lacks and that made this PAT of the account.
 
     That it wrote a value is left out: if that comes back on top, the database is still behind, which a rebuild mends.
     The old PAT is left out too: the record names it, or a person has taken it back.
@@ -267,8 +277,9 @@ def _make_written(held: ClaimedPat, rotation_id: str, pat: Pat) -> Rotation:
     )
     now, key = held.services.clock.now(), held.services.marker_key
     return replace(
-        _make_lost(held.pat, key, now, intent, (pat.display_name, pat.scope)),
+        _make_lost(held.pat, key, now, intent, (pat.display_name, pat.scope, account)),
         predecessor_id="",
+        predecessor_account=None,
         state=RotationState.FAILED,
         sent_at=None,
         new_authorization_id=pat.authorization_id,

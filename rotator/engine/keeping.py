@@ -186,7 +186,8 @@ def revoke_previous(run: RunContext, name: str, asked: ManagedPat | None = None,
     with claimed(run, name) as held:
         check_asked(held, asked, by_pat=True)
         _check_overlap(name, held.rotation if held.has_open_rotation else None)
-        view.prove_reachable(held.pat.account, held.pat.organization)
+        for place in ((held.pat.account, held.pat.organization), held.rotation.predecessor_place):
+            view.prove_reachable(*place)
         awaited = run.policy.find_awaited(held.rotation)
         if awaited and without_hook:
             held.learn(HooksOverruled(hooks=", ".join(awaited)), awaited_hooks=())

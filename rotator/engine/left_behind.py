@@ -83,7 +83,8 @@ def find_left_behind(
         keeper = keepers.find(pat, account, organization)
         if keeper is None or keeper.rotation is None or keeper.is_open:
             continue
-        if (keeper.rotation.account, keeper.rotation.organization) == (account, organization):
+        owner = keeper.rotation.find_owner(pat.authorization_id)
+        if (owner, keeper.rotation.organization) == (account, organization):
             kind = _KINDS.get(keeper.kind, LeftBehindKind.UNPROVEN_MINT)
             left = LeftBehind(kind, pat, keeper.name, keeper.rotation.id, keeper.rotation)
             found.append(replace(left, is_managed=keeper.is_managed))
@@ -168,6 +169,8 @@ def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: Revocat
     clearing = replace(
         rotation,
         id=held.services.entropy.make_id(),
+        account=rotation.find_owner(pat.authorization_id),
+        predecessor_account=None,
         state=RotationState.ABANDONING,
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,

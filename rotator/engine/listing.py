@@ -21,6 +21,9 @@ from rotator.errors import (
 )
 from rotator.ports.pat_service import PatFilter
 
+CANNOT_WORK = (SignInRequiredError, UnknownAccountError, DeniedError)
+"""What says that an account can do nothing in an organization, before a person changes that."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -127,6 +130,14 @@ class ServerView:
         """Raise what keeps the account, or the account in this organization, from working; ask for a sign-in only."""
         self.refresh_account(account)
         self._raise_if_down(account, organization)
+
+    def can_work(self, account: str, organization: str) -> bool:
+        """Whether the account can do anything in the organization. Whatever is only for now is raised."""
+        try:
+            self.fetch_listing(account, organization)
+        except CANNOT_WORK:
+            return False
+        return True
 
     def note_error(self, account: str, organization: str, error: RotatorError) -> None:
         """Mark as down what the error says cannot work now: the whole account, or the account in this organization."""

@@ -8,7 +8,7 @@ from rotator.domain.events.rotations import CloneLost
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
-from rotator.engine.listing import ServerView
+from rotator.engine.listing import CANNOT_WORK, ServerView
 from rotator.engine.requested import may_still_be_revoked
 from rotator.errors import CloneLostError
 
@@ -26,7 +26,12 @@ def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
     if view.look_for(*place, rotation.new_authorization_id or "").is_gone:
         if not rotation.has_predecessor:
             raise _return_to_predecessor(held, None)
-        old = view.look_for(*place, rotation.predecessor_id)
+        try:
+            old = view.look_for(*rotation.predecessor_place, rotation.predecessor_id)
+        except CANNOT_WORK:
+            if not rotation.is_move:
+                raise
+            raise _return_to_predecessor(held, None) from None  # nobody can work for it in that account
         if old.pat is not None or old.is_gone:
             raise _return_to_predecessor(held, old.pat)
 
@@ -41,6 +46,7 @@ def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
     if old is not None:
         pat = replace(
             pat,
+            account=rotation.predecessor_place[0],
             authorization_id=old.authorization_id,
             display_name=old.display_name,
             scope=old.scope,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rotator.domain.account import Identity
 from rotator.domain.clocks import BootMoment
 from rotator.domain.events.event import Event
-from rotator.domain.events.inventory import PatCreated, PatUpdated
+from rotator.domain.events.inventory import PatCreated, PatMoved, PatUpdated
 from rotator.domain.events.rotations import (
     LifetimeRestored,
     LifetimeShortened,
@@ -61,6 +61,7 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     was_revoked = held.pat.hold is Hold.REVOKED_BY_HAND
     pat = replace(
         held.pat.healed().as_before(),
+        account=rotation.account,
         state=ManagedPatState.ACTIVE if was_revoked else held.pat.state,
         authorization_id=rotation.new_authorization_id,
         display_name=rotation.display_name,
@@ -85,9 +86,11 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     is_leak = _is_replacing_vanished(held) and run.mode is not RunMode.BY_HAND
     replaced = VanishedPatReplaced(predecessor_id=rotation.predecessor_id)
     updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
+    moved = PatMoved(before=rotation.predecessor_place[0])
     held.step(
         RotationState.OVERLAPPING,
-        *([updated] if held.pat.is_update_wanted else []),
+        *([updated] if replace(held.pat, wanted_account=None).is_update_wanted else []),
+        *([moved] if rotation.is_move else []),
         OverlapStarted(overlap_until=until),
         *([replaced] if is_leak else []),
         *_make_lifetime_events(held.pat, pat),
@@ -178,11 +181,13 @@ def is_predecessor_expired(held: ClaimedPat, view: ServerView) -> bool:
     Then there is nothing to wait for, and nothing to revoke.
     """
     rotation, end = held.rotation, held.rotation.predecessor_valid_to
+    if rotation.is_move and not view.can_work(*rotation.predecessor_place):
+        return False
     if held.services.clock.now() < end or min(list_moments(held)) < end:
         return False
     if held.load(lambda reading: read_clocks(held.run, reading)).is_wrong:
         return False
-    place = (rotation.account, rotation.organization)
+    place = rotation.predecessor_place
     listings = (view.fetch_listing(*place), view.fetch_again(*place))
     old = rotation.predecessor_id
     return not any(listing.find(old) or listing.may_hide(old) for listing in listings)

@@ -64,6 +64,8 @@ class Source:
     """Whether the old PAT vanished before its time: nothing of it is left to overlap with."""
     despite: HeldBack | None = None
     """What this rotation does not wait for."""
+    owner_works: bool = True
+    """Whether the account that the old PAT belongs to can do anything, so that it can revoke it later."""
 
 
 def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> Source:
@@ -76,8 +78,12 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     if rule is None or lifetime is None:
         uncovered = explain_uncovered(decision)
         raise PlanRefusedError(uncovered.message, code=uncovered.code, fix=uncovered.fix)
-    listing = view.fetch_listing(pat.account, pat.organization)
-    current = _inspect_current(held, view, listing, decision) if pat.has_pat else _from_inventory(held, listing)
+    listing = view.fetch_listing(pat.next_account if decision.is_wanted else pat.account, pat.organization)
+    owner_works = listing.account == pat.account or view.can_work(pat.account, pat.organization)
+    if listing.account != pat.account:
+        current = _inspect_moved(held, listing, owner_works=owner_works)
+    else:
+        current = _inspect_current(held, view, listing, decision) if pat.has_pat else _from_inventory(held, listing)
     if decision.is_wanted:
         wanted = pat.as_wanted()
         current = replace(
@@ -90,7 +96,8 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         told = explain_obstacle(obstacle)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     is_leak = decision.is_leak and not _is_by_hand(held)
-    return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, held.find_held_back())
+    despite = held.find_held_back()
+    return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, despite, owner_works)
 
 
 def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decision: Decision) -> Pat:
@@ -108,6 +115,17 @@ def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decis
         return current
     elif not is_by_hand:
         return check_listed(held, view)
+    return current or _from_inventory(held, listing)
+
+
+def _inspect_moved(held: ClaimedPat, listing: Listing, *, owner_works: bool) -> Pat:
+    """Return the old PAT as the account that it moves from shows it; as the inventory describes it where it cannot.
+
+    That account may be gone, with its PATs: nothing depends on it.
+    """
+    pat, current = held.pat, None
+    if owner_works:
+        current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
     return current or _from_inventory(held, listing)
 
 
@@ -139,7 +157,8 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
     rotation = Rotation(
         id=rotation_id,
         name=pat.name,
-        account=pat.account,
+        account=source.listing.account,
+        predecessor_account=None if source.listing.account == pat.account else pat.account,
         organization=pat.organization,
         display_name=display_name,
         marked=key is not None,
@@ -170,7 +189,7 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
     try:
         versions = fetch_known_history(held)
         _check_unmarked(held, versions)
-        enter_unknown(held, versions, source.listing.pats)
+        enter_unknown(held, versions, source.listing.pats, source.listing.account)
         secrets, intent = run.services.secrets, make_intent_tags(held, versions)
         held.check_claim()
         seen = look_past_disabled(secrets, pat, lambda: secrets.prove_writable(held.location, intent))

@@ -20,7 +20,14 @@ from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_latest, read_moments
 from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
 from rotator.engine.reading import fetch_history
-from rotator.engine.rebuilt import Found, make_last_writer, make_lost_writer, make_record, make_unrecorded
+from rotator.engine.rebuilt import (
+    Found,
+    find_old,
+    make_last_writer,
+    make_lost_writer,
+    make_record,
+    make_unrecorded,
+)
 from rotator.engine.replacing import identify
 from rotator.engine.requested import find_requested
 from rotator.engine.revoking import record_dropped
@@ -293,7 +300,7 @@ class _Look:
             record = replace(record, short_lived=policy.is_short(record), meant_lifetime=meant)
         rule = policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-        old = self._find_predecessor(name, listing, tags, pat, _list_ours(versions, before))
+        old = self._find_predecessor(name, listing, tags, pat, before, _list_ours(versions, before))
         requested = None if pat.authorization_id == recorded else self._find_requested(pat.authorization_id)
         refusal = replace(_refuse(RefusalKind.BEING_REVOKED, name, location), name=requested) if requested else None
         return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before)
@@ -350,7 +357,13 @@ class _Look:
             return find_requested(self._run, reading, [authorization_id]).get(authorization_id)
 
     def _find_predecessor(
-        self, name: str, listing: Listing, tags: dict[str, str], pat: Pat, ours: frozenset[str | None]
+        self,
+        name: str,
+        listing: Listing,
+        tags: dict[str, str],
+        pat: Pat,
+        before: ManagedPat | None,
+        ours: frozenset[str | None],
     ) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and is certainly ours; any other is left alone.
 
@@ -358,7 +371,7 @@ class _Look:
         nothing proves that it is gone: without it, nobody would ever retire it.
         """
         old_id = "" if KEPT_TAG in tags else tags.get(PREDECESSOR_TAG, "")
-        old = self._view.find_active(listing.account, listing.organization, old_id) if old_id else None
+        old = find_old(self._view, listing, before, old_id) if old_id else None
         if old is None or old_id == pat.authorization_id or self._is_foreign(old_id, name):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes

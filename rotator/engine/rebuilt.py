@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.context import RunContext
-from rotator.engine.listing import Listing
+from rotator.engine.listing import Listing, ServerView
 from rotator.engine.tags import AUTHORIZATION_TAG, KEPT_TAG, PREDECESSOR_TAG, ROTATION_TAG, RULE_TAG
 from rotator.errors import CloneLostError
 from rotator.ports.secret_store import SecretLocation, SecretVersion
@@ -70,6 +70,22 @@ def make_record(
     return record if version is None else replace(record, secret_version=version.version)
 
 
+def find_mover(before: ManagedPat | None, account: str, old_id: str) -> ManagedPat | None:
+    """Return what the inventory says of an old PAT, if a move that it does not know gave its clone to the account."""
+    is_known = before is not None and before.authorization_id == old_id and before.account != account
+    return before if is_known else None
+
+
+def find_old(view: ServerView, listing: Listing, before: ManagedPat | None, old_id: str) -> Pat | None:
+    """Return an old PAT that lives; as the inventory describes it where the account that it moved from cannot work."""
+    mover = find_mover(before, listing.account, old_id)
+    if mover is None:
+        return view.find_active(listing.account, listing.organization, old_id)
+    if not view.can_work(mover.account, mover.organization):
+        return Pat(old_id, mover.display_name, mover.scope, (), mover.valid_from, mover.valid_to)
+    return view.find_active(mover.account, mover.organization, old_id)
+
+
 def make_unrecorded(name: str, location: SecretLocation, organization: str, now: datetime) -> ManagedPat:
     """Make what the record of a secret would be if the PAT whose value it holds still lived."""
     return ManagedPat(
@@ -111,6 +127,7 @@ def make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Ro
 def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """Make the rotation that wrote a version, as far as the tags tell."""
     now, record, tags = run.services.clock.now(), item.record, version.tags
+    mover = find_mover(item.before, record.account, tags.get(PREDECESSOR_TAG, ""))
     rule = run.policy.rule_for(record)
     return Rotation(
         id=tags[ROTATION_TAG],
@@ -120,6 +137,7 @@ def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotati
         display_name=record.display_name,
         scope=record.scope,
         predecessor_id=tags.get(PREDECESSOR_TAG, ""),
+        predecessor_account=None if mover is None else mover.account,
         predecessor_valid_to=now,
         rule=tags.get(RULE_TAG, ""),
         vault=record.vault,

@@ -336,7 +336,8 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) ->
     A PAT that the listing lacks is looked for again, with the errors of `check_listed`.
     """
     listing = found.listings.get((held.pat.account, held.pat.organization))
-    if listing is None or held.pat.name not in found.changed:
+    is_moving = held.pat.wanted_account is not None  # whatever became of its PAT, the next one is another account's
+    if listing is None or held.pat.name not in found.changed or is_moving:
         return
     if held.has_open_rotation:
         if held.rotation.state is RotationState.OVERLAPPING:

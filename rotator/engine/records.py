@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -83,6 +83,13 @@ def drop_untracked(work: UnitOfWork, authorization_ids: Collection[str]) -> None
         work.inventory.save_untracked(*pair, tuple(kept.get(pair, ())))
 
 
+def add_untracked(pair: tuple[str, str], pat: Pat, work: UnitOfWork) -> None:
+    """Remember a PAT of an account and organization as if the last look had found it untracked."""
+    here = [item.pat for item in work.inventory.load_untracked() if (item.account, item.organization) == pair]
+    others = [found for found in here if found.authorization_id != pat.authorization_id]
+    work.inventory.save_untracked(*pair, (*others, pat))
+
+
 def known_in(reading: Reading, now: datetime) -> Known:
     """Load the inventory as this transaction sees it, and of the journal what is not over."""
     return Known(
@@ -106,12 +113,15 @@ def _find_left_in(reading: Reading, now: datetime) -> frozenset[tuple[str, str]]
     left -= {pat.authorization_id for pat in reading.inventory.load_by_ids(left)}
     seen = {(item.account, item.organization) for item in untracked if item.pat.authorization_id in left}
     leaving = reading.journal.load_leaving(now)
-    return frozenset(seen | {(r.account, r.organization) for r in leaving if _has_unexpired(r, now)})
+    return frozenset(seen | {place for rotation in leaving for place in _list_unexpired(rotation, now)})
 
 
-def _has_unexpired(rotation: Rotation, now: datetime) -> bool:
+def _list_unexpired(rotation: Rotation, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the account and organization of each PAT that a closed rotation left and that has not expired."""
     ends = {
         rotation.predecessor_id: rotation.predecessor_valid_to,
         rotation.new_authorization_id: rotation.new_valid_to,
     }
-    return any((end := ends[found]) is not None and end > now for found in list_kept_ids(rotation))
+    for found in list_kept_ids(rotation):
+        if (end := ends[found]) is not None and end > now:
+            yield rotation.find_owner(found), rotation.organization

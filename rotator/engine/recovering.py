@@ -55,7 +55,7 @@ def _finish_abandoning(held: ClaimedPat, view: ServerView) -> None:
     except VerificationError as error:
         if error.kind is not FailureKind.LATE_WRITE_KEPT:
             raise
-        old = view.look_for(rotation.account, rotation.organization, rotation.predecessor_id)
+        old = view.look_for(*rotation.predecessor_place, rotation.predecessor_id)
         if not old.is_gone and held.run.mode is not RunMode.BY_HAND:
             raise
         leave_clone(held)

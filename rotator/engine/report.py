@@ -68,6 +68,7 @@ class OutcomeFields(TypedDict, total=False):
     rotation_id: str | None
     state_before: RotationState
     revoked_id: str | None
+    left_id: str | None
     secret_name: str
     overlap_until: datetime | None
     settles_until: datetime | None
@@ -83,8 +84,9 @@ class PatOutcome:
     """One thing that a run did with a ManagedPat, as fields; an account that is down has no authorization id.
 
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
-    `revoked_id`: the PAT that was revoked. `secret_name`: where the value of a new PAT is. `overlap_until`: how long
-    the old PAT stays valid (rotated).
+    `revoked_id`: the PAT that was revoked. `left_id`: the old PAT that nobody can revoke, as the account that it moved
+    from cannot work (rotated). `secret_name`: where the value of a new PAT is. `overlap_until`: how long the old PAT
+    stays valid (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
     whose revocation is not confirmed (both settling). `decision`: why it was rotated. `held_back`: what it waits for,
     until `held_until`. `despite`: what it did not wait for (rotated, retired). `place`: what is down, an account, an
@@ -100,6 +102,7 @@ class PatOutcome:
     rotation_id: str | None = None
     state_before: RotationState | None = None
     revoked_id: str | None = None
+    left_id: str | None = None
     secret_name: str = ""
     overlap_until: datetime | None = None
     settles_until: datetime | None = None

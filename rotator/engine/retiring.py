@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 from rotator.domain.account import Identity
@@ -15,6 +17,7 @@ from rotator.domain.events.rotations import (
     RotationCompleted,
     SecretVersionDisabled,
 )
+from rotator.domain.managed_pat import Pat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import (
     RotationChanges,
@@ -38,6 +41,7 @@ from rotator.engine.provenance import (
     make_foreign,
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
+from rotator.engine.records import add_untracked
 from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import begin_overlap_anew, undo_late_write
 from rotator.engine.revoking import UNCONFIRMED, make_pending, send_revocation
@@ -47,6 +51,7 @@ from rotator.errors import (
     RotationError,
     VerificationError,
 )
+from rotator.ports.database import UnitOfWork
 from rotator.ports.secret_store import StoredSecret
 
 
@@ -54,9 +59,10 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     """Revoke the old PAT once everything proves that nobody needs it. Return False when none was to be revoked.
 
     That is so when it has expired, which ends the overlap, when it was gone already, and when it is left behind: a rule
-    had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone. A
-    person may ask for its end (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies.
-    The rotation is closed with the answer, and the revocation is pending until it is proven.
+    had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone; or
+    it belongs to an account that cannot work. A person may ask for its end (`is_asked`). A run by hand ends the overlap
+    early; the rest of the guard still applies. The rotation is closed with the answer, and the revocation is pending
+    until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING
@@ -71,6 +77,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if is_expired:
         complete(held, PredecessorExpired(authorization_id=rotation.predecessor_id))
         return False
+    if rotation.is_move and not is_asked and not view.can_work(*rotation.predecessor_place):
+        _leave_with_account(held)
+        return False
     if _is_gone_already(held, view):
         complete(held, keeps_predecessor=False)
         return False
@@ -79,9 +88,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         return False
     check_clocks(held.run, revokes=True)
     _announce(held)
-    ids = send_revocation(held, (rotation.account, rotation.organization), rotation.predecessor_id)
+    ids = send_revocation(held, rotation.predecessor_place, rotation.predecessor_id)
     old, kind = rotation.predecessor_id, RevocationKind.ROTATED
-    pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation.id)
+    pending = make_pending(held, kind, old, rotation.predecessor_valid_to, rotation)
     complete(held, RevocationRequested(authorization_id=old, why=kind.value), pending=pending, ids=ids)
     return True
 
@@ -105,13 +114,33 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     old = rotation.predecessor_id
     if held.load(lambda reading: bool(reading.revocations.load_by_ids([old]))):
         return True
-    return view.look_for(rotation.account, rotation.organization, old).is_proven
+    return view.look_for(*rotation.predecessor_place, old).is_proven
+
+
+def _leave_with_account(held: ClaimedPat) -> None:
+    """Close a rotation that moved its ManagedPat, and leave the old PAT behind: its account can revoke nothing.
+
+    Nobody may be able to look for it from now on, so it is noted as the record described it.
+    """
+    rotation, pair = held.rotation, held.rotation.predecessor_place
+    kept = PredecessorKept(authorization_id=rotation.predecessor_id, cannot_work=pair[0])
+    complete(held, kept, admit=partial(add_untracked, pair, _describe_old(held)), keeps_predecessor=True)
+
+
+def _describe_old(held: ClaimedPat) -> Pat:
+    """Return the old PAT as the rotation that made it knows it; of an adopted one, as its clone was to be like it."""
+    rotation, old = held.rotation, held.rotation.predecessor_id
+    naming = held.load(lambda reading: reading.journal.load_naming([old]))
+    made = next((found for found in naming if found.new_authorization_id == old), rotation)
+    began = rotation.created_at if made is rotation or made.new_valid_from is None else made.new_valid_from
+    return Pat(old, made.display_name, made.scope, (), began, rotation.predecessor_valid_to)
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
     """See whether the DELETE was carried out; if that is not proven, go through the whole guard again."""
     rotation = held.rotation
-    if view.look_for(rotation.account, rotation.organization, rotation.predecessor_id).is_proven:
+    is_reachable = not rotation.is_move or view.can_work(*rotation.predecessor_place)
+    if is_reachable and view.look_for(*rotation.predecessor_place, rotation.predecessor_id).is_proven:
         latest = fetch_newest(held.services.secrets, held.pat)
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
@@ -191,11 +220,12 @@ def complete(
     *events: Event,
     pending: PendingRevocation | None = None,
     ids: AnswerIds = NO_IDS,
+    admit: Callable[[UnitOfWork], None] | None = None,
     **changes: Unpack[RotationChanges],
 ) -> None:
     """Close the rotation with what became of its old PAT; first disable older versions if the rule says so.
 
-    `pending`: its revocation was answered, with these `ids`, and is not proven.
+    `pending`: its revocation was answered, with these `ids`, and is not proven. `admit`: as in `ClaimedPat.step`.
     """
     if held.rotation.disable_previous:
         _disable_older(held)
@@ -206,6 +236,7 @@ def complete(
         RotationCompleted(),
         pat=replace(held.pat.healed(), confirmed_version=None),
         pending=pending,
+        admit=admit,
         **changes,
     )
 

@@ -74,14 +74,14 @@ class Sightings:
 
 
 def make_pending(
-    held: ClaimedPat, kind: RevocationKind, authorization_id: str, valid_to: datetime, rotation_id: str | None
+    held: ClaimedPat, kind: RevocationKind, authorization_id: str, valid_to: datetime, rotation: Rotation | None
 ) -> PendingRevocation:
-    """Make what is pending once the request to revoke a PAT was answered."""
+    """Make what is pending once the request to revoke a PAT, of that rotation if it is one's, was answered."""
     pat, now = held.pat, held.services.clock.now()
     return PendingRevocation(
         authorization_id=authorization_id,
         name=pat.name,
-        account=pat.account,
+        account=pat.account if rotation is None else rotation.find_owner(authorization_id),
         organization=pat.organization,
         vault=pat.vault,
         secret_name=pat.secret_name,
@@ -89,7 +89,7 @@ def make_pending(
         valid_to=valid_to,
         since=now,
         requested_at=now,
-        rotation_id=rotation_id,
+        rotation_id=None if rotation is None else rotation.id,
     )
 
 

@@ -140,7 +140,7 @@ class Run:
         """
         with self.run.services.database.read() as reading:
             pats = [pat for pat in map(reading.inventory.load, names) if pat is not None]
-        for account, organization in sorted({(pat.account, pat.organization) for pat in pats}):
+        for account, organization in sorted({(pat.next_account, pat.organization) for pat in pats}):
             try:
                 with naming_bugs():
                     self.view.fetch_identity(account, organization)
@@ -204,7 +204,7 @@ class Run:
         """Work on one PAT; whatever goes wrong, the database included, fails that PAT alone."""
         try:
             with naming_bugs():
-                self.view.prove_reachable(pat.account, pat.organization)
+                self.view.prove_reachable(pat.next_account, pat.organization)
                 with claimed(self.run, pat.name, self.begun.get(pat.name)) as held:
                     pat = held.pat
                     self._guarded(held, work)
@@ -231,7 +231,7 @@ class Run:
             failed = PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error)
             self.report.add(replace(failed, reason=OutcomeReason.CLOCK_SKEWED))
         except RotatorError as error:
-            self.view.note_error(held.pat.account, held.pat.organization, error)
+            self.view.note_error(held.pat.next_account, held.pat.organization, error)
             self._note_failure(held, error)
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:

@@ -138,10 +138,10 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
     """
 
     def hold(action: Action) -> Action:
-        account = needed.get(action.pat.account)
+        account = needed.get(action.pat.next_account)
         if account is None or (action.kind not in CHANGES and action.kind is not ActionKind.ADOPT):
             return action
-        failure, reason = account.explain(action.pat.account), ActionReason.SIGN_IN_NEEDED
+        failure, reason = account.explain(action.pat.next_account), ActionReason.SIGN_IN_NEEDED
         return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)
 
     actions = tuple(map(hold, plan.actions))

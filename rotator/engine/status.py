@@ -159,7 +159,7 @@ def list_managed(
         row = _make_row(Matter(pat, opened.get(pat.name), mine), policy, decision, now, settle)
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
-        rows.append(_put_sign_in_first(row, needed.get(pat.account)))
+        rows.append(_put_sign_in_first(row, pat.next_account, needed.get(pat.next_account)))
     return rows
 
 
@@ -214,8 +214,8 @@ def make_effective(
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
 
 
-def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus:
-    """The row of a PAT whose account a person must sign in, unless it has a reason of its own to be left alone.
+def _put_sign_in_first(row: PatStatus, account: str, needed: NeededSignIn | None) -> PatStatus:
+    """The row of a PAT whose next `account` a person must sign in, unless it has a reason of its own to be left alone.
 
     One that a person replaces by hand needs that first; its row says both.
     """
@@ -224,13 +224,13 @@ def _put_sign_in_first(row: PatStatus, needed: NeededSignIn | None) -> PatStatus
     if row.next_action is NextAction.REPLACE_BY_HAND:
         if row.last_error is not None:
             return row
-        return replace(row, last_error=needed.explain(row.account), signed_out=True)
+        return replace(row, last_error=needed.explain(account), signed_out=True)
     return replace(
         row,
         state=find_signed_out_state(row.state, row.next_action),
         next_action=NextAction.SIGN_IN,
         next_at=needed.since,
-        last_error=needed.explain(row.account),
+        last_error=needed.explain(account),
         signed_out=True,
     )
 

@@ -28,9 +28,9 @@ def find_place(kind: ConditionKind, pat: ManagedPat) -> str | None:
     """Return the place that keeps a ManagedPat waiting while a condition of this kind lasts; None if none does."""
     match kind:
         case ConditionKind.SIGN_IN_NEEDED | ConditionKind.ACCOUNT_DOWN:
-            return pat.account
+            return pat.next_account
         case ConditionKind.ORGANIZATION_DOWN:
-            return name_organization((pat.account, pat.organization))
+            return name_organization((pat.next_account, pat.organization))
         case ConditionKind.VAULT_DOWN:
             return name_vault(pat)
         case _:
@@ -47,7 +47,7 @@ def find_place_down(pat: ManagedPat, error: RotatorError, down: Collection[tuple
     if is_of_vault(error):
         return name_vault(pat)
     is_of_organization = isinstance(error, RemoteError) and error.service != "key_vault"
-    pairs = ((pat.account, ""), (pat.account, pat.organization))
+    pairs = ((pat.next_account, ""), (pat.next_account, pat.organization))
     pair = next((pair for pair in pairs if pair in down), None) if is_of_organization else None
     return "" if pair is None else name_organization(pair).rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Give a ManagedPat another display name, other scopes or another lifetime: by a rotation to what is wanted."""
+"""Give a ManagedPat another display name, other scopes, another lifetime or another account: by a rotation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
-from rotator.domain.events.inventory import UpdateDropped, UpdateStarted
-from rotator.domain.managed_pat import ManagedPat, make_scopes
+from rotator.domain.events.event import Event
+from rotator.domain.events.inventory import MoveStarted, UpdateDropped, UpdateStarted
+from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState, make_scopes
 from rotator.domain.marker import strip_mark
 from rotator.domain.outside import make_harmless
 from rotator.domain.plan import Action
@@ -17,7 +18,7 @@ from rotator.domain.words import say_duration
 from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
-from rotator.engine.creating import check_display_name, check_lifetime
+from rotator.engine.creating import check_display_name, check_lifetime, check_place
 from rotator.engine.explaining import explain_wish
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import plan_update
@@ -39,6 +40,7 @@ class Change:
     display_name: str | None = None
     scopes: tuple[str, ...] | None = None
     lifetime: timedelta | None = None
+    account: str | None = None
 
 
 def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...], lifetime: timedelta | None) -> Change:
@@ -59,11 +61,13 @@ def make_change(name: str, *, display_name: str | None, scopes: tuple[str, ...],
 class Preview:
     """What an update would do with a ManagedPat: `wanted` is its record with what its next PAT is to have.
 
-    `action` is the rotation that makes it; None when the PAT is that already.
+    `action` is the rotation that makes it; None when the PAT is that already. `revokes`: whether the account that the
+    old PAT belongs to can revoke it after the overlap; otherwise it is left behind.
     """
 
     wanted: ManagedPat
     action: Action | None
+    revokes: bool = True
 
 
 def preview(run: RunContext, change: Change) -> Preview:
@@ -76,14 +80,17 @@ def preview(run: RunContext, change: Change) -> Preview:
         pat = check_managed(reading, change.name)
         rotation = next((item for item in reading.journal.load_for(pat.name) if item.is_open), None)
     _check_has_pat(pat)
+    _check_move(run, pat, change)
     wanted = _find_wanted(pat, change)
     if not wanted.is_update_wanted:
         return Preview(wanted, None)
     _check_ready(run, pat.name, rotation)
-    decision = _check_allowed(run, ServerView(run), wanted)
-    versions = run.services.secrets.fetch_versions(SecretLocation.of(pat))
+    view = ServerView(run)
+    decision = _check_allowed(run, view, wanted)
+    versions = run.services.secrets.fetch_versions(SecretLocation.of(wanted))
     check_history(run, pat, versions[0] if versions else None)
-    return Preview(wanted, plan_update(wanted, decision, run.services.clock.now()))
+    revokes = wanted.wanted_account is None or view.can_work(pat.account, pat.organization)
+    return Preview(wanted, plan_update(wanted, decision, run.services.clock.now()), revokes)
 
 
 def update(run: RunContext, change: Change) -> RunReport:
@@ -106,6 +113,7 @@ def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
     """Write down what is wanted, if that is anything else than what there is. Return whether it is."""
     with claimed(run, change.name) as held:
         _check_has_pat(held.pat)
+        _check_move(run, held.pat, change)
         wanted = _find_wanted(held.pat, change)
         if wanted.is_update_wanted:
             _check_ready(run, held.pat.name, held.rotation if held.has_open_rotation else None)
@@ -114,14 +122,30 @@ def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
             except HUMAN_ERRORS as error:
                 held.save(held.pat, UpdateDropped(code=error.code, message=error.message))
                 raise
-            lifetime = None if wanted.wanted_lifetime is None else say_duration(wanted.wanted_lifetime)
-            started = UpdateStarted(
-                display_name=wanted.wanted_display_name, scope=wanted.wanted_scope, lifetime=lifetime
-            )
-            held.save(wanted, started)
+            held.save(wanted, _make_started(wanted, change))
         elif held.pat.is_update_wanted:
             held.save(wanted, UpdateDropped(code="taken_back", message="a person wants it as it is"))
         return wanted.is_update_wanted
+
+
+def _make_started(wanted: ManagedPat, change: Change) -> Event:
+    if change.account is not None and wanted.wanted_account is not None:
+        return MoveStarted(to=wanted.wanted_account)
+    lifetime = None if wanted.wanted_lifetime is None else say_duration(wanted.wanted_lifetime)
+    return UpdateStarted(display_name=wanted.wanted_display_name, scope=wanted.wanted_scope, lifetime=lifetime)
+
+
+def _check_move(run: RunContext, pat: ManagedPat, change: Change) -> None:
+    """Raise UsageError when a person names an account that it cannot move to, or moves a PAT that is paused."""
+    if change.account is None:
+        return
+    check_place(run, change.account, pat.organization)
+    if pat.state is ManagedPatState.PAUSED and pat.hold is not Hold.REVOKED_BY_HAND:
+        raise UsageError(
+            f"{pat.name} is paused, so it is not moved",
+            code="paused",
+            fix=f"`rotator inventory resume {pat.name}` first.",
+        )
 
 
 def _check_has_pat(pat: ManagedPat) -> None:
@@ -154,6 +178,7 @@ def _find_wanted(pat: ManagedPat, change: Change) -> ManagedPat:
         wanted_display_name=_want(change.display_name, pat.wanted_display_name, strip_mark(pat.display_name)),
         wanted_scope=_want(scope, pat.wanted_scope, " ".join(pat.scopes)),
         wanted_lifetime=_want(change.lifetime, pat.wanted_lifetime, lifetime),
+        wanted_account=_want(change.account, pat.wanted_account, pat.account),
     )
 
 
@@ -177,7 +202,7 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
         raise PlanRefusedError(
             f"rule {rule} says ignore", code="uncovered", fix="Change the policy so that a rule covers it."
         )
-    listing = view.fetch_listing(wanted.account, wanted.organization)
-    if wanted.wanted_display_name is not None:
-        check_display_name(wanted.wanted_display_name, listing, besides=wanted.authorization_id)
+    listing = view.fetch_listing(wanted.next_account, wanted.organization)
+    if wanted.wanted_display_name is not None or wanted.wanted_account is not None:
+        check_display_name(strip_mark(wanted.as_wanted().display_name), listing, besides=wanted.authorization_id)
     return decision

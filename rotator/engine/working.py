@@ -204,6 +204,7 @@ class PatWork:
             decision=decision,
             reason=reason,
             secret_name=held.pat.secret_name,
+            left_id=None if source.owner_works else held.rotation.predecessor_id,
             overlap_until=self._find_end_of_old(held, source.despite) if reason is None else None,
             despite=source.despite,
         )
@@ -228,7 +229,7 @@ class PatWork:
             except RotatorError as error:
                 if isinstance(error, ForeignWriteError) and not held.has_open_rotation:
                     raise
-                self.view.note_error(held.pat.account, held.pat.organization, error)
+                self.view.note_error(pending.account, pending.organization, error)
                 self.report.add(PatOutcome.of_error(OutcomeKind.FAILED, held.pat, error))
 
     def _undo_late(self, held: ClaimedPat) -> bool:

@@ -24,8 +24,8 @@ class SecretLocation:
 
     @classmethod
     def of(cls, pat: ManagedPat) -> Self:
-        """Return where a ManagedPat's value is stored."""
-        return cls(pat.vault, pat.secret_name, pat.account)
+        """Return where a ManagedPat's value is stored; where it moves to another account, as that one sees it."""
+        return cls(pat.vault, pat.secret_name, pat.next_account)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def test_command_that_cannot_be_taken_back_does_nothing_when_nobody_can_be_asked
         ("revoke", NAME, "--previous"),
         ("recover", "--revoke", "1"),
         ("inventory", "forget", NAME),
+        ("inventory", "move", NAME, "--account", "build-bot"),
         ("inventory", "rebuild"),
         ("logout", "build-bot"),
     ):
@@ -136,6 +137,10 @@ def test_account_that_nobody_knows_is_an_error_of_the_user(managed: Rotator) -> 
             'no account named "build-bt", did you mean "build-bot"',
         ),
         (("inventory", "forget-limits", "--organization", "c*"), 'no organization named "c*"'),
+        (
+            ("inventory", "move", NAME, "--account", "build-bt", "--yes"),
+            'no account named "build-bt", did you mean "build-bot"',
+        ),
         (("login", "build-bt"), 'no account named "build-bt", did you mean "build-bot"'),
         (("logout", "build-bt"), 'no account named "build-bt", did you mean "build-bot"'),
         (

@@ -105,6 +105,8 @@ def _work(caller: Caller) -> None:
     caller.run("update", "deploy", code=2)
     caller.run("update", "deploy", "--scope", "app_token", code=1)
     caller.run("update", "deploy", "--scope", "app_token", "--dry-run", code=1)
+    [unmoved] = caller.run("inventory", "move", "npm-feed", "--account", "build-bot", "--dry-run")
+    assert (unmoved["dry_run"], unmoved["rotated"]) == (True, [])
     caller.run("inventory", "list")
     caller.run("inventory", "show", "npm-feed")
     caller.run("inventory", "pause", "docs-site")

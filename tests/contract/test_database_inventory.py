@@ -48,6 +48,7 @@ def _make_full(pat: ManagedPat) -> ManagedPat:
         wanted_display_name="npm-publish",
         wanted_scope="vso.code",
         wanted_lifetime=DAY,
+        wanted_account="release-bot",
     )
 
 

@@ -44,6 +44,7 @@ def test_journal_load_gives_back_every_field_when_saved(database: Database, clai
         overlap_until=NOW + DAY,
         failure=Failure("x", "y", kind=FailureKind.EXPLAINED_LOSS),
         tried_store=True,
+        predecessor_account="release-bot",
     )
     with database.begin() as work:
         work.journal.insert(planned, claim)

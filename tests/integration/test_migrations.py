@@ -50,7 +50,7 @@ managed_pat: name account organization authorization_id display_name scope valid
     location state secret_version failures retry_at failure_code failure_message failure_fix blocked epoch
     claimed_by claimed_until hold all_organizations confirmed_version short_lived meant_lifetime
     wanted_display_name wanted_scope wanted_lifetime claimed_at taken_over record_id next_at next_basis next_from
-    probe_id probe_at probe_works probe_failures failure_kind
+    probe_id probe_at probe_works probe_failures failure_kind wanted_account
 pending_revocation: authorization_id name account organization kind valid_to since requested_at requests rotation_id
     missed_at vault secret_name record_id
 receiver: name cursor cursor_at failures retry_at delivered_at failure_code failure_message failure_fix
@@ -60,7 +60,7 @@ rotation: id name account organization display_name scope predecessor_id predece
     overlap disable_previous created_at updated_at state planned_valid_to known_ids sent_at
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
-    awaited_hooks failure_kind
+    awaited_hooks failure_kind predecessor_account
 organization: account organization worked_at failed_at failure_code failure_message failure_fix failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind

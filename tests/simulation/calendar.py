@@ -95,7 +95,7 @@ class Calendar:
         for event in log:
             entry, details = event.entry, event.entry.details
             is_paused = entry.event == "all_paused" or (is_paused and entry.event != "all_resumed")
-            if entry.event == "update_started":
+            if entry.event in ("update_started", "move_started"):
                 asked.add(entry.subject)
             elif entry.event == "pat_renamed" and details["old_name"] in asked:
                 asked.add(str(details["new_name"]))

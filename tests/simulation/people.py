@@ -19,7 +19,7 @@ from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
-from rotator.engine.updating import make_change, update
+from rotator.engine.updating import Change, make_change, update
 from rotator.errors import RotatorError
 from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
@@ -78,7 +78,7 @@ class People:
             self._create,
             self._create,
             partial(self._update, name),
-            partial(self._update, name),
+            partial(self._move, name),
             partial(self._pause, name),
             partial(self._resume, name),
             partial(self._rotate, name),
@@ -340,6 +340,11 @@ class People:
         scopes = randomness.choice(((), ("vso.code",), ("vso.code", "vso.build")))
         lifetime = randomness.choice((LIFETIME, timedelta(days=9), timedelta(days=14)))
         update(run, make_change(name, display_name=display_name, scopes=scopes, lifetime=lifetime))
+        self._history.updates += 1
+
+    def _move(self, name: str, run: RunContext) -> None:
+        account = self._world.random.choice(run.services.accounts)
+        update(run, Change(name, account=account.name))
         self._history.updates += 1
 
     def _pause(self, name: str, run: RunContext) -> None:

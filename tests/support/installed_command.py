@@ -109,20 +109,27 @@ def make_rotator(sandbox: Sandbox, folder: Path) -> Rotator:
     return run
 
 
-def sign_in(sandbox: Sandbox, folder: Path) -> None:
-    """Sign the sandbox's account in by device code, with a command that is forked for it."""
+def add_account(settings: str, name: str, username: str) -> str:
+    """Return a sandbox's settings with another account in the same tenant and organization."""
+    first = settings[settings.index("  - name: ") : settings.index("entra:")]
+    other = first.replace(USERNAME, username).replace(f"- name: {ACCOUNT}", f"- name: {name}")
+    return settings.replace(first, first + other)
+
+
+def sign_in(sandbox: Sandbox, folder: Path, account: str = ACCOUNT, username: str = USERNAME) -> None:
+    """Sign the sandbox's account in by device code, or another, with a command that is forked for it."""
     with TemporaryDirectory(dir=folder) as name:
         stdout, stderr = Path(name, "stdout"), Path(name, "stderr")
         os.mkfifo(stdout)
         command = ForkedCommand(
-            ("--config", config_of(sandbox), "login", ACCOUNT, "--device-code", "--json"),
+            ("--config", config_of(sandbox), "login", account, "--device-code", "--json"),
             environment=os.environ,
             folder=folder,
             stdout=stdout,
             stderr=stderr,
         )
         with stdout.open(encoding="utf-8") as said:
-            approve(sandbox, json.loads(said.readline()))
+            approve(sandbox, json.loads(said.readline()), username)
             said.read()
         assert command.wait(PATIENCE) == 0, stderr.read_text(encoding="utf-8")
 

@@ -29,7 +29,7 @@ from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
 from rotator.sandbox.world import Pat, Secret, SecretVersion
-from tests.support.installed_command import COMMAND, PATIENCE, config_of, sign_in
+from tests.support.installed_command import COMMAND, PATIENCE, add_account, config_of, sign_in
 from tests.support.nursery import ForkedCommand
 from tests.support.postgres import PostgresServer
 from tests.support.stage_database import ADOPTED, PostgresCopy, SqliteFile, StageDatabase
@@ -184,6 +184,18 @@ class Stage:
         self._put_value(self._original)
         self._command("inventory", "adopt", self._original.authorization_id)
         shutil.copy(self.folder / "token-cache.bin", self.folder / "token-cache.kept")
+        self.remember(ADOPTED)
+
+    def add_account(self, name: str, username: str) -> None:
+        """Add an account and sign it in; from now on that is how the stage was prepared."""
+        self.reset()
+        self._config = add_account(self._config, name, username)
+        self._write_config()
+        sign_in(self.sandbox, self.folder, name, username)
+        shutil.copy(self.folder / "token-cache.bin", self.folder / "token-cache.kept")
+        self.by_people.clear()
+        with self.world.lock:
+            self.world.pats = copy.deepcopy(self._memories[ADOPTED].pats)
         self.remember(ADOPTED)
 
     def remember(self, name: str) -> None:

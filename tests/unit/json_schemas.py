@@ -116,6 +116,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "inventory pause": ("inventory-change", "pause"),
     "inventory resume": ("inventory-change", "pause"),
     "inventory rename": ("inventory-change",),
+    "inventory move": ("report",),
     "inventory forget": ("inventory-change",),
     "inventory rebuild": ("rebuild",),
     "inventory forget-limits": ("limits",),

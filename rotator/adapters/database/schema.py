@@ -44,7 +44,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 33))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 34))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -103,6 +103,7 @@ managed_pat = Table(
     Column("probe_works", Boolean),
     Column("probe_failures", Integer, nullable=False, server_default="0"),
     Column("failure_kind", Word(FailureKind)),
+    Column("wanted_account", Text),
     UniqueConstraint("organization", "authorization_id", name="managed_pat_one_authorization"),
     UniqueConstraint("location", name="managed_pat_one_location"),
     Index("managed_pat_by_authorization", "authorization_id"),
@@ -152,6 +153,7 @@ rotation = Table(
     Column("location", Text, nullable=False, server_default=""),
     Column("awaited_hooks", Texts, nullable=False, server_default="[]"),
     Column("failure_kind", Word(FailureKind)),
+    Column("predecessor_account", Text),
     Index("rotation_by_record", "record_id", "created_at"),
     Index("rotation_by_location", "location", "created_at"),
     Index("rotation_by_mint", "mint_begun_at"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from rotator.cli.changing import change_records, forget_records
+from rotator.cli.commands.inventory_move import move
 from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
@@ -16,9 +16,6 @@ from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.errors import UsageError
-
-if TYPE_CHECKING:
-    from rotator.engine.rebuilding import Rebuild
 
 
 @click.group(
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 )
 @common_options
 def inventory() -> None:
-    """Adopt PATs into the inventory; list, show, pause, resume, forget and rebuild them."""
+    """Adopt PATs into the inventory; list, show, pause, resume, move, forget and rebuild them."""
 
 
 @inventory.command(
@@ -247,6 +244,9 @@ def rename(cli: CliContext, name: str, new_name: str) -> int:
     return change_records(cli, (name,), lambda run, old: apply(run, old, new_name), "renamed", after)
 
 
+inventory.add_command(move)
+
+
 @inventory.command(
     epilog=examples(
         "rotator inventory forget npm-feed           asks first",
@@ -302,8 +302,7 @@ def forget_limits(cli: CliContext, account: str | None, organization: str | None
     with open_installation(cli) as installation:
         with installation.database.read() as reading:
             known = [*reading.limits.load()]
-        for one in installation.settings.accounts:
-            known += [(one.name, place) for place in one.organizations]
+        known += [(one.name, place) for one in installation.settings.accounts for place in one.organizations]
         fix = "Leave it out to forget everything that was learned."
         check_known("account", filter(None, [account]), [owner for owner, _ in known], fix, globs=False)
         check_known("organization", filter(None, [organization]), [place for _, place in known], fix, globs=False)
@@ -338,24 +337,23 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     of a PAT that no longer exists, the next run writes the previous value back. PATs that were never rotated are in no
     vault: adopt them again.
     """
-    from rotator.cli.console import print_json, progress, say
-    from rotator.cli.output.recovery import render_rebuilt
+    from rotator.cli.console import echo, print_json, progress, say
+    from rotator.cli.failures import report_others
+    from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
     from rotator.domain.exit_code import FAILED
-    from rotator.engine import rebuilding
-    from rotator.engine.exit_codes import find_code_of_errors
+    from rotator.engine import exit_codes, rebuilding
 
     check_can_confirm(cli, "a rebuild overwrites what the inventory says", "inventory rebuild", yes=yes or dry_run)
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "reading the vaults"):
             plan = rebuilding.look(run)
-        if plan.news and not dry_run:
-            names = ", ".join(item.record.name for item in plan.news)
-            if not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
-                say(cli, "Nothing was written.")
-                return FAILED
+        names = ", ".join(item.record.name for item in plan.news)
+        if names and not dry_run and not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
+            say(cli, "Nothing was written.")
+            return FAILED
         if not dry_run:
             with progress(cli, "writing the inventory"):
                 rebuilding.rebuild(run, plan)
@@ -364,17 +362,9 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     for item in plan.news:
         say(cli, render_rebuilt(item))
     if not cli.as_json:
-        _say_unbuilt(plan)
+        for line in render_unbuilt(plan):
+            echo(line, err=True)
+        report_others(("", error) for error in plan.errors)
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
-    return find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))
-
-
-def _say_unbuilt(plan: Rebuild) -> None:
-    from rotator.cli.console import echo
-    from rotator.cli.failures import report_others
-    from rotator.cli.output.recovery import render_unbuilt
-
-    for line in render_unbuilt(plan):
-        echo(line, err=True)
-    report_others(("", error) for error in plan.errors)
+    return exit_codes.find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

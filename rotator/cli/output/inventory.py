@@ -169,7 +169,8 @@ def _list_facts(pat: ManagedPat, now: datetime) -> dict[str, str]:
         facts["may replace"] = pat.confirmed_version
     if pat.is_update_wanted:
         lifetime = "" if pat.wanted_lifetime is None else say_duration(pat.wanted_lifetime)
-        wanted = (pat.wanted_display_name or "", pat.wanted_scope or "", lifetime)
+        account = "" if pat.wanted_account is None else f"account {pat.wanted_account}"
+        wanted = (account, pat.wanted_display_name or "", pat.wanted_scope or "", lifetime)
         facts["asked for"] = ", ".join(text for text in wanted if text)
     if pat.last_failure is not None:
         facts |= {"last error": pat.last_failure.message, "fix": pat.last_failure.fix or "-"}

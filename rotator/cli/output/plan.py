@@ -146,7 +146,7 @@ def _say_reason(action: Action) -> str:
         case ActionReason.TO_BE_CREATED:
             return "asked for with `rotator create`"
         case ActionReason.TO_BE_UPDATED:
-            return "asked for with `rotator update`"
+            return f"asked for with `rotator {'update' if action.pat.wanted_account is None else 'inventory move'}`"
         case _:
             return _say_rule(action)
 

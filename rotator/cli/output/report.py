@@ -48,6 +48,8 @@ def render_done(report: RunReport, now: datetime) -> Iterator[str]:
                 if outcome.held_back is not None:
                     continues = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
                     said = f"{say_held_back(outcome.held_back)}; it continues {continues}"
+                if outcome.left_id is not None:
+                    said += f"{'; ' if said else ''}{say_left(outcome.left_id)}"
                 if outcome.despite is not None:
                     said += f"{'; ' if said else ''}{say_held_back(outcome.despite)}, but this did not wait"
                 yield _say(outcome, said)
@@ -163,6 +165,14 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             return "max_rotations_per_hour is reached; a later run rotates it"
         case _:
             return _say_reason(outcome)
+
+
+def say_left(authorization_id: str) -> str:
+    """Say what becomes of an old PAT that the account it moves from cannot revoke."""
+    return (
+        f"its account cannot be used, so rotator cannot revoke the old PAT ({authorization_id}) and will leave it "
+        "behind: once nobody uses it, revoke it in Azure DevOps"
+    )
 
 
 def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:

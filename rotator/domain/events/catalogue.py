@@ -74,6 +74,8 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.UpdateStarted,
     inventory.UpdateDropped,
     inventory.PatUpdated,
+    inventory.MoveStarted,
+    inventory.PatMoved,
     inventory.PatPaused,
     inventory.AllPaused,
     inventory.AllResumed,

@@ -122,6 +122,12 @@ class UpdateStarted(Event, name="update_started", subject=SubjectKind.MANAGED_PA
     lifetime: str | None = None
 
 
+class MoveStarted(Event, name="move_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
+    """A person asked to move a managed PAT to another account: its next PAT is to be made by that one."""
+
+    to: str
+
+
 class UpdateDropped(
     Event,
     name="update_dropped",
@@ -141,6 +147,12 @@ class PatUpdated(Event, name="pat_updated", subject=SubjectKind.MANAGED_PAT):
     display_name: str
     scope: str
     valid_to: datetime
+
+
+class PatMoved(Event, name="pat_moved", subject=SubjectKind.MANAGED_PAT):
+    """Consumers read a PAT of the account that a person moved it to; the old PAT belongs to the one `before`."""
+
+    before: str
 
 
 class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):

@@ -140,9 +140,10 @@ class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MA
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The overlap is over, and the old PAT is left behind: a rule had taken it over, or it only seems to be gone."""
+    """The old PAT is left behind: a rule took it over, it only seems to be gone, or its account cannot revoke it."""
 
     authorization_id: str
+    cannot_work: str | None = None
 
 
 class PredecessorExpired(Event, name="predecessor_expired", subject=SubjectKind.MANAGED_PAT):
