@@ -28,7 +28,7 @@ from rotator.wiring.account_credentials import make_account_credentials
 from rotator.wiring.entra import make_entra_sign_in
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
-from rotator.wiring.sealing import make_anchor_places, make_signer, make_trust
+from rotator.wiring.sealing import make_anchor_places, make_old_signers, make_signer, make_trust
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -311,6 +311,7 @@ class Installation:
             marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
             settings_digest=make_digest(self.settings),
             signer=make_signer(self),
+            old_signers=make_old_signers(self),
             trust=make_trust(self),
             anchors_in_vaults=any(anchor.vault for anchor in self.settings.audit.anchors),
             anchor_places=make_anchor_places(self),

@@ -131,6 +131,7 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.AnchoringFailed,
     anchors.GapAccepted,
     anchors.LogArchived,
+    anchors.SigningKeyChanged,
     places.SecretRead,
     service_log.OutsideChangeFound,
     service_log.LeakReported,
