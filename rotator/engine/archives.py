@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rotator.domain.archive import Archive, KeptDigest, read_archive, read_line
@@ -156,7 +156,7 @@ def read_events(file: ArchiveFile) -> Iterator[AuditEvent]:
             yield found
 
 
-def load_everything(database: Database, archives: LogArchives) -> Iterator[AuditEvent]:
+def load_everything(database: Database, archives: LogArchives) -> Generator[AuditEvent, None, None]:
     """Yield all events that are at hand, in order: of the files, and those of the log that no archive has."""
     later = stream_events(database, archives.last or None)
     files = archives.files or {}

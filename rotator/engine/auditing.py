@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -237,8 +237,11 @@ def _load_pages(
         last = page[-1].sequence
 
 
-def stream_events(database: Database, after: int | None = None) -> Iterator[AuditEvent]:
-    """Do as `load_events` does for a caller that is quick: a page is still being read while it has its events."""
+def stream_events(database: Database, after: int | None = None) -> Generator[AuditEvent, None, None]:
+    """Do as `load_events` does for a caller that is quick: a page is still being read while it has its events.
+
+    Close it: until then a transaction may be open.
+    """
     with database.read() as reading:
         newest = reading.audit.load_newest_number()
     last, count = after, CHECKED_PAGE

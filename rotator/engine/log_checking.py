@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -120,12 +121,13 @@ def _check(
     others = [anchor for anchor in anchors if anchor not in at_hand and anchor.key not in accepted]
     if begin is None:
         walk = _Walk(_load_checkpoints(database), trust, archives.missing, others)
-        events = compare_anchors(load_everything(database, archives), at_hand, accepted)
-        summary = check_chain(walk.follow(events), archives.make_jumps())
+        events, jumps = load_everything(database, archives), archives.make_jumps()
     else:
-        walk = _Walk(_load_checkpoints(database, begin.checkpoint.size), trust, (), (), begin)
-        events = stream_events(database, begin.checkpoint.size)
-        summary = check_chain(walk.follow(events), {0: ChainSummary(begin.checkpoint.size, begin.checkpoint.head)})
+        found = begin.checkpoint
+        walk = _Walk(_load_checkpoints(database, found.size), trust, (), (), begin)
+        events, jumps = stream_events(database, found.size), {0: ChainSummary(found.size, found.head)}
+    with closing(events):  # or a transaction stays open for as long as somebody looks at the error
+        summary = check_chain(walk.follow(compare_anchors(events, at_hand, accepted)), jumps)
     is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
     if trust.public_keys and not walk.signed and is_old:
         raise AuditChainError(

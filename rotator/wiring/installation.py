@@ -132,11 +132,14 @@ class Installation:
 
     def make_sign_in_desk(self, reason: str | None) -> SignInDesk:
         """Return what signs in and out, for commands that need no run and so no valid policy. `reason`: why."""
+        return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, self.make_author(reason))
+
+    def make_author(self, reason: str | None) -> Author:
+        """Return who the audit log names beside a run. `reason`: why."""
         from rotator.adapters.logs import make_progress
 
         run_id = make_run_id()
-        author = Author(self.actor, run_id, make_progress(run_id), reason, self._origin.command)
-        return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
+        return Author(self.actor, run_id, make_progress(run_id), reason, self._origin.command)
 
     def upgrade_database(self) -> tuple[str | None, str]:
         """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after.

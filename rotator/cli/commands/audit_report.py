@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rotator.domain.period import Period
     from rotator.engine.context import Trust
     from rotator.engine.review.facts import Review
-    from rotator.engine.signing_keys import follow_keys
     from rotator.ports.signing import Signer
     from rotator.report.archive import Contents
     from rotator.wiring.installation import Installation
@@ -153,6 +152,7 @@ def _gather(
     from rotator.documents.inventory import make_inventory_document
     from rotator.engine.gaps import load_accepted
     from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
+    from rotator.engine.signing_keys import follow_keys
     from rotator.report.archive import Contents
     from rotator.wiring.sealing import make_signer
 

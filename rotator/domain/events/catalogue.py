@@ -6,6 +6,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import (
     administration,
     anchors,
+    commands,
     daemon,
     deliveries,
     hooks,
@@ -132,6 +133,7 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.GapAccepted,
     anchors.LogArchived,
     anchors.SigningKeyChanged,
+    commands.CommandRefused,
     places.SecretRead,
     service_log.OutsideChangeFound,
     service_log.LeakReported,
