@@ -121,6 +121,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "file": _word("in {}"),
     "missing": _word("lacks {}"),
     "installation": _word("installation {}"),
+    "managed_pat": _word("{}"),
     "lost_rotation_id": _word("rotation {}"),
     "method": lambda value: str(value).replace("_", " "),
     "username": _word("as {}"),
