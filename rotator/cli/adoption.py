@@ -13,6 +13,7 @@ from rotator.cli.failures import report_others
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.inventory import render_adoption, render_refusals
 from rotator.cli.output.words import say_pats
+from rotator.cli.refusals import note_refusals
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
 from rotator.domain.exit_code import FAILED
@@ -103,6 +104,7 @@ def _make_question(plan: AdoptionPlan) -> str:
 
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str, int]) -> None:
+    note_refusals(cli, ((None, error) for error in plan.errors))
     for line in render_adoption(plan, now, lines):
         say(cli, line)
     if not cli.as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rotator.cli.confirming import check_can_confirm, is_sure
 from rotator.cli.context import CliContext
+from rotator.cli.refusals import note_refusals
 from rotator.cli.selection import expand
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
@@ -53,6 +54,7 @@ def change_records(
                 if len(names) == 1:
                     raise
                 errors[name] = error
+    note_refusals(cli, errors.items())
     if cli.as_json:
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))

@@ -32,6 +32,8 @@ class CliContext:
     """Which PATs to show, for commands that show many."""
     reason: str | None = None
     """Why a person does it (`--reason`), without anything that looks like a secret."""
+    changing: str | None = None
+    """The command, where it is one that changes something; a reason can be given for each of these."""
     words: tuple[str, ...] = ()
     """The command line, as it was typed."""
 
@@ -88,6 +90,7 @@ def _keep_flag(context: click.Context, parameter: click.Parameter, value: bool) 
 
 
 def _keep_reason(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    context.ensure_object(CliContext).changing = context.command_path.partition(" ")[2]
     if value is not None:
         from rotator.wiring.logs import redact
 

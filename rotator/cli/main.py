@@ -151,6 +151,10 @@ def _run(cli: CliContext, words: list[str], terminated: _Terminated) -> int:
         if "--nagios" in words:
             return report_to_nagios(error)
         report_error(cli, error)
+        if cli.changing is not None:
+            from rotator.cli.refusals import note_refusals
+
+            note_refusals(cli, [(None, error)])
         return error.exit_code
     except click.Abort:
         click.echo("stopped" if terminated.has_come else "interrupted", err=True)

@@ -24,16 +24,16 @@ def open_installation(cli: CliContext) -> Installation:
     """The installation that the command line and the environment name, with the log on stderr. A context manager."""
     level = QUIET if cli.quiet else LEVELS[min(cli.verbosity, len(LEVELS) - 1)]
     start_logs(LogOptions(sys.stderr, level))
-    return Installation(Origin(cli.config, os.environ, Path.cwd(), command=_describe_command(cli.words)))
+    return Installation(Origin(cli.config, os.environ, Path.cwd(), command=_describe_command(cli.words, cli.changing)))
 
 
-def _describe_command(words: Sequence[str]) -> dict[str, str]:
+def _describe_command(words: Sequence[str], changing: str | None) -> dict[str, str]:
     """What the audit log says of a command: as it was typed, and by way of which account and address.
 
     Nothing for what a timer or a service manager starts.
     """
     context = click.get_current_context(silent=True)
-    if context is None or context.command_path in _NOBODYS:
+    if changing is None and (context is None or context.command_path in _NOBODYS):
         return {}
     typed = redact(shlex.join(["rotator", *words]))
     user, address = os.environ.get("SUDO_USER", ""), os.environ.get("SSH_CONNECTION", "").partition(" ")[0]

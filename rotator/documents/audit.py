@@ -69,14 +69,25 @@ class KnownArchiveDocument(TypedDict):
     checked: Annotated[bool, "Whether the file was at hand, and its events were checked."]
 
 
+class KeyChangeDocument(TypedDict):
+    """A change of the key that signs the log, as the log tells it."""
+
+    sequence: Annotated[int, "Number of the event that tells it. The old key is believed before it only."]
+    old_key: Annotated[str, "Id of the old key: the first 16 hex digits of the SHA-256 of its public half."]
+    new_key: Annotated[str, "Id of the new key."]
+    signed_by_old_key: Annotated[bool, "Whether the old key signed it too; false if that key was lost."]
+
+
 class AuditIntactDocument(Document):
     """The audit log is intact."""
 
     valid: Annotated[Literal[True], "The chain holds."]
     events: Annotated[int, "How many events there are."]
+    since: Annotated[int, "How many of them were verified in the last days, and not checked again; 0 with --all."]
     head: Annotated[str, "Hash of the newest event, in hex."]
     checkpoints: Annotated[int, "How many checkpoints there are. Each covers all events before it."]
     signed: Annotated[int, "How many events the newest signed checkpoint covers; 0 if none is signed."]
+    key_changes: Annotated[list[KeyChangeDocument], "The changes of the key, in order."]
     anchors: Annotated[int, "How many heads and checkpoints the vaults name; the log has all but those of `accepted`."]
     accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
     others: Annotated[list[str], "Other installations whose anchors these vaults hold."]
@@ -197,9 +208,19 @@ def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int)
         "schema_version": SCHEMA_VERSION,
         "valid": True,
         "events": summary.events,
+        "since": summary.since,
         "head": summary.head,
         "checkpoints": summary.checkpoints,
         "signed": summary.signed,
+        "key_changes": [
+            {
+                "sequence": number,
+                "old_key": change.old_id,
+                "new_key": change.new_id,
+                "signed_by_old_key": change.signature is not None,
+            }
+            for number, change in sorted(summary.changes.items())
+        ],
         "anchors": len(sight.anchors),
         "accepted": accepted,
         "others": list(sight.others),

@@ -14,7 +14,7 @@ from typing import Any
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome, spell_event
 from rotator.domain.canonical import Scalar, encode_canonical
-from rotator.domain.events.anchors import GapAccepted, LogAnchored, LogArchived
+from rotator.domain.events.anchors import GapAccepted, LogAnchored, LogArchived, SigningKeyChanged
 from rotator.domain.events.inventory import PatForgotten
 from rotator.domain.events.places import PolicyChanged, SettingsChanged, TimelineChanged, TimelineReconciled
 
@@ -28,6 +28,7 @@ KEPT = tuple(
             PatForgotten,
             PolicyChanged,
             SettingsChanged,
+            SigningKeyChanged,
             TimelineChanged,
             TimelineReconciled,
         )

@@ -70,7 +70,9 @@ def spell_event(event: AuditEvent) -> bytes:
 
 
 def _spell(sequence: int, occurred_at: datetime, entry: AuditEntry, previous_hash: str, encoding: int) -> bytes:
-    moment = check_aware(occurred_at).astimezone(UTC).isoformat(timespec="microseconds")
+    if occurred_at.tzinfo is not UTC:
+        occurred_at = check_aware(occurred_at).astimezone(UTC)
+    moment = occurred_at.isoformat("T", "microseconds")
     if encoding == NEWEST_ENCODING:
         return _spell_newest(sequence, moment, entry, previous_hash)
     if encoding != 1:

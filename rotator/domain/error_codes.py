@@ -285,6 +285,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "service_log_incomplete": "Azure DevOps' audit log did not come to an end.",
         "several_organizations": "The PAT is valid for several organizations, and such PATs cannot be created.",
         "sign_in_declined": "The person declined the sign-in.",
+        "signing_key_replaced": "The audit log says that another key replaced the one of `audit.signing_key`.",
         "ssh_policy": "The organization does not allow SSH authentication.",
         "still_valid": "The secret holds a PAT that works and is not in the account's list.",
         "syslog_unreachable": "The syslog collector does not take the events.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -15,6 +15,7 @@ from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import AnchorRead
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.signing_keys import follow_keys
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace
@@ -102,6 +103,8 @@ def fetch_anchors(run: RunContext) -> AnchorSight:
     A vault that cannot be read hides no other one's. Where our own are is found out by the keys, by the log and by
     what the vaults themselves list.
     """
+    if (trust := run.services.trust) is not None:
+        run = replace(run, services=replace(run.services, trust=follow_keys(run.services.database, trust)))
     with run.services.database.read() as reading:
         pats = reading.inventory.load_all()
     search, made = _Search(), _load_made(run)
@@ -205,10 +208,10 @@ def _find_fault(run: RunContext, found: Checkpoint) -> str | None:
     trust = run.services.trust
     if trust is None or found.key_id is None or found.signature is None:
         return None
-    keys = [key for key in trust.public_keys if make_key_id(key) == found.key_id]
-    if not keys:
+    key = trust.find_key(found.key_id, found.size)
+    if key is None:
         return f"is signed with the key {found.key_id}, which the settings do not name"
-    if not trust.is_signed(found.make_statement(), found.signature, keys[0]):
+    if not trust.is_signed(found.make_statement(), found.signature, key):
         return "has a signature that does not fit"
     return None
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rotator.domain.archive import Archive, KeptDigest, read_archive, read_line
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent
-from rotator.domain.checkpoint import make_key_id
 from rotator.domain.events.anchors import LogArchived
-from rotator.engine.auditing import CHECKED_PAGE, ChainSummary, check_chain, check_event, load_events
+from rotator.engine.auditing import CHECKED_PAGE, ChainSummary, check_chain, check_event, load_events, stream_events
 from rotator.engine.context import Trust
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
@@ -87,17 +86,17 @@ def _read(event: AuditEvent, before: Archive | None, trust: Trust | None) -> Arc
     if (archive.first, archive.previous_hash) != (last + 1, head) or archive.last < archive.first:
         what = f"event {event.sequence} names an archive that does not follow the one before it"
         raise _make_error(event.sequence, what, f"{last + 1} {head}", f"{archive.first} {archive.previous_hash}")
-    if trust is not None and trust.public_keys and (fault := find_fault(archive, trust)) is not None:
+    if trust is not None and trust.public_keys and (fault := find_fault(archive, trust, event.sequence)) is not None:
         raise _make_error(event.sequence, f"event {event.sequence} names an archive that {fault}", "", "")
     return archive
 
 
-def find_fault(archive: Archive, trust: Trust) -> str | None:
-    """Say why an archive's signature is not believed; None if it is."""
-    keys = [key for key in trust.public_keys if make_key_id(key) == archive.key]
-    if not keys:
+def find_fault(archive: Archive, trust: Trust, number: int) -> str | None:
+    """Say why an archive's signature is not believed that was made after so many events; None if it is."""
+    key = trust.find_key(archive.key, number)
+    if key is None:
         return f"is signed with the key {archive.key}, which the settings do not name"
-    if not trust.is_signed(archive.make_statement(), archive.signature, keys[0]):
+    if not trust.is_signed(archive.make_statement(), archive.signature, key):
         return "has a signature that does not fit"
     return None
 
@@ -119,7 +118,7 @@ def check_file(file: ArchiveFile, trust: Trust | None) -> Archive:
         raise _make_file_error(file, archive.sequence, "its end is missing, with the line that seals it")
     if digest.hexdigest() != archive.body_hash:
         _name_altered(file, archive)
-    fault = "cannot be checked without a public key" if trust is None else find_fault(archive, trust)
+    fault = "cannot be checked without a public key" if trust is None else find_fault(archive, trust, archive.last)
     if fault is not None:
         raise _make_file_error(file, archive.last, f"it {fault}")
     return archive
@@ -157,9 +156,9 @@ def read_events(file: ArchiveFile) -> Iterator[AuditEvent]:
             yield found
 
 
-def load_everything(database: Database, archives: LogArchives) -> Iterator[AuditEvent]:
+def load_everything(database: Database, archives: LogArchives) -> Generator[AuditEvent, None, None]:
     """Yield all events that are at hand, in order: of the files, and those of the log that no archive has."""
-    later = load_events(database, page_size=CHECKED_PAGE, after=archives.last or None)
+    later = stream_events(database, archives.last or None)
     files = archives.files or {}
     for archive in archives.named:
         if archive in files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -45,7 +45,7 @@ _LEAVING = (PatRenamed.type.name, PatForgotten.type.name, CreationDropped.type.n
 _PAGE = 1000
 """How many events one transaction reads."""
 CHECKED_PAGE = 5000
-"""The same where all are read to be checked: fewer transactions, and no more than some MB."""
+"""The same where all are read to be checked: fewer transactions."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,24 @@ def _load_pages(
         last = page[-1].sequence
 
 
+def stream_events(database: Database, after: int | None = None) -> Generator[AuditEvent, None, None]:
+    """Do as `load_events` does for a caller that is quick: a page is still being read while it has its events.
+
+    Close it: until then a transaction may be open.
+    """
+    with database.read() as reading:
+        newest = reading.audit.load_newest_number()
+    last, count = after, CHECKED_PAGE
+    while count == CHECKED_PAGE:
+        count = 0
+        with database.read() as reading:
+            for event in reading.audit.load_after(last, CHECKED_PAGE):
+                if event.sequence > newest:
+                    return
+                yield event
+                last, count = event.sequence, count + 1
+
+
 def _load_page(
     database: Database, after: int | None, wanted: AuditFilter, page_size: int
 ) -> tuple[list[AuditEvent], AuditChainError | None]:
@@ -278,7 +296,10 @@ def check_chain(events: Iterable[AuditEvent], jumps: Mapping[int, ChainSummary] 
 
 def check_event(event: AuditEvent) -> None:
     """AuditChainError when an event says something else than was hashed."""
-    digest = _make_hash(event)
+    try:
+        digest = make_hash(event.sequence, event.occurred_at, event.entry, event.previous_hash, event.encoding)
+    except ValueError as error:  # rotator never writes that
+        digest = f"nothing that can be hashed ({error})"
     if digest != event.hash:
         raise _broken(event.sequence, digest, event.hash, "was altered after it was written")
 
@@ -287,14 +308,6 @@ def _jump(count: int, head: str, jumps: Mapping[int, ChainSummary]) -> tuple[int
     while (target := jumps.get(count)) is not None:
         count, head = target.events, target.head
     return count, head
-
-
-def _make_hash(event: AuditEvent) -> str:
-    """Return the hash of what the event says now; a text that is no hash for what rotator never writes."""
-    try:
-        return make_hash(event.sequence, event.occurred_at, event.entry, event.previous_hash, event.encoding)
-    except ValueError as error:
-        return f"nothing that can be hashed ({error})"
 
 
 def _broken(sequence: int, expected: str, found: str, what: str) -> AuditChainError:

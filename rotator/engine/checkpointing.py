@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 
 from rotator.domain.checkpoint import AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
 from rotator.domain.events.anchors import LogAnchored
+from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
 from rotator.engine.context import RunContext
+from rotator.engine.signing_keys import check_current, is_by_another_key, load_changes, record_change
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError
 
@@ -26,20 +28,28 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
     Of two processes that make one at the same time, one does. What is raised keeps the caller from its work: a log
     that cannot be sealed must not grow by what was done to a PAT.
     """
-    clock = run.services.clock
 
-    def load() -> tuple[Checkpoint | None, int]:
+    def load() -> tuple[Checkpoint | None, int, dict[int, KeyChange]]:
         with run.services.database.read() as reading:
-            return reading.checkpoints.load_newest(), reading.audit.load_newest_number()
+            newest = reading.audit.load_newest_number()
+            return reading.checkpoints.load_newest(), newest, load_changes(reading)
 
-    last, newest = keep_books(run.services, load)
-    if newest == (last.size if last else 0) or not _is_due(last, clock.now(), at_most_every):
+    signer = run.services.signer
+    last, newest, changes = keep_books(run.services, load)
+    check_current(signer, changes.values())
+    if last is not None and is_by_another_key(last, signer):
+        record_change(run, last, changes)
+        last, newest, changes = keep_books(run.services, load)
+        at_most_every = timedelta(0)
+    if newest == (last.size if last else 0) or not _is_due(last, run.services.clock.now(), at_most_every):
         return None
     made = _make_checkpoint(run, last, newest)
 
     def write() -> bool:
         with run.services.database.begin() as work:
-            return work.checkpoints.add(made, last.size if last else 0)
+            is_added = work.checkpoints.add(made, last.size if last else 0)
+            check_current(signer, load_changes(work).values())  # after the lock that `add` takes
+            return is_added
 
     return made if keep_books(run.services, write) else None
 

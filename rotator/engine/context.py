@@ -8,6 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 
 from rotator.domain.account import Account
+from rotator.domain.checkpoint import make_key_id
+from rotator.domain.key_change import KeyChange
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.ports.anchor_place import AnchorPlace
@@ -42,10 +44,20 @@ class Timing:
 
 @dataclass(frozen=True)
 class Trust:
-    """The public keys (base64) by which the log's checkpoints are believed, and how a signature is checked."""
+    """The public keys (base64) by which the log's checkpoints are believed, and how a signature is checked.
+
+    `changes` are those of the key that hold, by the number of the event that tells each.
+    """
 
     public_keys: tuple[str, ...]
     is_signed: SignatureCheck
+    changes: Mapping[int, KeyChange] = field(default_factory=dict)
+
+    def find_key(self, key_id: object, size: int) -> str | None:
+        """Return the key of that id, if it may sign a log of that size: none does after a change to another one."""
+        ends = (change.size for change in self.changes.values() if change.old_id == key_id)
+        found = (key for key in self.public_keys if make_key_id(key) == key_id)
+        return next(found, None) if size <= min(ends, default=size) else None
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,8 @@ class Services:
     """Identifies the settings in effect, without secrets."""
     signer: Signer | None = None
     """When set, the checkpoints of the audit log are signed."""
+    old_signers: tuple[Signer, ...] = ()
+    """Keys that may have signed before: the last of them signs that another one follows."""
     trust: Trust | None = None
     """By what the audit log's checkpoints are believed."""
     anchors_in_vaults: bool = False

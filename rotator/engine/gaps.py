@@ -15,6 +15,7 @@ from rotator.engine.archives import load_archives
 from rotator.engine.auditing import load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Trust
+from rotator.engine.signing_keys import follow_keys
 from rotator.ports.database import Database
 
 _MOST = 1000
@@ -44,6 +45,7 @@ def accept_gap(run: RunContext) -> list[str]:
 
 def load_accepted(database: Database, trust: Trust | None) -> frozenset[str]:
     """Return what the log is known to lack, as anchors name it. With a key, what is not signed does not count."""
+    trust = trust and follow_keys(database, trust)
     with database.read() as reading:
         events = reading.audit.load_named({GapAccepted.type.name}, 0, _MOST)
     return frozenset(key for event in events if _is_valid(event, trust) for key in _list_missing(event))
@@ -58,5 +60,5 @@ def _is_valid(event: AuditEvent, trust: Trust | None) -> bool:
         return True
     details = event.entry.details
     statement = make_gap_statement(str(details.get("installation", "")), _list_missing(event))
-    keys = [key for key in trust.public_keys if make_key_id(key) == details.get("key")]
-    return bool(keys) and trust.is_signed(statement, str(details.get("signature", "")), keys[0])
+    key = trust.find_key(details.get("key"), event.sequence)
+    return key is not None and trust.is_signed(statement, str(details.get("signature", "")), key)

@@ -34,6 +34,8 @@ from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
 from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
 from rotator.engine.sealing import sealed
+from rotator.engine.signing_keys import follow_keys
+from rotator.engine.verified import load_verified, save_verified
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.database import Reading
@@ -238,18 +240,21 @@ def probe_values(run: RunContext, period: timedelta, since: timedelta | None = N
 
 
 def verify_audit(run: RunContext) -> JobResult:
-    """Recompute the audit log's hash chain. AuditChainError names the first event that is wrong.
+    """Check what is new in the audit log, and once a week all of it. AuditChainError names what is wrong first.
 
     That it is broken is a condition, which lasts until it is verified again.
     """
     try:
         services = run.services
-        summary = check_log(services.database, (), services.trust, services.clock.now())
+        now, trust = services.clock.now(), services.trust and follow_keys(services.database, services.trust)
+        before = load_verified(services.database, trust, now)
+        summary = check_log(services.database, (), trust, now, since=before)
     except AuditChainError as error:
         _note_chain(run, AuditBroken(sequence=error.sequence), is_broken=True)
         raise
     _note_chain(run, AuditVerified(), is_broken=False)
-    return JobResult({"events": summary.events})
+    save_verified(run, summary.sealed, summary.checkpoints, before if summary.since else None)
+    return JobResult({"events": summary.events - summary.since})
 
 
 def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rotator.domain.archive import Archive
 from rotator.domain.audit_event import AuditEvent
-from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
+from rotator.domain.verified_log import VerifiedLog
 from rotator.engine.anchoring import (
     CUT_OFF,
     REWRITTEN,
@@ -20,9 +23,10 @@ from rotator.engine.anchoring import (
     make_anchor_error,
 )
 from rotator.engine.archives import LogArchives, check_kept, load_archives, load_everything
-from rotator.engine.auditing import check_chain
+from rotator.engine.auditing import ChainSummary, check_chain, stream_events
 from rotator.engine.context import Trust
 from rotator.engine.gaps import load_accepted
+from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
 from rotator.ports.database import Database
@@ -32,7 +36,7 @@ SIGNED_WITHIN = timedelta(hours=25)
 
 _PAGE = 500
 _FIX = "Keep the database as it is for the investigation; restore a backup elsewhere and compare the logs."
-_KEY_FIX = "If the key was replaced, name the old public key in `audit.public_key` too. If not, " + _FIX
+_KEY_FIX = "If the key was replaced, name the public key of before in `audit.public_key` too. If not, " + _FIX
 
 
 @dataclass(frozen=True)
@@ -40,27 +44,36 @@ class LogSummary:
     """An intact log: how many events, the hash of the last (the genesis hash when there are none), its checkpoints.
 
     `signed` is the size of the greatest checkpoint whose signature holds: so many events nobody can have changed who
-    does not have the key. 0 where there is none. `archives` are those that the log names, with their files if any are
-    at hand.
+    does not have the key. 0 where there is none. `changes` are those of the key, by the number of their event.
+    `archives` are those that the log names, with their files if any are at hand. `sealed` is that checkpoint.
+    The first `since` events had been verified before, and were not checked again.
     """
 
     events: int
     head: str
     checkpoints: int
     signed: int
+    changes: Mapping[int, KeyChange] = field(default_factory=dict)
     archives: LogArchives = field(default_factory=LogArchives)
+    sealed: Checkpoint | None = None
+    since: int = 0
 
 
 def verify_log(
-    database: Database, sight: AnchorSight, trust: Trust, now: datetime, files: Collection[ArchiveFile] = ()
+    database: Database,
+    sight: AnchorSight,
+    trust: Trust,
+    now: datetime,
+    files: Collection[ArchiveFile] = (),
+    since: VerifiedLog | None = None,
 ) -> tuple[LogSummary, int]:
-    """Check the whole log, and that it has all its anchors but for those of a gap that a person accepted.
+    """Check the log, and that it has all its anchors but for those of a gap that a person accepted.
 
-    `files` are archives of it. Return also how many such anchors there are. AuditChainError names the first thing that
-    is wrong.
+    `files` are archives of it. `since` is what need not be checked again, where there are neither these nor anchors.
+    Return also how many such anchors there are. AuditChainError names the first thing that is wrong.
     """
     accepted = load_accepted(database, trust)
-    summary = check_log(database, sight.anchors, trust, now, accepted, files)
+    summary = check_log(database, sight.anchors, trust, now, accepted, files, since)
     check_gone(sight, accepted)
     return summary, len(accepted)
 
@@ -72,19 +85,23 @@ def check_log(
     now: datetime | None = None,
     accepted: Collection[str] = (),
     files: Collection[ArchiveFile] = (),
+    since: VerifiedLog | None = None,
 ) -> LogSummary:
-    """Check the whole log as it is now. Events that are appended meanwhile are left for the next time.
+    """Check the log as it is now, all of it or what is new `since` it was last verified.
+
+    Events that are appended meanwhile are left for the next time.
 
     Of the events in an archive whose file is not at hand, the checkpoint at its end is checked. Without `trust` no
     signature is believed; without `now` a log of any age may do without one. Fetch the anchors before: later ones may
     not be in the log yet; those that are `accepted` may be missing. AuditChainError names the first event, checkpoint,
     archive or anchor that is wrong.
     """
-    every = list(anchors)
+    every, trust = list(anchors), follow_keys(database, trust or Trust((), _believe_nothing))
     while True:
         archives = load_archives(database, trust, files)
         try:
-            return _check(database, every, trust or Trust((), _believe_nothing), now, accepted, archives)
+            begin = None if files or every else _find_begin(database, trust, archives, since)
+            return _check(database, every, trust, now, accepted, archives, begin)
         except AuditChainError:
             if load_archives(database, trust, files) == archives:
                 raise  # else events went into an archive meanwhile
@@ -97,13 +114,20 @@ def _check(
     now: datetime | None,
     accepted: Collection[str],
     archives: LogArchives,
+    begin: _Begin | None,
 ) -> LogSummary:
     check_kept(database, archives)
     at_hand = [anchor for anchor in anchors if anchor.fault is not None or not archives.covers(anchor.sequence)]
     others = [anchor for anchor in anchors if anchor not in at_hand and anchor.key not in accepted]
-    walk = _Walk(_load_checkpoints(database), trust, archives.missing, others)
-    events = compare_anchors(load_everything(database, archives), at_hand, accepted)
-    summary = check_chain(walk.follow(events), archives.make_jumps())
+    if begin is None:
+        walk = _Walk(_load_checkpoints(database), trust, archives.missing, others)
+        events, jumps = load_everything(database, archives), archives.make_jumps()
+    else:
+        found = begin.checkpoint
+        walk = _Walk(_load_checkpoints(database, found.size), trust, (), (), begin)
+        events, jumps = stream_events(database, found.size), {0: ChainSummary(found.size, found.head)}
+    with closing(events):  # or a transaction stays open for as long as somebody looks at the error
+        summary = check_chain(walk.follow(compare_anchors(events, at_hand, accepted)), jumps)
     is_old = now is not None and walk.began_at is not None and now - walk.began_at > SIGNED_WITHIN
     if trust.public_keys and not walk.signed and is_old:
         raise AuditChainError(
@@ -113,22 +137,55 @@ def _check(
             found="none",
             fix="If the key is new, run `rotator once`, which makes one. If not, " + _FIX,
         )
-    return LogSummary(summary.events, summary.head, walk.count, walk.signed, archives)
+    return LogSummary(
+        summary.events,
+        summary.head,
+        walk.count,
+        walk.signed,
+        trust.changes,
+        archives,
+        walk.sealed,
+        begin.checkpoint.size if begin else 0,
+    )
 
 
 def _believe_nothing(statement: bytes, signature: str, public_key: str) -> bool:
     return False
 
 
-def _load_checkpoints(database: Database) -> Iterator[Checkpoint]:
+@dataclass(frozen=True)
+class _Begin:
+    """Where a check begins that is not of the whole log: after a checkpoint, of which there are so many by then."""
+
+    checkpoint: Checkpoint
+    tree: GrowingTree
+    count: int
+
+
+def _find_begin(database: Database, trust: Trust, archives: LogArchives, since: VerifiedLog | None) -> _Begin | None:
+    """Return where to begin; None, at the start, unless the checkpoint that was verified is there and signed."""
+    if since is None or since.size < archives.last:
+        return None
+    found = next(_load_pages(database, since.size, since.size - 1), None)
+    if found is None or (found.size, found.head) != (since.size, since.head) or found.signature is None:
+        return None
+    key = trust.find_key(found.key_id, found.size)
+    try:
+        tree = found.make_tree()
+    except ValueError:
+        return None
+    is_signed = key is not None and trust.is_signed(found.make_statement(), found.signature, key)
+    return _Begin(found, tree, since.checkpoints) if is_signed else None
+
+
+def _load_checkpoints(database: Database, after: int = 0) -> Iterator[Checkpoint]:
     """Yield the checkpoints that there are now, in order, page by page."""
     with database.read() as reading:
         newest = reading.checkpoints.load_newest()
-    return _load_pages(database, newest.size if newest else 0)
+    return _load_pages(database, newest.size if newest else 0, after)
 
 
-def _load_pages(database: Database, newest: int) -> Iterator[Checkpoint]:
-    last = 0
+def _load_pages(database: Database, newest: int, last: int) -> Iterator[Checkpoint]:
     while last < newest:
         page: list[Checkpoint] = []
         failure: AuditChainError | None = None
@@ -152,17 +209,30 @@ class _Walk:
     """Follows the events, and holds each checkpoint against them when its size is reached."""
 
     def __init__(
-        self, checkpoints: Iterator[Checkpoint], trust: Trust, missing: Iterable[Archive], anchors: Iterable[Anchor]
+        self,
+        checkpoints: Iterator[Checkpoint],
+        trust: Trust,
+        missing: Iterable[Archive],
+        anchors: Iterable[Anchor],
+        begin: _Begin | None = None,
     ) -> None:
         self._checkpoints, self._trust = checkpoints, trust
+        after = begin.checkpoint.size if begin else 0
+        self._changed = {
+            change.size: (number, change) for number, change in trust.changes.items() if change.size > after
+        }
         self._missing = {archive.first - 1: archive for archive in missing}
         self._anchors = {anchor.sequence: anchor for anchor in anchors if anchor.is_own}  # only heads of checkpoints
-        self._keys = {make_key_id(key): key for key in trust.public_keys}
-        self._tree = GrowingTree()
-        self._last: Checkpoint | None = None
+        self._tree = begin.tree if begin else GrowingTree()
+        self._last = self.sealed = begin.checkpoint if begin else None
         self._next = next(checkpoints, None)
-        self.count = self.signed = 0
+        self.count = begin.count if begin else 0
         self.began_at: datetime | None = None
+
+    @property
+    def signed(self) -> int:
+        """How many events signatures cover."""
+        return self.sealed.size if self.sealed else 0
 
     def follow(self, events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
         """Yield the events; whoever takes them checks each before asking for the next."""
@@ -174,7 +244,10 @@ class _Walk:
             self._tree.add(bytes.fromhex(event.hash))
             if self._next is not None and self._next.size == event.sequence:
                 self._compare(self._next, event)
-            self._jump()
+            if self._missing:
+                self._jump()
+        for number, change in self._changed.values():
+            raise _make_change_error(number, change, "nothing")
         for anchor in self._anchors.values():
             raise make_anchor_error(anchor, "nothing", CUT_OFF)
         if self._next is not None:
@@ -220,22 +293,39 @@ class _Walk:
     def _pass(self, found: Checkpoint) -> None:
         if (anchor := self._anchors.pop(found.size, None)) is not None and anchor.hash != found.head:
             raise make_anchor_error(anchor, found.head, REWRITTEN)
+        number, change = self._changed.pop(found.size, (0, None))
+        if change is not None and change.head != found.head:
+            raise _make_change_error(number, change, found.head)
         self._check_signature(found)
         self._last, self._next = found, next(self._checkpoints, None)
         self.count += 1
 
     def _check_signature(self, found: Checkpoint) -> None:
         if found.key_id is None or found.signature is None:
-            if self.signed:
+            if self.sealed:
                 raise _make_error(found, "it is not signed, although earlier ones are", "a signature", "none")
             return
-        key = self._keys.get(found.key_id)
+        key = self._trust.find_key(found.key_id, found.size)
+        if key is None and self._trust.find_key(found.key_id, 0):
+            what = f"it is signed with the key {found.key_id}, which had been replaced by then"
+            raise _make_error(found, what, "the key that follows it", found.key_id)
         if key is None:
             what = f"it is signed with the key {found.key_id}, which the settings do not name"
             raise _make_error(found, what, "a key of ours", found.key_id, _KEY_FIX)
         if not self._trust.is_signed(found.make_statement(), found.signature, key):
             raise _make_error(found, "its signature does not fit", "a signature that fits", found.signature)
-        self.signed = found.size
+        self.sealed = found
+
+
+def _make_change_error(number: int, change: KeyChange, found: str) -> AuditChainError:
+    return AuditChainError(
+        f"event {number} says that the signing key was changed after event {change.size}, and the log has another "
+        f"event there: it was rewritten; expected {change.head}, found {found}",
+        sequence=change.size,
+        expected=change.head,
+        found=found,
+        fix=_FIX,
+    )
 
 
 def _make_error(found: Checkpoint, what: str, expected: str, there: str, fix: str = _FIX) -> AuditChainError:

@@ -114,6 +114,11 @@ class Settings(Section):
         """Return every secret that these settings refer to and that a process may need."""
         return [secret for _, secret in self.place_secrets()]
 
+    def place_previous_keys(self) -> Iterator[tuple[Location, SecretReference]]:
+        """Give the keys of before, with where each stands: only some processes need them."""
+        for section, keys in (("token_cache", self.token_cache.previous_keys), ("audit", self.audit.previous_keys)):
+            yield from (((section, "previous_keys", index), key) for index, key in enumerate(keys))
+
     def place_secrets(self) -> Iterator[tuple[Location, SecretReference]]:
         """Give where each of these secrets stands, with the secret."""
         single = {

@@ -38,5 +38,8 @@ SECRET = WithJsonSchema({"anyOf": _LOCAL, "writeOnly": True})
 OPTIONAL_LOCAL_SECRET = WithJsonSchema({"anyOf": [*_LOCAL, {"type": "null"}], "writeOnly": True})
 """The same, or nothing."""
 
+SECRET_OR_VAULT = WithJsonSchema({"anyOf": [*_LOCAL, _VAULT], "writeOnly": True})
+"""Text or a reference, also to a vault."""
+
 OPTIONAL_SECRET = WithJsonSchema({"anyOf": [*_LOCAL, _VAULT, {"type": "null"}], "writeOnly": True})
 """Text or a reference, also to a vault, or nothing."""

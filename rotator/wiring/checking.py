@@ -32,8 +32,7 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
     What an environment variable, a credential or a vault holds is another process's to read: it is not looked at.
     """
     settings = installation.settings
-    previous = settings.token_cache.previous_keys
-    secrets = [*settings.place_secrets(), *((("token_cache", "previous_keys", i), k) for i, k in enumerate(previous))]
+    secrets = [*settings.place_secrets(), *settings.place_previous_keys()]
     for location, secret in secrets:
         yield from _try(partial(_read, installation, secret), location)
     key = settings.audit.signing_key

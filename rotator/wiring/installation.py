@@ -28,7 +28,7 @@ from rotator.wiring.account_credentials import make_account_credentials
 from rotator.wiring.entra import make_entra_sign_in
 from rotator.wiring.logs import warn
 from rotator.wiring.origin import Origin
-from rotator.wiring.sealing import make_anchor_places, make_signer, make_trust
+from rotator.wiring.sealing import make_anchor_places, make_old_signers, make_signer, make_trust
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -132,11 +132,14 @@ class Installation:
 
     def make_sign_in_desk(self, reason: str | None) -> SignInDesk:
         """Return what signs in and out, for commands that need no run and so no valid policy. `reason`: why."""
+        return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, self.make_author(reason))
+
+    def make_author(self, reason: str | None) -> Author:
+        """Return who the audit log names beside a run. `reason`: why."""
         from rotator.adapters.logs import make_progress
 
         run_id = make_run_id()
-        author = Author(self.actor, run_id, make_progress(run_id), reason, self._origin.command)
-        return SignInDesk(self.database, self.clock, self.service_clocks, self.entra_sign_in, author)
+        return Author(self.actor, run_id, make_progress(run_id), reason, self._origin.command)
 
     def upgrade_database(self) -> tuple[str | None, str]:
         """Upgrade the database to the newest schema. Returns the revisions before (None if it was empty) and after.
@@ -311,6 +314,7 @@ class Installation:
             marker_key=make_mark_key(self.resolve(self.settings.token_cache.key)) if rotation.name_marker else None,
             settings_digest=make_digest(self.settings),
             signer=make_signer(self),
+            old_signers=make_old_signers(self),
             trust=make_trust(self),
             anchors_in_vaults=any(anchor.vault for anchor in self.settings.audit.anchors),
             anchor_places=make_anchor_places(self),

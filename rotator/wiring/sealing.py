@@ -33,6 +33,13 @@ def make_signer(installation: Installation) -> Ed25519Signer | None:
     return signer
 
 
+def make_old_signers(installation: Installation) -> tuple[Ed25519Signer, ...]:
+    """Return the keys that signed before."""
+    from rotator.adapters.signing import Ed25519Signer
+
+    return tuple(Ed25519Signer(installation.resolve(key)) for key in installation.settings.audit.previous_keys)
+
+
 def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
     """Return where the checkpoints are kept outside of the database, beside the vaults. ConfigError as `resolve`."""
     from rotator.adapters.anchor_places import AnchorFile, AnchorWebhook

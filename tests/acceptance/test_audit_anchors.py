@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from rotator.adapters.signing import Ed25519Signer, make_signing_key
+from rotator.domain.checkpoint import make_key_id
+from rotator.domain.secret_value import SecretValue
 from rotator.sandbox.seeds import VAULT
 from tests.support.killing import NAME, Run, Stage
 
@@ -67,3 +70,41 @@ def test_file_tells_that_the_database_was_put_back(prepared: Stage) -> None:
     assert "the log was cut off" in error["message"]
     size = json.loads(path.read_text(encoding="utf-8"))["rotator-audit-size"]
     assert error["anchor"] in (NAME, f"{path} {size}")
+
+
+def test_new_key_is_signed_by_the_old_one_and_then_the_old_one_can_go(stage: Stage) -> None:
+    """The reviewer has the first public key only; the vault's anchors were signed with both keys."""
+    call(stage, "once")
+    settings, old = stage.sandbox.addresses.config_path, stage.folder / "audit-signing.key"
+    first = Ed25519Signer(SecretValue(old.read_text(encoding="utf-8")))
+    new = make_signing_key()
+    (stage.folder / "new.key").write_text(new.reveal(), encoding="utf-8")
+    (stage.folder / "new.key").chmod(0o600)
+    text = settings.read_text(encoding="utf-8")
+    change = text.replace("{file: audit-signing.key}", "{file: new.key}\n  previous_keys: [{file: audit-signing.key}]")
+    settings.write_text(change, encoding="utf-8")
+    call(stage, "rotate", NAME)
+    before, after = make_key_id(first.public_key), make_key_id(Ed25519Signer(new).public_key)
+    settings.write_text(text.replace("{file: audit-signing.key}", "{file: new.key}"), encoding="utf-8")
+    aside = old.rename(stage.folder / "old.key")
+    assert f"the key {after} signs, in place of {before}: signed by both." in call(stage, "audit", "verify").read()
+    known = f"audit:\n  public_key: {first.public_key}\n  signing_key: null"
+    settings.write_text(text.replace("audit:\n  signing_key: {file: audit-signing.key}", known), encoding="utf-8")
+    said = json.loads(call(stage, "audit", "verify", "--anchors", "--json").output.read_text(encoding="utf-8"))
+    [told] = said["key_changes"]
+    assert (told["old_key"], told["new_key"], told["signed_by_old_key"]) == (before, after, True)
+    assert told["sequence"] <= said["signed"]
+    aside.rename(old)
+    settings.write_text(text, encoding="utf-8")
+    assert "signing_key_replaced" in call(stage, "rotate", NAME, code=2).read()
+
+
+def test_verify_reads_only_what_is_new_unless_it_is_told_to_read_all(stage: Stage) -> None:
+    for _ in range(2):  # the first run of an installation verifies nothing
+        call(stage, "once")
+    known = json.loads(call(stage, "audit", "verify", "--json").output.read_text(encoding="utf-8"))
+    assert 0 < known["since"] < known["events"]
+    assert f"Events 1 to {known['since']} had been verified" in call(stage, "audit", "verify").read()
+    for option in ("--all", "--anchors"):
+        whole = json.loads(call(stage, "audit", "verify", option, "--json").output.read_text(encoding="utf-8"))
+        assert (whole["since"], whole["events"]) == (0, known["events"])

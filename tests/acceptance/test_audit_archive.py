@@ -159,7 +159,9 @@ def test_command_is_refused_without_a_key(installation: Installation) -> None:
     installation.write_settings(without="  signing_key: {file: audit-signing.key}\n")
     run = installation.start(*COMMAND, "--yes")
     assert (run.wait(PATIENCE), "no key to sign it with" in run.read()) == (2, True)
-    assert len(installation.list_numbers()) == EVENTS
+    assert len(installation.list_numbers()) == EVENTS + 1  # which says that
+    [event] = json.loads(installation.call("audit", "list", "--event", "command_refused", "--json"))["events"]
+    assert (event["sequence"], event["details"]["code"]) == (EVENTS + 1, "no_signing_key")
 
 
 def test_reviewer_is_told_which_file_and_which_event_when_an_archive_was_changed(installation: Installation) -> None:

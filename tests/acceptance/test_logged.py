@@ -88,3 +88,27 @@ def test_start_stop_and_reload_of_a_daemon_are_logged_and_its_settings_when_they
     [*_, first, second] = load(stage, "settings_changed")
     assert second.entry.details["previous"] == first.entry.details["sha256"]
     assert len(str(second.entry.details["sha256"])) == 64
+
+
+def test_command_that_was_refused_is_logged_with_who_gave_it_and_the_answer(stage: Stage) -> None:
+    words = ("inventory", "pause", "no-such", "--reason", "release week")
+    run = stage.start(*words, environment={"SUDO_USER": "alice"})
+    assert run.wait() == 2, run.read()
+    [event] = load(stage, "command_refused")
+    details = event.entry.details
+    assert (event.entry.subject, details["code"], details["reason"]) == (
+        "inventory pause",
+        "unknown_name",
+        "release week",
+    )
+    assert (details["command"], details["via"]) == (f"rotator {' '.join(words[:4])} 'release week'", "sudo by alice")
+    assert str(details["message"]) in run.read()
+    assert stage.start("inventory", "pause", NAME, "other", "--json").wait() == 3
+    [_, event] = load(stage, "command_refused")
+    assert (event.entry.subject, event.entry.details["managed_pat"]) == ("inventory pause", "other")
+
+
+def test_what_only_looks_leaves_nothing_when_it_is_refused(stage: Stage) -> None:
+    for words in (("inventory", "show", "no-such"), ("rotate", "no-such", "--dry-run"), ("once", "--no-such")):
+        assert stage.start(*words).wait() == 2
+    assert load(stage, "command_refused") == []

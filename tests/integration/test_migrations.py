@@ -65,6 +65,7 @@ organization: account organization worked_at failed_at failure_code failure_mess
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind
 token_cache: sign_in content
+verified_log: id installation size head checkpoints checked_at key_id signature
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
     failure_code failure_message failure_fix failure_kind
 """

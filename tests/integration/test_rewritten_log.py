@@ -18,7 +18,9 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Services, Trust
+from rotator.engine.jobs import verify_audit
 from rotator.engine.log_checking import LogSummary, check_log
+from rotator.engine.verified import load_verified
 from rotator.errors import AuditChainError
 from tests.support.engine import make_world
 from tests.support.forgery import Change, chain_anew, drop_triggers, execute, forge_checkpoint, load_log, write_log
@@ -109,6 +111,35 @@ CHANGES: dict[str, Callable[[list[AuditEvent]], list[AuditEvent]]] = {
     "reordered": lambda events: [*events[:29], events[30], events[29], *events[31:]],
     "rewritten from there on": lambda events: [*events[:29], *(alter([event], 1)[0] for event in events[29:])],
 }
+
+
+@pytest.mark.parametrize("trust", [TRUST, Trust((THEIRS.public_key,), is_signed)], ids=["by the old", "by the new"])
+def test_log_whose_key_was_changed_is_checked_by_either_key(log: Log, trust: Trust) -> None:
+    """And what was rewritten before the change is named, although whoever did it has the old key."""
+    services = replace(make_world().make_services(), database=log.database, signer=THEIRS, old_signers=(KEY,))
+    assert seal(make_world().make_run(services), timedelta(0)) is not None
+    summary = log.check(trust)
+    assert (summary.signed, [*summary.changes]) == (EVENTS + 1, [EVENTS + 1])
+    log.rewrite(alter, lambda found, events: forge_checkpoint(found, events, KEY) if found.size <= 60 else None)
+    assert "the signing key was changed after event 60" in log.find_wrong(trust).message
+
+
+@pytest.mark.parametrize("change", ["SET size = 'x'", "SET checked_at = 'x'"], ids=["size", "moment"])
+def test_what_was_verified_is_remembered_and_counts_for_nothing_when_it_cannot_be_read(log: Log, change: str) -> None:
+    services = replace(make_world().make_services(), database=log.database, signer=KEY, trust=TRUST)
+    run = make_world().make_run(services)
+    now = services.clock.now()
+    assert verify_audit(run).counts == {"events": EVENTS}
+    assert verify_audit(run).counts == {"events": EVENTS - SIZES[-1]}
+    found = load_verified(log.database, TRUST, now)
+    assert found is not None
+    assert (found.size, found.checkpoints, found.checked_at) == (SIZES[-1], len(SIZES), now)
+    if log.url.startswith("sqlite"):  # which takes anything in any column
+        execute(log.url, " ".join(("UPDATE verified_log", change)))
+    else:
+        execute(log.url, "DELETE FROM verified_log")
+    assert load_verified(log.database, TRUST, now) is None
+    assert verify_audit(run).counts == {"events": EVENTS}
 
 
 def test_log_is_intact_as_it_was_written(log: Log) -> None:

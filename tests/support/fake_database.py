@@ -34,6 +34,7 @@ from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.domain.sign_in import SignInMemory
+from rotator.domain.verified_log import VerifiedLog
 from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
@@ -98,6 +99,7 @@ class _Tables:
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
+    verified: VerifiedLog | None = None
     gone: set[str] = field(default_factory=set)
     is_audited: bool = field(default=False, compare=False)
 
@@ -130,6 +132,7 @@ class _Tables:
             list(self.events),
             self.spoiled,
             dict(self.checkpoints),
+            self.verified,
             self.gone,
         )
 
@@ -468,9 +471,19 @@ class _MemoryCheckpoints:
         later = (found for number, found in sorted(self._tables.checkpoints.items()) if number > size)
         return itertools.islice(later, limit)
 
-    def add(self, checkpoint: Checkpoint, after: int) -> bool:
+    def load_verified(self) -> VerifiedLog | None:
+        return self._tables.verified
+
+    def save_verified(self, verified: VerifiedLog) -> None:
         self._tables.check_order()
-        if max(self._tables.checkpoints, default=0) != after:
+        self._tables.verified = verified
+
+    def hold(self, size: int) -> bool:
+        self._tables.check_order()
+        return max(self._tables.checkpoints, default=0) == size
+
+    def add(self, checkpoint: Checkpoint, after: int) -> bool:
+        if not self.hold(after):
             return False
         self._tables.checkpoints[checkpoint.size] = checkpoint
         return True

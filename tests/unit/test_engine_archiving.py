@@ -186,6 +186,7 @@ def test_what_is_needed_for_ever_is_found_after_it_was_archived() -> None:
         ("pat_forgotten", {"authorization_id": GONE}),
         ("log_anchored", {"secret_name": "s", "secret_version": "v", "size": 1}),
         ("gap_accepted", {"missing": "v", "installation": "i"}),
+        ("signing_key_changed", {}),
         ("rotation_planned", {}),
     )
     for name, details in kept:
@@ -197,7 +198,14 @@ def test_what_is_needed_for_ever_is_found_after_it_was_archived() -> None:
     with world.database.read() as reading:
         assert refuse_past(reading, [GONE]).keys() == {GONE}
     names = [event.entry.event for event in load_events(world.database)]
-    assert names == ["policy_changed", "pat_forgotten", "log_anchored", "gap_accepted", "log_archived"]
+    assert names == [
+        "policy_changed",
+        "pat_forgotten",
+        "log_anchored",
+        "gap_accepted",
+        "signing_key_changed",
+        "log_archived",
+    ]
     assert check_log(world.database, (), TRUST, world.clock.now(), (), [file]).archives.missing == ()
 
 
@@ -221,8 +229,9 @@ def test_archive_of_a_key_that_was_lost_is_believed_by_its_public_half() -> None
     write_archive(run, plan_archive(run, world.clock.now()), second)
     files = [first, second]
     assert check_log(world.database, (), both, world.clock.now(), (), files).archives.missing == ()
+    assert check_log(world.database, (), Trust((new.public_key,), is_signed), world.clock.now(), (), files).changes
     with pytest.raises(AuditChainError, match="which the settings do not name"):
-        check_log(world.database, (), Trust((new.public_key,), is_signed), world.clock.now(), (), files)
+        check_log(world.database, (), TRUST, world.clock.now(), (), files)
 
 
 def test_what_the_vaults_hold_of_archived_events_is_no_gap() -> None:

@@ -133,6 +133,7 @@ class FullCheckpoints:
 
     def __init__(self, inner: Checkpoints) -> None:
         self.load_newest, self.load_after, self.load_signed = inner.load_newest, inner.load_after, inner.load_signed
+        self.hold = inner.hold
 
     def add(self, checkpoint: Checkpoint, after: int) -> bool:
         """See the port."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, delete, insert, select
 
 from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.schema import checkpoint as table
+from rotator.adapters.database.schema import verified_log
 from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.verified_log import VerifiedLog
 from rotator.errors import AuditChainError
 
 _LOAD_NEWEST = select(table).order_by(table.c.size.desc()).limit(1)
 _UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
+_VERIFIED = tuple(field.name for field in fields(VerifiedLog))
 _TEXTS = ("head", "root", "installation")
 
 
@@ -36,6 +40,14 @@ class SqlCheckpointsReader:
         """See the port."""
         return self._load(select(table).where(table.c.size > size).order_by(table.c.size).limit(limit))
 
+    def load_verified(self) -> VerifiedLog | None:
+        """See the port."""
+        try:
+            row = self._connection.execute(select(verified_log)).one_or_none()
+            return None if row is None else VerifiedLog(**{name: row._mapping[name] for name in _VERIFIED})
+        except _UNREADABLE:
+            return None
+
     def _load(self, query: Select[Any]) -> Iterator[Checkpoint]:
         found = 0
         with self._connection.execute(query) as rows:
@@ -51,15 +63,24 @@ class SqlCheckpointsReader:
 class SqlCheckpoints(SqlCheckpointsReader):
     """The port Checkpoints."""
 
-    def add(self, checkpoint: Checkpoint, after: int) -> bool:
-        """See the port. An advisory lock serialises those who add on PostgreSQL."""
+    def hold(self, size: int) -> bool:
+        """See the port. On PostgreSQL by an advisory lock."""
         lock_topic(self._connection, "checkpoint")
         newest = self.load_newest()
-        if (newest.size if newest else 0) != after:
+        return (newest.size if newest else 0) == size
+
+    def add(self, checkpoint: Checkpoint, after: int) -> bool:
+        """See the port."""
+        if not self.hold(after):
             return False
         values = {column.name: getattr(checkpoint, column.name) for column in table.columns}
         self._connection.execute(insert(table).values(values))
         return True
+
+    def save_verified(self, verified: VerifiedLog) -> None:
+        """See the port."""
+        self._connection.execute(delete(verified_log))
+        self._connection.execute(insert(verified_log).values(id=1, **vars(verified)))
 
 
 def _make_checkpoint(row: Row[Any]) -> Checkpoint:

@@ -44,7 +44,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 34))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 35))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -212,6 +212,19 @@ checkpoint = Table(
     Column("key_id", String(16)),
     Column("signature", Text),
     Column("peaks", Texts, nullable=False),
+)
+
+verified_log = Table(
+    "verified_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("installation", String(16), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("checkpoints", BigInteger, nullable=False),
+    Column("checked_at", Moment, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("signature", Text, nullable=False),
 )
 
 condition = Table(

@@ -21,6 +21,8 @@ from rotator.ports.audit_log import AuditFilter
 
 if TYPE_CHECKING:
     from rotator.domain.audit_event import AuditEvent
+    from rotator.engine.anchoring import AnchorSight
+    from rotator.engine.log_checking import LogSummary
     from rotator.wiring.installation import Installation
 
 
@@ -144,51 +146,69 @@ def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
 @audit.command(
     epilog=examples(
         "rotator audit verify",
-        "rotator audit verify --anchors    also check that the log was not cut off or put back",
+        "rotator audit verify --all        also what was verified in the last days",
+        "rotator audit verify --anchors    all of it, and that the log was not cut off or put back",
         "rotator audit verify --archive 2026.archive --archive 2027.archive",
         "rotator audit verify --json",
     )
 )
-@click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")
+@click.option("--all", "is_whole", is_flag=True, help="Check the whole log, also what was verified in the last days.")
+@click.option("--anchors", is_flag=True, help="Check the whole log, and compare it with what the vaults hold of it.")
 @click.option(
     "--archive",
     "archives",
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also check this archive of older events, and the log across it. Name every archive.",
+    help="Check the whole log, and this archive of older events. Name every archive.",
 )
 @common_options
 @click.pass_obj
-def verify(cli: CliContext, anchors: bool, archives: tuple[Path, ...]) -> int:
+def verify(cli: CliContext, is_whole: bool, anchors: bool, archives: tuple[Path, ...]) -> int:
     """Check events, checkpoints and signatures. If any is wrong, name the first and exit with 1.
+
+    With a signing key, the daemon and `rotator once` verify the log each day, and all of it each week; what they have
+    verified is not checked again here, unless --all says so, --anchors or --archive.
 
     The database alone cannot show that the log was truncated together with its newest checkpoints, or replaced by an
     older copy; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a
     person must sign in: that does not mean that anybody changed the log. It is 3 too if some archives were named, and
     not all.
     """
-    from rotator.cli.console import clean, note, print_json, progress, say
-    from rotator.cli.output.audit import render_anchors, render_archives, render_seals, say_number
+    from rotator.cli.console import print_json, progress
     from rotator.cli.session import open_installation
-    from rotator.documents.audit import make_broken_document, make_intact_document
-    from rotator.domain.exit_code import PARTLY_FAILED
+    from rotator.documents.audit import make_broken_document
     from rotator.engine.anchoring import AnchorSight, fetch_anchors
-    from rotator.engine.exit_codes import find_code_of_errors
     from rotator.engine.log_checking import verify_log
+    from rotator.engine.signing_keys import follow_keys
+    from rotator.engine.verified import load_verified
     from rotator.wiring.sealing import make_trust, open_archive_file
 
     try:
         with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
-            trust, now = make_trust(installation), installation.clock.now()
+            trust, now, database = make_trust(installation), installation.clock.now(), installation.database
             files = [open_archive_file(path) for path in archives]
-            summary, accepted = verify_log(installation.database, sight, trust, now, files)
+            is_whole = is_whole or anchors or bool(files)
+            since = None if is_whole else load_verified(database, follow_keys(database, trust), now)
+            summary, accepted = verify_log(database, sight, trust, now, files, since)
     except AuditChainError as error:
         if not cli.as_json:
             raise
         print_json(make_broken_document(error))
         return error.exit_code
+    return _report_intact(cli, summary, sight, accepted, anchors=anchors, archives=bool(archives))
+
+
+def _report_intact(
+    cli: CliContext, summary: LogSummary, sight: AnchorSight, accepted: int, *, anchors: bool, archives: bool
+) -> int:
+    from rotator.cli.console import clean, note, print_json, say
+    from rotator.cli.output.audit import render_anchors, render_archives, render_seals, say_number
+    from rotator.documents.audit import make_intact_document
+    from rotator.domain.exit_code import PARTLY_FAILED
+    from rotator.engine.exit_codes import find_code_of_errors
+
     if cli.as_json:
         print_json(make_intact_document(summary, sight, accepted))
     say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")

@@ -152,10 +152,12 @@ def _gather(
     from rotator.documents.inventory import make_inventory_document
     from rotator.engine.gaps import load_accepted
     from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
+    from rotator.engine.signing_keys import follow_keys
     from rotator.report.archive import Contents
     from rotator.wiring.sealing import make_signer
 
     database = installation.database
+    believed = trust if review.log.fault else follow_keys(database, trust)
     evidence = gather_evidence(database, review)
     contents = Contents(
         review=review,
@@ -166,7 +168,7 @@ def _gather(
         cited=spell_cited(database, evidence.cited),
         inventory=make_inventory_document(standing.record for standing in review.pats),
         policy=installation.settings.policy.read_bytes(),
-        public_keys=trust.public_keys,
+        public_keys=believed.public_keys,
         accepted=frozenset() if review.log.fault else load_accepted(database, trust),
     )
     return contents, None if review.log.key_problem else make_signer(installation)

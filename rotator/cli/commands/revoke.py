@@ -177,8 +177,10 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     from rotator.cli.console import print_json, say
     from rotator.cli.failures import report_others
     from rotator.cli.output.words import NOT_CONFIRMED
+    from rotator.cli.refusals import note_refusals
     from rotator.documents.revocation import make_revocation_document
 
+    note_refusals(cli, result.failed.items())
     if cli.as_json:
         print_json(make_revocation_document(run.run_id, result.revoked, result.failed, dry_run=wish.dry_run))
         return

@@ -60,7 +60,10 @@ def _say_first_events(last: int) -> str:
 
 
 def render_seals(summary: LogSummary) -> Iterator[str]:
-    """What the checkpoints of an intact log cover."""
+    """What the checkpoints of an intact log cover, and what of it was not checked now."""
+    if summary.since:
+        first = _say_first_events(summary.since).capitalize()
+        yield f"{first} had been verified before, and were not checked again; --all does."
     if not summary.checkpoints:
         yield "It has no checkpoint yet: anyone who can write the database could have rewritten it."
     elif not summary.signed:
@@ -71,6 +74,9 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
         yield f"{_say_valid(summary)}; signatures cover {_say_first_events(summary.signed)}."
         if later:
             yield f"{say_number(later, 'later event')} {'is' if later == 1 else 'are'} not signed yet."
+    for number, change in sorted(summary.changes.items()):
+        how = "signed by both" if change.signature else "signed by the new key alone, as after the loss of the old one"
+        yield f"From event {number} on the key {change.new_id} signs, in place of {change.old_id}: {how}."
 
 
 def render_archives(archives: LogArchives) -> Iterator[str]:

@@ -121,6 +121,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "file": _word("in {}"),
     "missing": _word("lacks {}"),
     "installation": _word("installation {}"),
+    "managed_pat": _word("{}"),
     "lost_rotation_id": _word("rotation {}"),
     "method": lambda value: str(value).replace("_", " "),
     "username": _word("as {}"),
@@ -137,7 +138,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
 """How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
 UNSAID = frozenset(
     {"account", "organization", "delivery_id", "sha256", "key", "signature", "stack", "refused"}
-    | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash"}
+    | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash", "old_key", "new_key", "new_signature"}
 )
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
 

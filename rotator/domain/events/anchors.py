@@ -1,4 +1,4 @@
-"""What happens to the anchors of the audit log: what the vaults are given of it, and what is known to be missing."""
+"""What happens to the audit log as a whole: its anchors, its archives, its keys, and what is known to be missing."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class GapAccepted(Event, name="gap_accepted", subject=SubjectKind.AUDIT_LOG):
     missing: str
     installation: str
     key: str | None = None
+    signature: str | None = None
+
+
+class SigningKeyChanged(Event, name="signing_key_changed", subject=SubjectKind.AUDIT_LOG):
+    """The log is signed with another key from now on. Both keys signed that, or the old one was lost."""
+
+    installation: str
+    size: int
+    head: str
+    old_key: str
+    new_key: str
+    new_signature: str
     signature: str | None = None
 
 

@@ -6,6 +6,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import (
     administration,
     anchors,
+    commands,
     daemon,
     deliveries,
     hooks,
@@ -131,6 +132,8 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.AnchoringFailed,
     anchors.GapAccepted,
     anchors.LogArchived,
+    anchors.SigningKeyChanged,
+    commands.CommandRefused,
     places.SecretRead,
     service_log.OutsideChangeFound,
     service_log.LeakReported,

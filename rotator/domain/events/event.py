@@ -44,6 +44,7 @@ class SubjectKind(StrEnum):
     SETTING = auto()
     ANCHOR = auto()
     INVENTORY = auto()
+    COMMAND = auto()
 
     @property
     def key(self) -> str:
@@ -56,6 +57,7 @@ _KEYS = {
     SubjectKind.PAT: "authorization_id",
     SubjectKind.SECRET: "secret_name",
     SubjectKind.CONDITION: "subject",
+    SubjectKind.COMMAND: "subcommand",
 }
 
 

@@ -24,6 +24,8 @@ from rotator.engine.listing import make_unknown_account
 from rotator.engine.log_checking import verify_log
 from rotator.engine.moments import judge_clock
 from rotator.engine.run_memory import load_run_times
+from rotator.engine.signing_keys import follow_keys
+from rotator.engine.verified import load_verified
 from rotator.errors import DatabaseError, RotatorError
 
 MONTH = timedelta(days=30)
@@ -93,7 +95,9 @@ def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None, now
 
 def check_audit(patient: Patient) -> Iterator[Remark]:
     """The audit log is as it was written, by its chain, its checkpoints and their signatures."""
-    summary, _ = verify_log(patient.open_database(), AnchorSight((), {}), patient.open_trust(), patient.clock.now())
+    database, now = patient.open_database(), patient.clock.now()
+    trust = follow_keys(database, patient.open_trust())
+    summary, _ = verify_log(database, AnchorSight((), {}), trust, now, (), load_verified(database, trust, now))
     signed = f"; {summary.signed} of them are signed" if summary.signed else ""
     yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{signed}")
 

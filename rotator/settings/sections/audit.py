@@ -18,7 +18,7 @@ from pydantic import (
 
 from rotator.domain.checkpoint import decode_public_key
 from rotator.settings.fields import OptionalFilePath, Section, Text
-from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, OPTIONAL_SECRET, parse_secret
+from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, OPTIONAL_SECRET, SECRET_OR_VAULT, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
 
@@ -29,11 +29,17 @@ def _parse_key(value: object, info: ValidationInfo) -> SecretReference | None:
     return parse_secret(value, info, setting="audit.signing_key", form=form, may_be_in_vault=True)
 
 
+def _parse_previous(value: object, info: ValidationInfo) -> SecretReference:
+    form = SecretForm.ED25519_KEY
+    return parse_secret(value, info, setting="audit.previous_keys", form=form, may_be_in_vault=True)
+
+
 def _make_list(value: object) -> object:
     """One key stands for a list of one; nothing for none."""
     return () if value is None else (value,) if isinstance(value, str) else value
 
 
+_PreviousKey = Annotated[SecretReference, PlainValidator(_parse_previous), SECRET_OR_VAULT]
 _SigningKey = Annotated[SecretReference | None, PlainValidator(_parse_key), OPTIONAL_SECRET]
 _PublicKeys = Annotated[
     tuple[Text, ...],
@@ -111,11 +117,17 @@ class AuditSettings(Section):
         "Without it, the checkpoints are not signed.",
         examples=[{"file": "audit-signing.key"}, {"credential": "audit-signing-key"}],
     )
+    previous_keys: tuple[_PreviousKey, ...] = Field(
+        default=(),
+        description="Private keys that signed before. The next run that seals the log has the old key sign that the "
+        "new one follows it (`signing_key_changed`); remove the old key then.",
+        examples=[[{"file": "audit-signing-2025.key"}]],
+    )
     public_key: _PublicKeys = Field(
         default=(),
         validate_default=True,
         description="The public key that the checkpoints are checked with, as `rotator init` printed it: 44 characters "
-        "of base64. A list if there were others before. Without it, that of `signing_key` alone.",
+        "of base64. A list if there were others before, the newest first. Without it, that of `signing_key` alone.",
         examples=["GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk="],
     )
 
