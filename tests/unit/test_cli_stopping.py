@@ -22,6 +22,7 @@ def test_echo_of_a_stop_is_ignored_when_it_comes_after_the_run(
     monkeypatch.setattr(stopping, "_ECHO_SECONDS", 3600.0)  # a host may be slower than two signals of one stop
     before = {number: signal.getsignal(number) for number in HANDLED}
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may ignore it, as `nohup` does
         with stop_on_signals(make_stop(FakeClock())) as signals:
             os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)

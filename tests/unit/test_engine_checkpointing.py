@@ -133,7 +133,7 @@ class FullCheckpoints:
 
     def __init__(self, inner: Checkpoints) -> None:
         self.load_newest, self.load_after, self.load_signed = inner.load_newest, inner.load_after, inner.load_signed
-        self.hold = inner.hold
+        self.hold, self.load_verified, self.save_verified = inner.hold, inner.load_verified, inner.save_verified
 
     def add(self, checkpoint: Checkpoint, after: int) -> bool:
         """See the port."""
