@@ -15,9 +15,9 @@ help: ## show this list
 demo: $(INSTALLED) ## the whole story on a sandbox: sign in, adopt, rotate, revoke, verify
 	@$(BIN)/rotator sandbox demo $(ARGS)
 
-test: $(INSTALLED) ## the tests, and a sample of each proof, in two processes
+test: $(INSTALLED) ## the tests, and a sample of each proof, in three processes
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not prove or sample" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not prove or sample" $(ARGS)
 
 coverage: $(INSTALLED) ## how much of the product the tests reach, in lines and branches; with ARGS=tests/unit, by only these tests
 	@echo "Running the tests, and noting what they reach"
