@@ -222,7 +222,8 @@ def test_login_ends_with_10_when_the_wrong_user_signs_in_or_refuses(
     assert process.returncode == 10, errors
     error = json.loads(output)["error"]
     assert "rotator login build-bot" in error["fix"]
-    assert read_events(sandbox)[-1] == ("sign_in_refused", "build-bot", "failed")
+    refused = [("sign_in_refused", "build-bot", "failed"), ("command_refused", "login", "failed")]
+    assert read_events(sandbox)[-2:] == refused
     assert json.loads(rotator("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
 
 

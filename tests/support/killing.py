@@ -225,6 +225,7 @@ class Stage:
         with self.world.lock:
             self.world.pats = copy.deepcopy(memory.pats)
             self.world.vaults[VAULT].secrets = copy.deepcopy(memory.secrets)
+            self.world.organizations[ORGANIZATION].audit_log.clear()  # it has what earlier tests did
         self.world.record.clear()
         self.database.restore(to)
         shutil.copy(self.folder / "token-cache.kept", self.folder / "token-cache.bin")
