@@ -1,7 +1,8 @@
 """The `rotator` command, killed by itself at one commit that writes.
 
 WHEN is `before` or `after`, NUMBER counts from 0. With WHEN `never` it lives on and, at its end, writes on stderr one
-line for each commit that wrote, beginning with `commit `: its audit event, or else what was changed.
+line for each commit that wrote, beginning with `commit `: its audit event, or else what was changed. With a TABLE, only
+the commits count that wrote to it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, event
@@ -24,11 +26,12 @@ _WRITES = "writes of the open transaction"
 class Executioner:
     """Watches every connection of the process by the library's own events."""
 
-    def __init__(self, when: str, number: int) -> None:
+    def __init__(self, when: str, number: int, table: str | None) -> None:
         self.commits: list[str] = []
         self._when = when
         self._number = number
-        self._is_doomed = False
+        self._table = table
+        self._doomed: int | None = None
 
     def watch(self) -> None:
         """Start to count."""
@@ -59,18 +62,19 @@ class Executioner:
 
     def _meet_commit(self, connection: Connection) -> None:
         writes = connection.info.pop(_WRITES, [])
-        if not writes:
+        if not writes or not (self._table is None or any(write.endswith(f" {self._table}") for write in writes)):
             return
         if len(self.commits) == self._number and self._when == "before":
             _die()
-        self._is_doomed = len(self.commits) == self._number and self._when == "after"
+        if len(self.commits) == self._number and self._when == "after":
+            self._doomed = threading.get_ident()  # another thread's connection says nothing of this commit
         # An audit event says most, and the last one of several; without any, the first change does.
         events = [write for write in writes if " " not in write]
         self.commits.append(events[-1] if events else writes[0])
 
     def _meet_checkin(self, _dbapi_connection: object, _record: object) -> None:
         """Act when the connection returns to its pool, right after the commit and before anything else."""
-        if self._is_doomed:
+        if self._doomed == threading.get_ident():
             _die()
 
 
@@ -78,9 +82,9 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(when: str, number: int, arguments: Sequence[str]) -> int:
+def run(when: str, number: int, arguments: Sequence[str], table: str | None = None) -> int:
     """Run a command line, and return its exit code if it lives."""
-    executioner = Executioner(when, number)
+    executioner = Executioner(when, number, table)
     executioner.watch()
     code = main(arguments)
     if when == "never":

@@ -272,11 +272,12 @@ class Stage:
         self,
         *arguments: str,
         dying: tuple[str, int] | None = None,
+        table: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Run:
         """Start the command in a process that is forked for it; `dying` is a commit at which it kills itself.
 
-        `environment` is added to ours.
+        With a `table`, only the commits count that write to it. `environment` is added to ours.
         """
         output, errors = self._name_output()
         process = ForkedCommand(
@@ -286,6 +287,7 @@ class Stage:
             stdout=output,
             stderr=errors,
             death=dying,
+            table=table,
         )
         return self._note(Run(process, output, errors))
 

@@ -24,7 +24,10 @@ NURSERY.set_forkserver_preload(["tests.simulation.replica", "tests.support.loade
 
 @dataclass(frozen=True)
 class Orders:
-    """What a forked command is given. `stdin` is what it reads; `death` is the commit at which it kills itself."""
+    """What a forked command is given. `stdin` is what it reads.
+
+    `death` is the commit at which it kills itself, of those that write to `table` where one is named.
+    """
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
@@ -33,6 +36,7 @@ class Orders:
     stdout: str
     stderr: str
     death: tuple[str, int] | None
+    table: str | None
 
 
 class ForkedCommand:
@@ -51,10 +55,11 @@ class ForkedCommand:
         stderr: Path,
         stdin: Path | None = None,
         death: tuple[str, int] | None = None,
+        table: str | None = None,
     ) -> None:
         self.args = tuple(str(argument) for argument in arguments)
         orders = Orders(
-            self.args, dict(environment), str(folder), str(stdin or os.devnull), str(stdout), str(stderr), death
+            self.args, dict(environment), str(folder), str(stdin or os.devnull), str(stdout), str(stderr), death, table
         )
         self._process = NURSERY.Process(target=_live, args=(orders,))
         self._process.start()
@@ -106,5 +111,5 @@ def _live(orders: Orders) -> None:
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", line_buffering=True)
     sys.argv = ["rotator", *orders.arguments]
     if orders.death is not None:
-        sys.exit(dying_command.run(*orders.death, orders.arguments))
+        sys.exit(dying_command.run(*orders.death, orders.arguments, orders.table))
     sys.exit(main(orders.arguments))

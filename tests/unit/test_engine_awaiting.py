@@ -25,6 +25,7 @@ from tests.support.engine import NAME, ORGANIZATION, OVERLAP, EngineWorld, make_
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
 from tests.support.policies import RULE, make_policy
+from tests.support.reaper import Reaper
 
 BAD = HookError("the hook restart ended with 1", fix="Mend it.")
 
@@ -334,3 +335,30 @@ def test_wait_ends_whatever_dies(fault: CommitFault) -> None:
         assert stage.is_old_alive
         stage.world.check_promises("")
     assert died >= 4
+
+
+def test_wait_ends_once_when_the_process_is_killed_at_any_moment() -> None:
+    """From the call of a hook that must succeed to the begin of the overlap."""
+    number = 0
+    while True:
+        stage = Stage()
+        stage.world.run()
+        reaper = Reaper(stage.world.database, number)
+        stage.hook.meet = reaper.meet
+        for _ in range(4):
+            try:
+                stage.call()
+            except ProcessDied:
+                stage.world.database.revive()
+                stage.memory = HookMemory()
+            stage.world.advance(minutes=10)
+        reaper.rest()
+        assert stage.awaited == [], (number, reaper.met)
+        assert len(set(stage.hook.ids)) == 1
+        assert stage.list_events("hook_succeeded") == stage.list_events("overlap_released") == 1, (number, reaper.met)
+        assert stage.is_old_alive
+        stage.world.check_promises("")
+        if not reaper.has_killed:
+            break
+        number += 1
+    assert number > 20

@@ -38,6 +38,7 @@ from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
+from tests.support.reaper import Reaper
 from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
 
@@ -362,6 +363,71 @@ def test_nothing_is_lost_when_the_process_dies_at_any_commit(fault: CommitFault)
         assert {name for name, _ in post.ops.heard} == {"sign_in_needed", "rotation_completed"}, number
         assert len(set(post.ops.ids)) == 2, (number, post.ops.heard)
     assert died >= 4
+
+
+def live_and_die(post: Post, number: int, *events: tuple[Event, str]) -> Reaper:
+    """Let things happen, and deliver for hours after each; the process dies at this moment of it, once."""
+    reaper = Reaper(post.world.database, number)
+    post.ops.meet = reaper.meet
+    for event, subject in events:
+        reaper.rest()
+        post.begin(event, subject)
+        reaper.watch()
+        for _ in range(4):
+            try:
+                post.deliver()
+            except ProcessDied:
+                post.restart()
+            post.world.advance(hours=1)
+    reaper.rest()
+    return reaper
+
+
+def list_different(post: Post) -> list[tuple[str, str | None]]:
+    """What the receiver took, one line for each id."""
+    told = {delivery_id: (item.name, item.phase and item.phase.value) for delivery_id, item in post.ops.sent}
+    return list(told.values())
+
+
+def test_nothing_is_lost_when_the_process_is_killed_at_any_moment_of_a_delivery() -> None:
+    """At each read, begin, commit and request: what comes twice has the same id, and is noted once."""
+    moments: set[str] = set()
+    number = 0
+    while True:
+        post = Post()
+        post.deliver()
+        post.ops.events = frozenset({"rotation_completed"})
+        post.ops.errors = [DOWN]
+        happens = (LAPSED, ACCOUNT), (RotationCompleted(), NAME), (SignInRestored(), ACCOUNT)
+        reaper = live_and_die(post, number, *happens)
+        expected = [("sign_in_needed", "began"), ("rotation_completed", None), ("sign_in_needed", "over")]
+        assert list_different(post) == expected, (number, reaper.met)
+        assert len(post.ops.sent) <= 4
+        assert post.list_events("notification_delivered") == ["ops"] * 3
+        assert len(post.list_events("receiver_failed")) == len(post.list_events("receiver_restored")) <= 1
+        if not reaper.has_killed:
+            break
+        moments.add(reaper.met[-1])
+        number += 1
+    assert moments == {"read", "begin", "commit", "before", "after"}
+    assert number > 50
+
+
+def test_what_is_never_taken_is_set_aside_once_when_the_process_is_killed_at_any_moment() -> None:
+    """The other notification comes all the same."""
+    number = 0
+    while True:
+        post = Post()
+        post.deliver()
+        post.ops.refuses = lambda item: item.name == "rotation_blocked"
+        blocked = RotationBlocked(code="denied", message="no")
+        reaper = live_and_die(post, number, (blocked, "pat-1"), (LAPSED, ACCOUNT))
+        assert list_different(post) == [("sign_in_needed", "began")], (number, reaper.met)
+        assert post.list_events("notification_refused") == ["ops"], (number, reaper.met)
+        if not reaper.has_killed:
+            break
+        number += 1
+    assert number > 50
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

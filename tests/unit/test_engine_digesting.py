@@ -15,6 +15,7 @@ from rotator.engine.keeping import pause
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from tests.support.engine import ACCOUNT, NAME
 from tests.support.engine_fakes import CommitFault, ProcessDied
+from tests.support.reaper import Reaper
 from tests.support.receivers import ScriptedNotifier
 from tests.unit.test_engine_delivering import Post
 
@@ -129,6 +130,32 @@ def test_digest_is_not_lost_when_the_process_dies_at_any_commit(fault: CommitFau
         digests = {(delivery_id, item.text) for delivery_id, item in ops.sent if item.name == "digest"}
         assert len(digests) == 1, (number, ops.sent)
     assert died >= 2
+
+
+def test_one_digest_comes_when_the_process_is_killed_at_any_moment() -> None:
+    """At each read, begin, commit and request of its writing and its delivery."""
+    moments: set[str] = set()
+    number = 0
+    while True:
+        post = make_post()
+        [ops] = post.notifiers
+        reaper = Reaper(post.world.database, number)
+        ops.meet = reaper.meet
+        for _ in range(4):
+            try:
+                post.deliver()
+            except ProcessDied:
+                post.restart()
+            post.world.advance(hours=1)
+        reaper.rest()
+        assert len({(delivery_id, item.text) for delivery_id, item in ops.sent}) == 1, (number, reaper.met)
+        assert len(ops.sent) <= 2
+        assert post.list_events("notification_delivered") == ["ops"]
+        if not reaper.has_killed:
+            break
+        moments.add(reaper.met[-1])
+        number += 1
+    assert moments == {"read", "begin", "commit", "before", "after"}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -31,6 +31,7 @@ from tests.support.engine import ACCOUNT, NAME, OVERLAP, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
 from tests.support.policies import RULE, make_policy
+from tests.support.reaper import Reaper
 from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
 
@@ -369,6 +370,38 @@ def test_nothing_is_lost_when_the_process_dies_at_any_commit(fault: CommitFault)
         assert len(set(caller.restart_hook.ids)) == 1, (number, caller.restart_hook.ids)
         assert ConditionKind.HOOK_FAILING not in caller.list_kinds()
     assert died >= 3
+
+
+def test_nothing_is_lost_when_the_process_is_killed_at_any_moment_of_a_call() -> None:
+    """At each read, begin, commit and request: a hook that is called twice sees the same id, and it is noted once."""
+    moments: set[str] = set()
+    number = 0
+    while True:
+        caller = Caller()
+        caller.call()
+        caller.restart_hook.errors = [None, BAD]
+        caller.happen("pat-1")
+        caller.happen("pat-2")
+        reaper = Reaper(caller.world.database, number)
+        caller.restart_hook.meet = reaper.meet
+        for _ in range(5):
+            try:
+                caller.call()
+            except ProcessDied:
+                caller.restart()
+            caller.world.advance(minutes=10)
+        reaper.rest()
+        told = {delivery_id: event.subject for delivery_id, event in caller.restart_hook.done}
+        assert sorted(told.values()) == ["pat-1", "pat-2"], (number, reaper.met)
+        assert len(caller.restart_hook.done) <= 3
+        assert len(caller.list_events("hook_succeeded")) == 2, (number, reaper.met)
+        assert ConditionKind.HOOK_FAILING not in caller.list_kinds()
+        if not reaper.has_killed:
+            break
+        moments.add(reaper.met[-1])
+        number += 1
+    assert moments == {"read", "begin", "commit", "before", "after"}
+    assert number > 25
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
