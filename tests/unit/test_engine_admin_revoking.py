@@ -115,6 +115,18 @@ def test_pat_of_somebody_else_is_not_refused_while_a_mint_is_unanswered() -> Non
     assert admin.revoked == [(ACCOUNT, ORGANIZATION, fake.pat.authorization_id)]
 
 
+def test_nothing_is_revoked_while_the_vault_hands_out_a_pat_that_the_database_does_not_know() -> None:
+    """It was restored from before the last rotation, and a run saw that."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    new = world.record().authorization_id
+    restore()
+    world.advance(minutes=11)
+    world.run()
+    assert f"the secret of {NAME} holds a PAT that this database does not know" in refuse(world, new)
+
+
 def test_record_that_came_meanwhile_is_refused() -> None:
     """The person is asked between the two looks; what counts is what the transaction sees that writes the intent."""
     world = make_world()
