@@ -55,8 +55,8 @@ _NO_IDS: Mapping[str, str] = {}
 class FailureKind(StrEnum):
     """What a failure is, where that decides what may be done next; its code is for people and scripts.
 
-    `not_listed`: a listing lacks the PAT. `forbidden`, by the policy; `denied`, by a service; `write_refused`, by the
-    vault. `unconfirmed`: nobody confirmed what its secret holds. `late_write_kept`: consumers read a late write.
+    `not_listed`: a listing lacks the PAT. `forbidden`, by the policy; `denied` and `write_refused`, by the vault.
+    `unconfirmed`: nobody confirmed what its secret holds. `late_write_kept`: consumers read a late write.
     `explained_loss`: it is known why. `unusable`: no repeat helps. `ends_with_all`: it is for all organizations.
     """
 
@@ -237,8 +237,9 @@ class RemoteError(RotatorError):
         retry_after: float | None = None,
         code: str | None = None,
         fix: str = "",
+        kind: FailureKind | None = None,
     ) -> None:
-        super().__init__(message, code=code, fix=fix)
+        super().__init__(message, code=code, fix=fix, kind=kind)
         self.answer_ids = answer_ids
         self.retry_after = retry_after
         self.service = service
@@ -257,7 +258,6 @@ class DeniedError(RemoteError):
     """Authenticated or not, this account may not do it. Stops its work in that organization, not the run."""
 
     code = "denied"
-    kind = FailureKind.DENIED
 
 
 class RejectedError(RemoteError):

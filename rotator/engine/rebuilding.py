@@ -302,7 +302,8 @@ class _Look:
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = self._find_predecessor(name, listing, tags, pat, before, _list_ours(versions, before))
         requested = None if pat.authorization_id == recorded else self._find_requested(pat.authorization_id)
-        refusal = replace(_refuse(RefusalKind.BEING_REVOKED, name, location), name=requested) if requested else None
+        being_revoked = _refuse(RefusalKind.BEING_REVOKED, name, location)
+        refusal = None if requested is None else replace(being_revoked, name=requested)
         return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
