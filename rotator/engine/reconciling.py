@@ -244,17 +244,21 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
     Store what it saw of them. What nobody tracks, and what took effect late, is left to `reconcile`.
     """
     found, now = Reconciliation(), run.services.clock.now()
+    accounts = {account.name for account in run.services.accounts}
     pairs: dict[Pair, list[Matter]] = {}
     for matter in matters:
         pairs.setdefault((matter.pat.account, matter.pat.organization), []).append(matter)
+        for item in matter.pending:
+            if item.account in accounts:  # not the record's any more, after a move
+                pairs.setdefault((item.account, item.organization), [])
+    pending = {item.authorization_id: item for matter in matters for item in matter.pending}.values()
     for pair, mine in sorted(pairs.items(), key=_get_first):
+        here = [item for item in pending if (item.account, item.organization) == pair]
         try:
             with naming_bugs():
                 listing = view.fetch_listing(*pair)
                 _note_records(mine, listing, found, now)
-                sort_pending(
-                    run, view, listing, [item for matter in mine for item in matter.pending], found.revocations
-                )
+                sort_pending(run, view, listing, here, found.revocations)
         except DatabaseError:
             raise
         except RotatorError as error:
