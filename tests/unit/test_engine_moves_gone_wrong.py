@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.engine.left_behind import load_left_behind
+from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.run import work_on_due
-from tests.support.engine import OVERLAP, EngineWorld, make_world
-from tests.support.moves import make_current, move
+from rotator.engine.status import PatState
+from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from tests.support.moves import make_current, make_left, move
 from tests.support.policies import RULE, make_policy
 
 
@@ -44,3 +47,72 @@ def test_old_adopted_pat_of_a_move_that_lives_is_not_called_revoked() -> None:
 def test_old_pat_of_a_move_whose_version_was_disabled_is_not_called_revoked() -> None:
     world = make_current(policy=make_policy(replace(RULE, overlap=OVERLAP, disable_previous=True)))
     check_revocation_without_effect(world)
+
+
+def make_left_and_moved() -> tuple[EngineWorld, str]:
+    """Its account's user was disabled, and it was moved: the old PAT lives, in its overlap."""
+    world = make_left()
+    old = world.record().authorization_id
+    move(world)
+    assert world.states()[-1] == "overlapping"
+    return world, old
+
+
+def settle(world: EngineWorld) -> None:
+    """Run for two days."""
+    for _ in range(6):
+        world.advance(hours=8)
+        world.run()
+
+
+def check_reported(world: EngineWorld, old: str) -> None:
+    """The old PAT lives, and `status` and `recover --dry-run` say so."""
+    assert old in world.live_ids()
+    assert not any(rotation.is_open for rotation in world.rotations())
+    with world.database.read() as reading:
+        left = [item.pat.authorization_id for item in load_left_behind(reading, world.clock.now())]
+    shown = [row.authorization_id for row in world.show_status() if row.state is PatState.UNTRACKED]
+    assert old in left, f"recover shows {left}"
+    assert old in shown, f"status shows {shown}"
+
+
+def test_old_pat_is_reported_after_a_foreign_write_froze_the_move() -> None:
+    world, old = make_left_and_moved()
+    world.secrets.write_foreign(world.location(), "something else")
+    settle(world)
+    assert world.states()[-1] == "failed"
+    world.rotate(NAME)  # a person has found out who wrote it, as the fix says
+    settle(world)
+    assert world.record().last_failure is None
+    check_reported(world, old)
+
+
+def test_old_pat_is_reported_after_somebody_revoked_the_clone_of_the_move() -> None:
+    world, old = make_left_and_moved()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    assert world.states()[-1] == "failed"
+    world.rotate(NAME)
+    settle(world)
+    check_reported(world, old)
+
+
+def test_old_pat_is_reported_after_the_record_left_the_inventory_during_the_move() -> None:
+    world, old = make_left_and_moved()
+    world.forget()
+    settle(world)
+    check_reported(world, old)
+
+
+def test_old_pat_is_reported_after_a_rebuild_closed_the_move() -> None:
+    world, old = make_left_and_moved()
+    restore = world.database.back_up()
+    settle(world)
+    world.rotate(NAME)
+    restore()
+    run = world.make_run()
+    rebuild(run, look(run))
+    settle(world)
+    check_reported(world, old)
