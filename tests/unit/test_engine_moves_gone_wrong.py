@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState
+from rotator.engine.updating import update
+from rotator.errors import SignInRequiredError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
-from tests.support.moves import make_current, make_left, move
+from tests.support.engine_fakes import ProcessDied
+from tests.support.moves import HEIR, MOVE, make_current, make_left, move
 from tests.support.policies import RULE, make_policy
 
 
@@ -116,3 +122,31 @@ def test_old_pat_is_reported_after_a_rebuild_closed_the_move() -> None:
     rebuild(run, look(run))
     settle(world)
     check_reported(world, old)
+
+
+def take_out(world: EngineWorld) -> None:
+    """The settings do not name the new account any more."""
+    world.accounts = tuple(account for account in world.accounts if account.name != HEIR)
+
+
+def disable(world: EngineWorld) -> None:
+    """The new account's user is disabled."""
+    world.sign_in.refusals[HEIR] = SignInRequiredError("the user is disabled", account=HEIR, fix="Sign in.")
+    world.pats.signed_out.add(HEIR)
+
+
+@pytest.mark.parametrize("lose", [take_out, disable])
+def test_pat_whose_move_cannot_be_made_any_more_is_rotated_by_its_own_account_before_it_expires(
+    lose: Callable[[EngineWorld], None],
+) -> None:
+    world = make_current()
+    world.database.dies_before = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        update(world.make_run(), MOVE)
+    world.database.revive()
+    assert world.record().wanted_account == HEIR
+    lose(world)
+    for _ in range(5 * 31):
+        world.advance(hours=5)
+        world.run()
+        assert world.is_live(), (world.record().wanted_account, world.record().last_failure)
