@@ -9,11 +9,12 @@ import pytest
 
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import update
-from rotator.errors import SignInRequiredError
-from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from rotator.errors import DeniedError, SignInRequiredError
+from tests.support.engine import NAME, OVERLAP, EngineWorld, codes_of, make_world
 from tests.support.engine_fakes import ProcessDied
 from tests.support.moves import HEIR, MOVE, make_current, make_left, move
 from tests.support.policies import RULE, make_policy
@@ -150,3 +151,38 @@ def test_pat_whose_move_cannot_be_made_any_more_is_rotated_by_its_own_account_be
         world.advance(hours=5)
         world.run()
         assert world.is_live(), (world.record().wanted_account, world.record().last_failure)
+
+
+def test_denial_of_the_old_accounts_request_does_not_keep_the_new_accounts_pats_from_being_worked_on() -> None:
+    world = make_current()
+    move(world)
+    world.advance(minutes=1)
+    world.add_managed("zeta", account=HEIR)
+    old = world.record("zeta").authorization_id
+    world.run()
+    assert world.states("zeta") == ["overlapping"]
+    world.advance(hours=25)
+    denied = DeniedError("no rights", service="azure_devops", operation="revoke", status=403, fix="Ask.")
+    world.pats.fail("revoke", denied)  # the first one, as the old account
+    report = world.run()
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["denied"]
+    assert codes_of(report, OutcomeKind.FAILED) == [], "nobody denied anything to that account"
+    assert old not in world.live_ids("zeta")
+
+
+def test_denial_of_a_look_as_the_old_account_does_not_keep_the_new_accounts_pats_from_being_worked_on() -> None:
+    world = make_current()
+    world.add_managed("zeta", account=HEIR)
+    old = world.record("zeta").authorization_id
+    world.run()
+    world.advance(hours=25)
+    world.database.dies_before = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    world.advance(minutes=11)
+    world.pats.fail("fetch_pat", DeniedError("no", service="azure_devops", operation="get", status=403, fix="Ask."))
+    report = world.run()
+    assert codes_of(report, OutcomeKind.BLOCKED) == ["denied"]
+    assert codes_of(report, OutcomeKind.FAILED) == []
+    assert old not in world.live_ids("zeta")

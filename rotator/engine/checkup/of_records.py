@@ -39,7 +39,7 @@ _START = "Start the daemon (`systemctl enable --now rotator`), or have a timer o
 
 
 def check_inventory(patient: Patient) -> Iterator[Remark]:
-    """Each ManagedPat has its account, also the one that it moves to, and a rule, and what the rule asks for can be met."""
+    """Each ManagedPat has its account, and the one that it moves to, and a rule, and that can be met."""
     policy, now = patient.open_policy(), patient.clock.now()
     with patient.open_database().read() as reading:
         records, limits = reading.inventory.load_all(), reading.limits.load()
