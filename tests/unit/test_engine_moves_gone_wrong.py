@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import update
-from rotator.errors import DeniedError, SignInRequiredError
+from rotator.errors import DeniedError, RotatorError, SignInRequiredError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, codes_of, make_world
 from tests.support.engine_fakes import ProcessDied
 from tests.support.moves import HEIR, MOVE, make_current, make_left, move
@@ -186,3 +187,30 @@ def test_denial_of_a_look_as_the_old_account_does_not_keep_the_new_accounts_pats
     assert codes_of(report, OutcomeKind.BLOCKED) == ["denied"]
     assert codes_of(report, OutcomeKind.FAILED) == []
     assert old not in world.live_ids("zeta")
+
+
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_move_whose_late_write_is_served_is_finished_although_the_old_account_cannot_work(
+    is_by_hand: bool,
+) -> None:
+    world = make_left()
+    old = world.record().authorization_id
+    world.pats.pats[old].revoked = True  # Azure DevOps ends the PATs of a user who was deleted
+    world.secrets.postpone_store()
+    world.secrets.fail("store", skip=1, times=30)
+    with suppress(RotatorError):
+        update(world.make_run(), MOVE)
+    world.secrets._planned.clear()
+    assert world.states()[-1] == "storing"
+    world.advance(minutes=11)
+    world.pats.fail("revoke")  # the clone is given up; its DELETE is lost on the way
+    world.run()
+    assert world.states()[-1] == "abandoning"
+    assert world.secrets.apply_late() == 1
+    if is_by_hand:
+        world.rotate(NAME)
+    for _ in range(8):
+        world.advance(days=5)
+        world.run()
+        assert world.is_live(), (world.states(), world.record().last_failure)
+    assert world.record().account == HEIR
