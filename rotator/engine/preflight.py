@@ -127,7 +127,8 @@ def _inspect_moved(held: ClaimedPat, listing: Listing, *, owner_works: bool) -> 
     if owner_works:
         with asking(pat.account, pat.organization):
             current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
-    return current or _from_inventory(held, listing)
+    described = _from_inventory(held, listing)
+    return current or (replace(described, target_accounts=None) if pat.all_organizations else described)
 
 
 def _check_vanished(held: ClaimedPat, view: ServerView) -> None:

@@ -10,6 +10,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import MoveStarted, UpdateDropped, UpdateStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState, make_scopes
 from rotator.domain.marker import strip_mark
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.outside import make_harmless
 from rotator.domain.plan import Action
 from rotator.domain.policy import Decision, Verdict
@@ -19,7 +20,7 @@ from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime, check_place
-from rotator.engine.explaining import explain_wish
+from rotator.engine.explaining import explain_obstacle, explain_wish
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import plan_update
 from rotator.engine.preflight import check_history
@@ -191,6 +192,9 @@ def _want(asked: T | None, before: T | None, present: T) -> T | None:
 def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Decision:
     """Raise what policy or server have against what is wanted; else return what the policy decides."""
     policy, now = run.policy, run.services.clock.now()
+    if wanted.all_organizations:
+        told = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+        raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)
     decision = policy.decide_wanted(wanted, now=now, longest=None)

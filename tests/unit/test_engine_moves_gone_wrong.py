@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from rotator.engine.adopting import adopt, propose
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.rebuilding import look, rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState
-from rotator.engine.updating import update
-from rotator.errors import DeniedError, RotatorError, SignInRequiredError
-from tests.support.engine import NAME, OVERLAP, EngineWorld, codes_of, make_world
+from rotator.engine.updating import Change, preview, update
+from rotator.errors import DeniedError, PlanRefusedError, RotatorError, SignInRequiredError
+from tests.support.engine import ACCOUNT, NAME, OVERLAP, SCOPE, EngineWorld, codes_of, make_world
 from tests.support.engine_fakes import ProcessDied
-from tests.support.moves import HEIR, MOVE, make_current, make_left, move
+from tests.support.moves import HEIR, MOVE, leave, make_current, make_left, move
 from tests.support.policies import RULE, make_policy
 
 
@@ -214,3 +216,36 @@ def test_move_whose_late_write_is_served_is_finished_although_the_old_account_ca
         world.run()
         assert world.is_live(), (world.states(), world.record().last_failure)
     assert world.record().account == HEIR
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_pat_for_all_organizations_is_not_moved_whether_its_account_can_work_or_not(has_left: bool) -> None:
+    world, full = make_world(), "full"
+    world.pats.add_pat(ACCOUNT, None, full, SCOPE, world.clock.now() + timedelta(days=20))
+    run = world.make_run()
+    adopt(run, propose(run, [full], everything=False))
+    old, wanted = world.record(full).authorization_id, Change(full, account=HEIR)
+    if has_left:
+        leave(world)
+    for ask in (preview, update):
+        with pytest.raises(PlanRefusedError) as caught:
+            ask(world.make_run(), wanted)
+        assert caught.value.code == "all_organizations"
+    assert (world.record(full).authorization_id, world.record(full).wanted_account) == (old, None)
+
+
+def test_pat_for_all_organizations_whose_move_was_begun_before_is_not_moved_once_its_account_is_gone() -> None:
+    world = make_current()
+    world.database.dies_before = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    world.advance(minutes=11)
+    record = world.record()
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "another", now=work.now(), span=timedelta(minutes=1))
+        work.inventory.save(replace(record, all_organizations=True), claim)
+        work.claims.release(claim)
+    leave(world)
+    world.run()
+    assert world.record().authorization_id == record.authorization_id, "consumers read a PAT for one organization now"
