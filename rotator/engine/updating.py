@@ -83,9 +83,10 @@ def preview(run: RunContext, change: Change) -> Preview:
     _check_has_pat(pat)
     _check_move(run, pat, change)
     wanted = _find_wanted(pat, change)
+    if wanted.is_update_wanted or pat.is_update_wanted:
+        _check_ready(run, pat.name, rotation)
     if not wanted.is_update_wanted:
         return Preview(wanted, None)
-    _check_ready(run, pat.name, rotation)
     view = ServerView(run)
     decision = _check_allowed(run, view, wanted)
     versions = run.services.secrets.fetch_versions(SecretLocation.of(wanted))
@@ -116,8 +117,9 @@ def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
         _check_has_pat(held.pat)
         _check_move(run, held.pat, change)
         wanted = _find_wanted(held.pat, change)
-        if wanted.is_update_wanted:
+        if wanted.is_update_wanted or held.pat.is_update_wanted:  # to take it back is too late once it is being made
             _check_ready(run, held.pat.name, held.rotation if held.has_open_rotation else None)
+        if wanted.is_update_wanted:
             try:
                 _check_allowed(run, view, wanted)
             except HUMAN_ERRORS as error:

@@ -16,7 +16,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, preview, update
-from rotator.errors import DeniedError, PlanRefusedError, RotatorError, SignInRequiredError
+from rotator.errors import DeniedError, PlanRefusedError, RotationError, RotatorError, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, OVERLAP, SCOPE, EngineWorld, codes_of, make_world
 from tests.support.engine_fakes import ProcessDied
 from tests.support.moves import HEIR, MOVE, leave, make_current, make_left, move
@@ -249,3 +249,24 @@ def test_pat_for_all_organizations_whose_move_was_begun_before_is_not_moved_once
     leave(world)
     world.run()
     assert world.record().authorization_id == record.authorization_id, "consumers read a PAT for one organization now"
+
+
+@pytest.mark.parametrize("mark", ["mint_started", "secret_stored", "overlap_started"])
+@pytest.mark.parametrize(
+    ("wanted", "back"),
+    [(MOVE, Change(NAME, account=ACCOUNT)), (Change(NAME, display_name="other"), Change(NAME, display_name=NAME))],
+)
+def test_wish_that_is_being_made_cannot_be_taken_back_and_says_so(mark: str, wanted: Change, back: Change) -> None:
+    world = make_current()
+    world.database.dies_before = mark
+    with pytest.raises(ProcessDied):
+        move(world, wanted)
+    world.database.revive()
+    world.advance(minutes=11)
+    before = world.record()
+    for ask in (preview, update):
+        with pytest.raises(RotationError) as caught:
+            ask(world.make_run(), back)
+        assert caught.value.code == "rotation_not_finished"
+    assert world.record().as_wanted() == replace(before.as_wanted(), epoch=world.record().epoch)
+    assert "update_dropped failed" not in world.events()
