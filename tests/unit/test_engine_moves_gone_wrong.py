@@ -270,3 +270,20 @@ def test_wish_that_is_being_made_cannot_be_taken_back_and_says_so(mark: str, wan
         assert caught.value.code == "rotation_not_finished"
     assert world.record().as_wanted() == replace(before.as_wanted(), epoch=world.record().epoch)
     assert "update_dropped failed" not in world.events()
+
+
+@pytest.mark.parametrize("wanted", [Change(NAME, scopes=("vso.code",)), MOVE])
+def test_lost_mint_that_only_the_vault_names_is_revoked_or_reported_by_the_next_runs(wanted: Change) -> None:
+    world = make_current()
+    world.add_managed("zeta", account=HEIR)  # so the other account's list is looked at
+    restore, old = world.database.back_up(), world.record().authorization_id
+    world.pats.fail("mint", after_effect=True)
+    move(world, wanted)
+    [lost] = [found for found in world.live_ids() if found != old]
+    restore()
+    for _ in range(6):
+        world.advance(hours=7)
+        world.run()
+    with world.database.read() as reading:
+        left = [item.pat.authorization_id for item in load_left_behind(reading, world.clock.now())]
+    assert lost not in world.live_ids() or lost in left
