@@ -33,7 +33,7 @@ from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.subjects import find_place_down
 from rotator.engine.taking_over import take_over
 from rotator.engine.vaults import VaultNotes
-from rotator.engine.wishes import drop_wish, is_refused_update, prove_reachable
+from rotator.engine.wishes import drop_move, drop_wish, is_refused_update, prove_reachable
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
@@ -206,8 +206,8 @@ class Run:
             with naming_bugs():
                 lost = prove_reachable(self.run, self.view, pat)
                 with claimed(self.run, pat.name, self.begun.get(pat.name)) as held:
-                    if lost is not None and held.pat.wanted_account == pat.wanted_account:
-                        drop_wish(held, lost)
+                    if lost is not None:
+                        drop_move(held, pat, lost)
                     pat = held.pat
                     self._guarded(held, work)
         except ClaimHeldError:

@@ -17,7 +17,7 @@ from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import Rotation, make_kept_lifetime
 from rotator.domain.words import say_duration
 from rotator.engine.beginning import begin_run
-from rotator.engine.claiming import check_managed, claimed
+from rotator.engine.claiming import check_asked, check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime, check_place
 from rotator.engine.explaining import explain_obstacle, explain_wish
@@ -95,25 +95,27 @@ def preview(run: RunContext, change: Change) -> Preview:
     return Preview(wanted, plan_update(wanted, decision, run.services.clock.now()), revokes)
 
 
-def update(run: RunContext, change: Change) -> RunReport:
+def update(run: RunContext, change: Change, asked: ManagedPat | None = None) -> RunReport:
     """Rotate to what is wanted; nothing is done when the PAT is that already.
 
     The record says what is wanted until the new value was read back, so that a later run finishes what was interrupted.
     What policy, server or vault refuse is dropped, kept in the audit log, and the PAT stays as it is. UsageError or
     RotationError when there is no PAT to be rotated now, PlanRefusedError when the policy forbids what is wanted.
+    UsageError also when the name is another record's than when a person was `asked` about it.
     """
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
         begin_run(run)
-        if _note_wanted(this.run, this.view, change):
+        if _note_wanted(this.run, this.view, change, asked):
             this.work_on([change.name], Reconciliation())
             this.confirm_revocations([change.name])
     return this.report
 
 
-def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
+def _note_wanted(run: RunContext, view: ServerView, change: Change, asked: ManagedPat | None) -> bool:
     """Write down what is wanted, if that is anything else than what there is. Return whether it is."""
     with claimed(run, change.name) as held:
+        check_asked(held, asked)
         _check_has_pat(held.pat)
         _check_move(run, held.pat, change)
         wanted = _find_wanted(held.pat, change)

@@ -6,6 +6,7 @@ from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.policy import Verdict
+from rotator.domain.rotation import RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.holds import find_hold
@@ -23,6 +24,13 @@ def is_refused_update(held: ClaimedPat, error: RotatorError) -> bool:
 def drop_wish(held: ClaimedPat, error: RotatorError) -> None:
     """Give up what was wanted, and say why."""
     held.save(held.pat.as_before(), UpdateDropped(code=error.code, message=error.message))
+
+
+def drop_move(held: ClaimedPat, pat: ManagedPat, error: RotatorError) -> None:
+    """Give up the move that this record showed, as its account cannot work; not one that is being made."""
+    is_begun = held.has_open_rotation and held.rotation.state is not RotationState.PLANNED
+    if held.pat.wanted_account == pat.wanted_account and not is_begun:
+        drop_wish(held, error)
 
 
 def prove_reachable(run: RunContext, view: ServerView, pat: ManagedPat) -> RotatorError | None:

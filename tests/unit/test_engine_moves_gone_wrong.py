@@ -287,3 +287,23 @@ def test_lost_mint_that_only_the_vault_names_is_revoked_or_reported_by_the_next_
     with world.database.read() as reading:
         left = [item.pat.authorization_id for item in load_left_behind(reading, world.clock.now())]
     assert lost not in world.live_ids() or lost in left
+
+
+def test_move_that_is_being_made_waits_for_its_account_and_is_finished_when_that_works_again() -> None:
+    world = make_current()
+    world.database.dies_before = "pat_minted"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    disable(world)
+    while world.record().valid_to - world.clock.now() > timedelta(days=3):
+        world.advance(hours=20)
+        world.run()
+    assert world.record().wanted_account == HEIR, "its mint was sent: only that account can tell what it made"
+    world.sign_in.refusals.clear()
+    world.pats.signed_out.clear()
+    for _ in range(12):
+        world.advance(hours=6)
+        world.run()
+        assert world.is_live()
+    assert (world.record().account, world.record().wanted_account) == (HEIR, None)
