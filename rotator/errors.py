@@ -80,12 +80,13 @@ class Terms(TypedDict, total=False):
 
 
 class RotatorError(Exception):
-    """Anything rotator reports to its user. `fix`: who must do what. `answer_ids`: of the answer that led to it."""
+    """What rotator reports. `fix`: who must do what. `answer_ids`: of the answer. `asked`: account, organization."""
 
     code = "error"
     exit_code = 1
     kind: FailureKind | None = None
     answer_ids: Mapping[str, str] = _NO_IDS
+    asked: tuple[str, str] | None = None
 
     def __init__(
         self, message: str, *, code: str | None = None, fix: str = "", kind: FailureKind | None = None
@@ -395,6 +396,5 @@ class HookError(DeliveryError):
 class StoppedError(BaseException):
     """Work ends here because the process was asked to stop; nothing failed.
 
-    Like KeyboardInterrupt it is not an Exception: code that isolates one failure from the next lets it through, ours
-    and that of libraries. Only the end of a run catches it.
+    Like KeyboardInterrupt it is no Exception: what isolates failures lets it pass. Only the end of a run catches it.
     """

@@ -28,6 +28,7 @@ from rotator.engine.rebuilt import (
     make_record,
     make_unrecorded,
 )
+from rotator.engine.records import add_moved
 from rotator.engine.replacing import identify
 from rotator.engine.requested import find_requested
 from rotator.engine.revoking import record_dropped
@@ -167,6 +168,7 @@ def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Clai
         if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
             work.journal.save(rotation.give_up(failure, at), claim)
+            add_moved(rotation, work)
     for writer in (replace(writer, updated_at=at) for writer in writers):
         if any(rotation.id == writer.id for rotation in known):
             work.journal.save(writer, claim)

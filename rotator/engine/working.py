@@ -237,9 +237,10 @@ class PatWork:
 
         Not while whoever sent such a mint, and whom this database may have forgotten, can still write its value.
         """
-        alike = self._found.alike.get(held.pat.name)
-        if alike:
-            enter_unknown(held, self.run.services.secrets.fetch_versions(held.location), alike)
+        alike = self._found.alike.get(held.pat.name, {})
+        versions = self.run.services.secrets.fetch_versions(held.location) if alike else ()
+        for account, pats in alike.items():
+            enter_unknown(held, versions, pats, account)
         for rotation, late_pat in self._found.late.get(held.pat.name, []):
             if held.has_open_rotation or not is_late_settled(rotation, self.run.services):
                 continue
