@@ -42,16 +42,15 @@ def prove_reachable(run: RunContext, view: ServerView, pat: ManagedPat) -> Rotat
     try:
         view.prove_reachable(pat.next_account, pat.organization)
     except CANNOT_WORK as error:
-        if pat.wanted_account is None or not _ends_move(run, pat, error):
+        if not _ends_move(run, pat, error) or not view.can_work(pat.account, pat.organization):
             raise
-        view.prove_reachable(pat.account, pat.organization)
         return error
     return None
 
 
 def _ends_move(run: RunContext, pat: ManagedPat, error: RotatorError) -> bool:
     """Whether a move is given up: a sign-in is waited for until the PAT is to be rotated by its own rule."""
-    if run.mode is RunMode.RECOVER:
+    if pat.wanted_account is None or run.mode is RunMode.RECOVER:
         return False
     if not isinstance(error, SignInRequiredError):
         return True

@@ -307,3 +307,23 @@ def test_move_that_is_being_made_waits_for_its_account_and_is_finished_when_that
         world.run()
         assert world.is_live()
     assert (world.record().account, world.record().wanted_account) == (HEIR, None)
+
+
+def test_move_is_still_wanted_while_neither_account_works() -> None:
+    world = make_current()
+    world.database.dies_before = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    leave(world)
+    disable(world)
+    while world.record().valid_to - world.clock.now() > timedelta(days=3):
+        world.advance(hours=20)
+        report = world.run()
+    assert world.record().wanted_account == HEIR
+    assert {outcome.place for outcome in report.outcomes if outcome.name == NAME} == {HEIR}, "that one is waited for"
+    world.sign_in.refusals.pop(HEIR)
+    world.pats.signed_out.discard(HEIR)
+    world.advance(hours=20)
+    world.run()
+    assert world.record().account == HEIR
