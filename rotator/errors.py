@@ -55,8 +55,8 @@ _NO_IDS: Mapping[str, str] = {}
 class FailureKind(StrEnum):
     """What a failure is, where that decides what may be done next; its code is for people and scripts.
 
-    `not_listed`: a listing lacks the PAT. `forbidden`, by the policy; `denied`, by a service; `write_refused`, by the
-    vault. `unconfirmed`: nobody confirmed what its secret holds. `late_write_kept`: consumers read a late write.
+    `not_listed`: a listing lacks the PAT. `forbidden`, by the policy; `denied` and `write_refused`, by the vault.
+    `unconfirmed`: nobody confirmed what its secret holds. `late_write_kept`: consumers read a late write.
     `explained_loss`: it is known why. `unusable`: no repeat helps. `ends_with_all`: it is for all organizations.
     """
 
@@ -80,12 +80,13 @@ class Terms(TypedDict, total=False):
 
 
 class RotatorError(Exception):
-    """Anything rotator reports to its user. `fix`: who must do what. `answer_ids`: of the answer that led to it."""
+    """What rotator reports. `fix`: who must do what. `answer_ids`: of the answer. `asked`: account, organization."""
 
     code = "error"
     exit_code = 1
     kind: FailureKind | None = None
     answer_ids: Mapping[str, str] = _NO_IDS
+    asked: tuple[str, str] | None = None
 
     def __init__(
         self, message: str, *, code: str | None = None, fix: str = "", kind: FailureKind | None = None
@@ -237,8 +238,9 @@ class RemoteError(RotatorError):
         retry_after: float | None = None,
         code: str | None = None,
         fix: str = "",
+        kind: FailureKind | None = None,
     ) -> None:
-        super().__init__(message, code=code, fix=fix)
+        super().__init__(message, code=code, fix=fix, kind=kind)
         self.answer_ids = answer_ids
         self.retry_after = retry_after
         self.service = service
@@ -257,7 +259,6 @@ class DeniedError(RemoteError):
     """Authenticated or not, this account may not do it. Stops its work in that organization, not the run."""
 
     code = "denied"
-    kind = FailureKind.DENIED
 
 
 class RejectedError(RemoteError):
@@ -395,6 +396,5 @@ class HookError(DeliveryError):
 class StoppedError(BaseException):
     """Work ends here because the process was asked to stop; nothing failed.
 
-    Like KeyboardInterrupt it is not an Exception: code that isolates one failure from the next lets it through, ours
-    and that of libraries. Only the end of a run catches it.
+    Like KeyboardInterrupt it is no Exception: what isolates failures lets it pass. Only the end of a run catches it.
     """

@@ -11,6 +11,7 @@ from rotator.domain.events.administration import (
     AdminRevocationStarted,
 )
 from rotator.domain.events.event import Event
+from rotator.domain.managed_pat import Hold
 from rotator.domain.outside import find_id
 from rotator.engine.accounting import Keeper, KeeperKind, find_other_keeper, load_keepers
 from rotator.engine.auditing import record
@@ -59,7 +60,8 @@ def check_foreign(run: RunContext, authorization_id: str) -> str:
 def revoke_as_admin(run: RunContext, admin: TokenAdmin, authorization_id: str, account: str, organization: str) -> None:
     """Request the revocation of a PAT. Whether it is gone is not looked for: it may take an hour.
 
-    UsageError as in `check_foreign`, also if a mint that was not answered may have made the PAT.
+    UsageError as in `check_foreign`, also if a mint that was not answered may have made the PAT, or one that a newer
+    database knew.
     """
     view = ServerView(run)
     view.refresh_account(account)
@@ -70,6 +72,7 @@ def revoke_as_admin(run: RunContext, admin: TokenAdmin, authorization_id: str, a
     def begin() -> None:
         with run.services.database.begin() as work:
             _check_keeper(run, work, authorization_id)
+            _check_records(work, organization)
             started = AdminRevocationStarted()
             record(work, run, authorization_id, started, run.services.clock.now(), **place)
 
@@ -98,6 +101,16 @@ def _check_mints(run: RunContext, authorization_id: str, organization: str) -> N
         keeper = None if pat is None else keepers.find(pat, account, organization)
         if keeper is not None and keeper.binds:
             raise _make_refusal(authorization_id, keeper)
+
+
+def _check_records(reading: Reading, organization: str) -> None:
+    """Raise UsageError while a secret holds what the database does not know: it may be the value of any PAT."""
+    for pat in reading.inventory.load_all():
+        if pat.organization == organization and pat.hold is Hold.DATABASE_BEHIND:
+            raise UsageError(
+                f"the secret of {pat.name} holds a PAT that this database does not know: it may be this one",
+                fix="If the database was restored from a backup, run `rotator inventory rebuild`. Then try again.",
+            )
 
 
 def _check_keeper(run: RunContext, reading: Reading, authorization_id: str) -> None:

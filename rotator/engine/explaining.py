@@ -218,6 +218,8 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
             )
         case RefusalKind.BEING_REVOKED:
             what = "its PAT" if refusal.secret_name else "it"
+            if not name:
+                return f"{what} is being revoked by an administrator", "If it still works in an hour, try again."
             return f"{what} is being revoked for {name}", "If it is needed, try again in a few minutes."
         case RefusalKind.SENT_MINT:
             return f"a rotation of {name} may have made it", _RUN_FIRST

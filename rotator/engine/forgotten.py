@@ -12,6 +12,7 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_moments
+from rotator.engine.records import add_moved
 from rotator.ports.claims import Claim
 from rotator.ports.database import UnitOfWork
 
@@ -43,6 +44,8 @@ def _close(run: RunContext, name: str) -> list[Rotation]:
         if not unfinished:
             return []
         at, now = max(read_moments(run, work)), run.services.clock.now()
+        for rotation in unfinished:
+            add_moved(rotation, work)
         with standing_in(run, work, unfinished[0]) as claim:
             for rotation in unfinished:
                 work.journal.save(rotation.give_up(failure, at), claim)

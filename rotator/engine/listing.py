@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rotator.domain.account import Identity
@@ -86,6 +87,16 @@ def make_unknown_account(account: str) -> UnknownAccountError:
     )
 
 
+@contextmanager
+def asking(account: str, organization: str) -> Iterator[None]:
+    """Let an error of what is inside say that this account was asked, in this organization."""
+    try:
+        yield
+    except RotatorError as error:
+        error.asked = error.asked or (account, organization)
+        raise
+
+
 class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
@@ -140,7 +151,11 @@ class ServerView:
         return True
 
     def note_error(self, account: str, organization: str, error: RotatorError) -> None:
-        """Mark as down what the error says cannot work now: the whole account, or the account in this organization."""
+        """Mark as down what the error says cannot work now: the whole account, or the account in this organization.
+
+        Of an error that says whom it asked, that one: the old PAT of a move is another account's.
+        """
+        account, organization = error.asked or (account, organization)
         # A refusal inside a 200 is about one PAT: the account's rights for another may differ.
         denied = (
             isinstance(error, DeniedError)
@@ -186,6 +201,10 @@ class ServerView:
 
         One answer may be behind, or belong to another request: the list of now must lack the PAT as well.
         """
+        with asking(account, organization):
+            return self._look_for(account, organization, authorization_id)
+
+    def _look_for(self, account: str, organization: str, authorization_id: str) -> Sighting:
         self.prove_reachable(account, organization)
         found = self._run.services.pats.fetch_pat(account, organization, authorization_id)
         if found is not None and self._is_expired(found):
@@ -254,6 +273,7 @@ class ServerView:
 
     def _put_down(self, account: str, organization: str, error: RotatorError) -> bool:
         """Mark it as down for this error. Return False when it was down before."""
+        error.asked = error.asked or (account, organization)
         with self._guard:
             return self._down.setdefault((account, organization), error) is error
 

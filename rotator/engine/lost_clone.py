@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from rotator.domain.events.rotations import CloneLost
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.rotation import RotationEnding, RotationState
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.listing import CANNOT_WORK, ServerView
+from rotator.engine.records import add_moved
 from rotator.engine.requested import may_still_be_revoked
 from rotator.errors import CloneLostError
+from rotator.ports.database import UnitOfWork
 
 
 def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
@@ -31,12 +35,15 @@ def return_if_clone_lost(held: ClaimedPat, view: ServerView) -> None:
         except CANNOT_WORK:
             if not rotation.is_move:
                 raise
-            raise _return_to_predecessor(held, None) from None  # nobody can work for it in that account
+            # Nobody can work for it in that account.
+            raise _return_to_predecessor(held, None, admit=partial(add_moved, rotation)) from None
         if old.pat is not None or old.is_gone:
             raise _return_to_predecessor(held, old.pat)
 
 
-def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
+def _return_to_predecessor(
+    held: ClaimedPat, old: Pat | None, *, admit: Callable[[UnitOfWork], None] | None = None
+) -> CloneLostError:
     rotation = held.rotation
     error = CloneLostError(
         f"the clone {rotation.new_authorization_id} was revoked outside rotator",
@@ -55,7 +62,6 @@ def _return_to_predecessor(held: ClaimedPat, old: Pat | None) -> CloneLostError:
             taken_over=rotation.keeps_predecessor,
         )
     failure = Failure.of(error)
-    held.step(
-        RotationState.FAILED, CloneLost(code=error.code), pat=pat, failure=failure, ending=RotationEnding.CLONE_LOST
-    )
+    lost, ending = CloneLost(code=error.code), RotationEnding.CLONE_LOST
+    held.step(RotationState.FAILED, lost, pat=pat, admit=admit, failure=failure, ending=ending)
     return error

@@ -26,7 +26,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_obstacle, explain_uncovered
 from rotator.engine.intents import enter_unknown, make_intent_tags
-from rotator.engine.listing import Listing, ServerView
+from rotator.engine.listing import Listing, ServerView, asking
 from rotator.engine.provenance import (
     Writer,
     find_unknown_writer,
@@ -125,8 +125,10 @@ def _inspect_moved(held: ClaimedPat, listing: Listing, *, owner_works: bool) -> 
     """
     pat, current = held.pat, None
     if owner_works:
-        current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
-    return current or _from_inventory(held, listing)
+        with asking(pat.account, pat.organization):
+            current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
+    described = _from_inventory(held, listing)
+    return current or (replace(described, target_accounts=None) if pat.all_organizations else described)
 
 
 def _check_vanished(held: ClaimedPat, view: ServerView) -> None:

@@ -28,6 +28,7 @@ from rotator.engine.rebuilt import (
     make_record,
     make_unrecorded,
 )
+from rotator.engine.records import add_moved
 from rotator.engine.replacing import identify
 from rotator.engine.requested import find_requested
 from rotator.engine.revoking import record_dropped
@@ -167,6 +168,7 @@ def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Clai
         if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
             work.journal.save(rotation.give_up(failure, at), claim)
+            add_moved(rotation, work)
     for writer in (replace(writer, updated_at=at) for writer in writers):
         if any(rotation.id == writer.id for rotation in known):
             work.journal.save(writer, claim)
@@ -302,7 +304,8 @@ class _Look:
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
         old = self._find_predecessor(name, listing, tags, pat, before, _list_ours(versions, before))
         requested = None if pat.authorization_id == recorded else self._find_requested(pat.authorization_id)
-        refusal = replace(_refuse(RefusalKind.BEING_REVOKED, name, location), name=requested) if requested else None
+        being_revoked = _refuse(RefusalKind.BEING_REVOKED, name, location)
+        refusal = None if requested is None else replace(being_revoked, name=requested)
         return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:

@@ -56,9 +56,9 @@ class Reconciliation:
 
     `late` are PATs of ours that appeared after their rotation was closed; `left_behind` are those that are revoked only
     when a person says so; `late_stores` are the names whose earlier write to the vault may still take effect; `alike`
-    are untracked PATs that look like that of a record: a mint that the database has lost may have made them. `down` are
-    the pairs of account and organization that could not be looked at. `revocations` is what was seen of those that are
-    pending.
+    are untracked PATs that look like that of a record, by its name and by account: a mint that the database has lost
+    may have made them, for another account if it was a move. `down` are the pairs of account and organization that
+    could not be looked at. `revocations` is what was seen of those that are pending.
     """
 
     listings: dict[Pair, Listing] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Reconciliation:
     late: dict[str, list[tuple[Rotation, Pat]]] = field(default_factory=dict)
     left_behind: list[LeftBehind] = field(default_factory=list)
     late_stores: set[str] = field(default_factory=set)
-    alike: dict[str, list[Pat]] = field(default_factory=dict)
+    alike: dict[str, dict[str, list[Pat]]] = field(default_factory=dict)
     down: dict[Pair, RotatorError] = field(default_factory=dict)
     revocations: Sightings = field(default_factory=Sightings)
 
@@ -244,17 +244,21 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
     Store what it saw of them. What nobody tracks, and what took effect late, is left to `reconcile`.
     """
     found, now = Reconciliation(), run.services.clock.now()
+    accounts = {account.name for account in run.services.accounts}
     pairs: dict[Pair, list[Matter]] = {}
     for matter in matters:
         pairs.setdefault((matter.pat.account, matter.pat.organization), []).append(matter)
+        for item in matter.pending:
+            if item.account in accounts:  # not the record's any more, after a move
+                pairs.setdefault((item.account, item.organization), [])
+    pending = {item.authorization_id: item for matter in matters for item in matter.pending}.values()
     for pair, mine in sorted(pairs.items(), key=_get_first):
+        here = [item for item in pending if (item.account, item.organization) == pair]
         try:
             with naming_bugs():
                 listing = view.fetch_listing(*pair)
                 _note_records(mine, listing, found, now)
-                sort_pending(
-                    run, view, listing, [item for matter in mine for item in matter.pending], found.revocations
-                )
+                sort_pending(run, view, listing, here, found.revocations)
         except DatabaseError:
             raise
         except RotatorError as error:
@@ -314,11 +318,10 @@ def _note(known: Known, comparison: Comparison, found: Reconciliation, now: date
 
 
 def _note_alike(known: Known, entry: ScanEntry, pat: Pat, found: Reconciliation) -> None:
-    name, pair = strip_mark(pat.display_name), (entry.account, entry.organization)
+    name = strip_mark(pat.display_name)
     for record in known.pats:
-        is_here = (record.account, record.organization) == pair
-        if is_here and strip_mark(record.display_name) == name:
-            found.alike.setdefault(record.name, []).append(pat)
+        if record.organization == entry.organization and strip_mark(record.display_name) == name:
+            found.alike.setdefault(record.name, {}).setdefault(entry.account, []).append(pat)
             found.changed.add(record.name)
 
 

@@ -90,6 +90,21 @@ def add_untracked(pair: tuple[str, str], pat: Pat, work: UnitOfWork) -> None:
     work.inventory.save_untracked(*pair, (*others, pat))
 
 
+def add_moved(rotation: Rotation, work: UnitOfWork) -> None:
+    """Remember the old PAT of a move that ends, unless a record names it: nobody may be able to look for it any more.
+
+    It is as the rotation that made it knows it; one that was adopted as its clone was to be like it.
+    """
+    old = rotation.predecessor_id
+    if not rotation.is_move or not old or work.inventory.load_by_ids([old]):
+        return
+    naming = work.journal.load_naming([old])
+    made = next((found for found in naming if found.new_authorization_id == old), rotation)
+    began = rotation.created_at if made is rotation or made.new_valid_from is None else made.new_valid_from
+    pat = Pat(old, made.display_name, made.scope, (), began, rotation.predecessor_valid_to)
+    add_untracked(rotation.predecessor_place, pat, work)
+
+
 def known_in(reading: Reading, now: datetime) -> Known:
     """Load the inventory as this transaction sees it, and of the journal what is not over."""
     return Known(

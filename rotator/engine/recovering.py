@@ -8,7 +8,7 @@ from rotator.domain.rotation import (
 from rotator.engine.abandoning import LOST_VALUE, abandon, leave_clone, revoke_clone
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
-from rotator.engine.listing import ServerView
+from rotator.engine.listing import CANNOT_WORK, ServerView
 from rotator.engine.minting import recover_mint
 from rotator.engine.overlapping import confirm_stored
 from rotator.engine.preflight import close_unminted
@@ -47,18 +47,27 @@ def recover(held: ClaimedPat, view: ServerView) -> None:
 def _finish_abandoning(held: ClaimedPat, view: ServerView) -> None:
     """Revoke the clone. Where consumers read it, and nothing can be put back over it, wait for what they read before.
 
-    If that is proven gone, or a person wants a new PAT now, the clone is left behind: it serves until that is stored.
+    If that is lost, or a person wants a new PAT now, the clone is left behind: it serves until that is stored.
     """
-    rotation = held.rotation
     try:
         revoke_clone(held)
     except VerificationError as error:
         if error.kind is not FailureKind.LATE_WRITE_KEPT:
             raise
-        old = view.look_for(*rotation.predecessor_place, rotation.predecessor_id)
-        if not old.is_gone and held.run.mode is not RunMode.BY_HAND:
+        if held.run.mode is not RunMode.BY_HAND and not _is_old_lost(held, view):
             raise
         leave_clone(held)
+
+
+def _is_old_lost(held: ClaimedPat, view: ServerView) -> bool:
+    """Whether the old PAT is proven gone, or nobody can work for it any more in the account that it moves from."""
+    rotation = held.rotation
+    try:
+        return view.look_for(*rotation.predecessor_place, rotation.predecessor_id).is_gone
+    except CANNOT_WORK:
+        if not rotation.is_move:
+            raise
+        return True
 
 
 def _close_planned(held: ClaimedPat) -> None:

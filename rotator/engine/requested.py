@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.clocks import MOST_SKEW
+from rotator.domain.events.administration import AdminRevocationFailed, AdminRevocationStarted
 from rotator.domain.events.revocations import RevocationFailed, RevokeStarted
 from rotator.domain.events.rotations import RotationFailed, RotationFrozen
 from rotator.domain.rotation import Rotation, RotationChanges, RotationEnding, RotationState
@@ -25,12 +26,15 @@ _STARTED = RevokeStarted.type.name
 _CLOSED = frozenset({RotationFrozen.type.name, RotationFailed.type.name})
 _MOST_STARTED = 10_000
 """Within the longer of the two spans."""
+_ADMIN_SPAN = timedelta(hours=1) + MOST_SKEW
+"""So long an administrator's request may take."""
 
 
 def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterable[str]) -> dict[str, str]:
     """Return those of the PATs that are being revoked or may be, each with the ManagedPat that it was revoked for.
 
-    By the earliest clock at hand; what that has not reached yet was dated by the database's clock.
+    "" where an administrator asked for it. By the earliest clock at hand; what that has not reached yet was dated by
+    the database's clock.
     """
     ids, now, span = set(authorization_ids), find_earliest(run, reading), get_span(run)
     found: dict[str, str] = {}
@@ -45,7 +49,20 @@ def find_requested(run: RunContext, reading: Reading, authorization_ids: Iterabl
         at = pending.requested_at
         if (reading.now() if at > now + MOST_SKEW else now) - at < span:
             found[pending.authorization_id] = pending.name
+    found.update(dict.fromkeys(_list_by_admin(reading, now - _ADMIN_SPAN), ""))
     return {doomed: name for doomed, name in found.items() if doomed in ids}
+
+
+def _list_by_admin(reading: Reading, since: datetime) -> list[str]:
+    """Return the PATs that an administrator asked to have revoked since then, unless that was refused."""
+    started = AuditFilter(event=AdminRevocationStarted.type.name, since=since)
+    found = tuple(reading.audit.load_after(None, _MOST_STARTED, started))
+    return [event.entry.subject for event in found if event.occurred_at > since and not _was_refused(reading, event)]
+
+
+def _was_refused(reading: Reading, event: AuditEvent) -> bool:
+    wanted = AuditFilter(event=AdminRevocationFailed.type.name, subject=event.entry.subject, run_id=event.entry.run_id)
+    return any(failed.entry.details.get("refused") for failed in reading.audit.load_after(event.sequence, 1, wanted))
 
 
 def may_still_be_revoked(held: ClaimedPat) -> bool:

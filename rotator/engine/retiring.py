@@ -17,7 +17,6 @@ from rotator.domain.events.rotations import (
     RotationCompleted,
     SecretVersionDisabled,
 )
-from rotator.domain.managed_pat import Pat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import (
     RotationChanges,
@@ -41,7 +40,7 @@ from rotator.engine.provenance import (
     make_foreign,
 )
 from rotator.engine.reading import fetch_newest, fetch_served, is_forged, is_ours
-from rotator.engine.records import add_untracked
+from rotator.engine.records import add_moved
 from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import begin_overlap_anew, undo_late_write
 from rotator.engine.revoking import UNCONFIRMED, make_pending, send_revocation
@@ -118,22 +117,10 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
 
 
 def _leave_with_account(held: ClaimedPat) -> None:
-    """Close a rotation that moved its ManagedPat, and leave the old PAT behind: its account can revoke nothing.
-
-    Nobody may be able to look for it from now on, so it is noted as the record described it.
-    """
-    rotation, pair = held.rotation, held.rotation.predecessor_place
-    kept = PredecessorKept(authorization_id=rotation.predecessor_id, cannot_work=pair[0])
-    complete(held, kept, admit=partial(add_untracked, pair, _describe_old(held)), keeps_predecessor=True)
-
-
-def _describe_old(held: ClaimedPat) -> Pat:
-    """Return the old PAT as the rotation that made it knows it; of an adopted one, as its clone was to be like it."""
-    rotation, old = held.rotation, held.rotation.predecessor_id
-    naming = held.load(lambda reading: reading.journal.load_naming([old]))
-    made = next((found for found in naming if found.new_authorization_id == old), rotation)
-    began = rotation.created_at if made is rotation or made.new_valid_from is None else made.new_valid_from
-    return Pat(old, made.display_name, made.scope, (), began, rotation.predecessor_valid_to)
+    """Close a rotation that moved its ManagedPat, and leave the old PAT behind: its account can revoke nothing."""
+    rotation = held.rotation
+    kept = PredecessorKept(authorization_id=rotation.predecessor_id, cannot_work=rotation.predecessor_place[0])
+    complete(held, kept, admit=partial(add_moved, rotation), keeps_predecessor=True)
 
 
 def recover_retirement(held: ClaimedPat, view: ServerView) -> None:

@@ -102,6 +102,7 @@ def send_revocation(held: ClaimedPat, place: tuple[str, str], authorization_id: 
     try:
         return held.services.pats.revoke(*place, authorization_id)
     except (RemoteError, SignInRequiredError) as error:
+        error.asked = place
         if isinstance(error, RemoteError):
             held.note_answer(error.answer_ids)
         is_refused = isinstance(error, DeniedError | RejectedError | SignInRequiredError)

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rotator.domain.clocks import Verdict as ClockVerdict
-from rotator.domain.events.inventory import UpdateDropped
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.next_step import Matter, choose
 from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
@@ -20,7 +19,7 @@ from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, rec
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_hold, find_next_hold, make_failure_event, make_retry_at
+from rotator.engine.holds import find_next_hold, make_failure_event, make_retry_at
 from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
@@ -34,6 +33,7 @@ from rotator.engine.revoking import confirm_requested, load_pending
 from rotator.engine.subjects import find_place_down
 from rotator.engine.taking_over import take_over
 from rotator.engine.vaults import VaultNotes
+from rotator.engine.wishes import drop_move, drop_wish, is_refused_update, prove_reachable
 from rotator.engine.working import PatWork
 from rotator.errors import (
     ClaimHeldError,
@@ -204,8 +204,10 @@ class Run:
         """Work on one PAT; whatever goes wrong, the database included, fails that PAT alone."""
         try:
             with naming_bugs():
-                self.view.prove_reachable(pat.next_account, pat.organization)
+                lost = prove_reachable(self.run, self.view, pat)
                 with claimed(self.run, pat.name, self.begun.get(pat.name)) as held:
+                    if lost is not None:
+                        drop_move(held, pat, lost)
                     pat = held.pat
                     self._guarded(held, work)
         except ClaimHeldError:
@@ -239,8 +241,8 @@ class Run:
         pat, now, kind = held.pat, self.run.services.clock.now(), OutcomeKind.BLOCKED if blocked else OutcomeKind.FAILED
         place = find_place_down(pat, error, self._down)
         self.report.add(PatOutcome.of_error(kind, pat, error, place))
-        if blocked and _is_refused_update(held, error):
-            held.save(pat.as_before(), UpdateDropped(code=error.code, message=error.message))
+        if blocked and is_refused_update(held, error):
+            drop_wish(held, error)
             return
         noted = replace(
             pat,
@@ -253,12 +255,6 @@ class Run:
         held.note_answer(error.answer_ids)
         held.save(noted, make_failure_event(error, blocked=blocked, down=place))
         self.vaults.note_error(pat, error)
-
-
-def _is_refused_update(held: ClaimedPat, error: RotatorError) -> bool:
-    """Whether only what a person wanted was refused: the PAT is as well as before, and must not expire for it."""
-    is_frozen = held.pat.blocked and held.pat.last_failure == Failure.of(error)
-    return held.pat.is_update_wanted and find_hold(error) is None and not is_frozen
 
 
 def run_once(run: RunContext) -> RunReport:

@@ -5,7 +5,7 @@ Who knows one of the two can believe what the other one signed: the old one befo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from rotator.domain.checkpoint import Checkpoint, make_key_id
@@ -23,34 +23,58 @@ _MOST = 1000
 
 
 def follow_keys(database: Database, trust: Trust) -> Trust:
-    """Return the same trust, with the changes in the log that hold, and all keys that are believed by them."""
+    """Return the same trust, with the changes in the log that hold, and all keys that are believed by them.
+
+    From the keys that the settings name back to the first one, and only then on from them: who has a key that was
+    replaced can sign another change with it, and that counts for nothing.
+    """
     with database.read() as reading:
         waiting = load_changes(reading)
-    keys, holding = {make_key_id(key): key for key in trust.public_keys}, dict[int, KeyChange]()
-    is_growing = True
-    while is_growing:  # a key may be believed by a later change, and an earlier change by that key
-        is_growing = False
-        for number, change in list(waiting.items()):
-            if _holds(change, keys, trust):
-                holding[number] = waiting.pop(number)
-                keys.update({change.old_id: change.old_key, change.new_id: change.new_key})
-                is_growing = True
-    return replace(trust, public_keys=tuple(keys.values()), changes=holding)
+    chain = _Chain(trust)
+    chain.grow(waiting, chain.leads_back)
+    chain.grow(waiting, chain.leads_on)
+    return replace(trust, public_keys=tuple(chain.keys.values()), changes=chain.holding)
 
 
-def _holds(change: KeyChange, keys: Collection[str], trust: Trust) -> bool:
-    """Whether a key that is believed has signed it, and the other one too, unless the old one was lost.
+class _Chain:
+    """The changes that hold: one from each key, and one to each key."""
 
-    The new key alone says that the old one was lost: nobody else can say so.
-    """
-    statement = change.make_statement()
-    if not {change.old_id, change.new_id} & set(keys):
-        return False
-    if not trust.is_signed(statement, change.new_signature, change.new_key):
-        return False
-    if change.signature is None:
-        return change.new_id in keys
-    return trust.is_signed(statement, change.signature, change.old_key)
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self.keys = {make_key_id(key): key for key in trust.public_keys}
+        self._named = frozenset(self.keys)
+        self.holding: dict[int, KeyChange] = {}
+
+    def grow(self, waiting: dict[int, KeyChange], leads: Callable[[KeyChange], bool]) -> None:
+        """Move each change that holds out of those that wait; first those between keys that the settings name."""
+
+        def order(number: int) -> tuple[bool, int]:
+            return not {waiting[number].old_id, waiting[number].new_id} <= self._named, number
+
+        while number := next((n for n in sorted(waiting, key=order) if self._fits(n, waiting[n], leads)), None):
+            change = self.holding[number] = waiting.pop(number)
+            self.keys.update({change.old_id: change.old_key, change.new_id: change.new_key})
+
+    def leads_back(self, change: KeyChange) -> bool:
+        """Whether a key that is believed says which one it followed; it may say that this one was lost."""
+        is_lost = change.signature is None
+        return change.new_id in self.keys and (is_lost or self._is_signed(change, change.signature, change.old_key))
+
+    def leads_on(self, change: KeyChange) -> bool:
+        """Whether a key that is believed says which one follows it."""
+        return change.old_id in self.keys and self._is_signed(change, change.signature, change.old_key)
+
+    def _fits(self, number: int, change: KeyChange, leads: Callable[[KeyChange], bool]) -> bool:
+        """Whether it holds beside the others. What a key says of itself was told before another one replaced it."""
+        found = self.holding.values()
+        if any(change.old_id == other.old_id or change.new_id == other.new_id for other in found):
+            return False
+        if any(number > other.size for other in found if other.old_id == change.new_id):
+            return False
+        return leads(change) and self._is_signed(change, change.new_signature, change.new_key)
+
+    def _is_signed(self, change: KeyChange, signature: str | None, key: str) -> bool:
+        return signature is not None and self._trust.is_signed(change.make_statement(), signature, key)
 
 
 def load_changes(reading: Reading) -> dict[int, KeyChange]:
@@ -77,23 +101,27 @@ def is_by_another_key(checkpoint: Checkpoint, signer: Signer | None) -> bool:
     return signer is not None and checkpoint.key_id not in (None, make_key_id(signer.public_key))
 
 
-def record_change(run: RunContext, last: Checkpoint, changes: Mapping[int, KeyChange]) -> None:
+def record_change(run: RunContext, last: Checkpoint, changes: Mapping[int, KeyChange]) -> bool:
     """Tell the log that our key follows the one that signed its last checkpoint, unless it knows that.
 
     Nothing is told of an old key that the settings do not name. While it is written nobody else makes a checkpoint, so
-    the old key signs none after it.
+    the old key signs none after it. Return False if somebody else was faster: then look again.
     """
     signer = run.services.signer
     if signer is None or any(change.new_id == make_key_id(signer.public_key) for change in changes.values()):
-        return
+        return True
     event = _make_change(run, signer, last)
+    if event is None:
+        return True
 
-    def write() -> None:
+    def write() -> bool:
         with run.services.database.begin() as work:
-            if event is not None and work.checkpoints.hold(last.size) and load_changes(work).keys() == changes.keys():
-                record(work, run, AUDIT_LOG, event, run.services.clock.now())
+            if not work.checkpoints.hold(last.size) or load_changes(work).keys() != changes.keys():
+                return False
+            record(work, run, AUDIT_LOG, event, run.services.clock.now())
+            return True
 
-    keep_books(run.services, write)
+    return keep_books(run.services, write)
 
 
 def _make_change(run: RunContext, signer: Signer, last: Checkpoint) -> SigningKeyChanged | None:

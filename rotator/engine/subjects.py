@@ -47,7 +47,8 @@ def find_place_down(pat: ManagedPat, error: RotatorError, down: Collection[tuple
     if is_of_vault(error):
         return name_vault(pat)
     is_of_organization = isinstance(error, RemoteError) and error.service != "key_vault"
-    pairs = ((pat.next_account, ""), (pat.next_account, pat.organization))
+    account = pat.next_account if error.asked is None else error.asked[0]
+    pairs = ((account, ""), (account, pat.organization))
     pair = next((pair for pair in pairs if pair in down), None) if is_of_organization else None
     return "" if pair is None else name_organization(pair).rstrip("/")
 

@@ -10,16 +10,17 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.inventory import MoveStarted, UpdateDropped, UpdateStarted
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState, make_scopes
 from rotator.domain.marker import strip_mark
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.outside import make_harmless
 from rotator.domain.plan import Action
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import Rotation, make_kept_lifetime
 from rotator.domain.words import say_duration
 from rotator.engine.beginning import begin_run
-from rotator.engine.claiming import check_managed, claimed
+from rotator.engine.claiming import check_asked, check_managed, claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.creating import check_display_name, check_lifetime, check_place
-from rotator.engine.explaining import explain_wish
+from rotator.engine.explaining import explain_obstacle, explain_wish
 from rotator.engine.listing import ServerView
 from rotator.engine.planning import plan_update
 from rotator.engine.preflight import check_history
@@ -82,9 +83,10 @@ def preview(run: RunContext, change: Change) -> Preview:
     _check_has_pat(pat)
     _check_move(run, pat, change)
     wanted = _find_wanted(pat, change)
+    if wanted.is_update_wanted or pat.is_update_wanted:
+        _check_ready(run, pat.name, rotation)
     if not wanted.is_update_wanted:
         return Preview(wanted, None)
-    _check_ready(run, pat.name, rotation)
     view = ServerView(run)
     decision = _check_allowed(run, view, wanted)
     versions = run.services.secrets.fetch_versions(SecretLocation.of(wanted))
@@ -93,30 +95,33 @@ def preview(run: RunContext, change: Change) -> Preview:
     return Preview(wanted, plan_update(wanted, decision, run.services.clock.now()), revokes)
 
 
-def update(run: RunContext, change: Change) -> RunReport:
+def update(run: RunContext, change: Change, asked: ManagedPat | None = None) -> RunReport:
     """Rotate to what is wanted; nothing is done when the PAT is that already.
 
     The record says what is wanted until the new value was read back, so that a later run finishes what was interrupted.
     What policy, server or vault refuse is dropped, kept in the audit log, and the PAT stays as it is. UsageError or
     RotationError when there is no PAT to be rotated now, PlanRefusedError when the policy forbids what is wanted.
+    UsageError also when the name is another record's than when a person was `asked` about it.
     """
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
         begin_run(run)
-        if _note_wanted(this.run, this.view, change):
+        if _note_wanted(this.run, this.view, change, asked):
             this.work_on([change.name], Reconciliation())
             this.confirm_revocations([change.name])
     return this.report
 
 
-def _note_wanted(run: RunContext, view: ServerView, change: Change) -> bool:
+def _note_wanted(run: RunContext, view: ServerView, change: Change, asked: ManagedPat | None) -> bool:
     """Write down what is wanted, if that is anything else than what there is. Return whether it is."""
     with claimed(run, change.name) as held:
+        check_asked(held, asked)
         _check_has_pat(held.pat)
         _check_move(run, held.pat, change)
         wanted = _find_wanted(held.pat, change)
-        if wanted.is_update_wanted:
+        if wanted.is_update_wanted or held.pat.is_update_wanted:  # to take it back is too late once it is being made
             _check_ready(run, held.pat.name, held.rotation if held.has_open_rotation else None)
+        if wanted.is_update_wanted:
             try:
                 _check_allowed(run, view, wanted)
             except HUMAN_ERRORS as error:
@@ -191,6 +196,9 @@ def _want(asked: T | None, before: T | None, present: T) -> T | None:
 def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Decision:
     """Raise what policy or server have against what is wanted; else return what the policy decides."""
     policy, now = run.policy, run.services.clock.now()
+    if wanted.all_organizations:
+        told = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+        raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)
     decision = policy.decide_wanted(wanted, now=now, longest=None)

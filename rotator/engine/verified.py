@@ -25,6 +25,8 @@ def load_verified(database: Database, trust: Trust | None, now: datetime) -> Ver
         is_broken = bool(find_lasting(reading, ConditionKind.AUDIT_BROKEN))
     if found is None or trust is None or is_broken or not found.counts_at(now):
         return None
+    if any(change.old_id == found.key_id for change in trust.changes.values()):
+        return None  # who has a key that was replaced could say it anew each day
     key = trust.find_key(found.key_id, found.size)
     return found if key is not None and trust.is_signed(found.make_statement(), found.signature, key) else None
 

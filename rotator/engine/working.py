@@ -237,9 +237,10 @@ class PatWork:
 
         Not while whoever sent such a mint, and whom this database may have forgotten, can still write its value.
         """
-        alike = self._found.alike.get(held.pat.name)
-        if alike:
-            enter_unknown(held, self.run.services.secrets.fetch_versions(held.location), alike)
+        alike = self._found.alike.get(held.pat.name, {})
+        versions = self.run.services.secrets.fetch_versions(held.location) if alike else ()
+        for account, pats in alike.items():
+            enter_unknown(held, versions, pats, account)
         for rotation, late_pat in self._found.late.get(held.pat.name, []):
             if held.has_open_rotation or not is_late_settled(rotation, self.run.services):
                 continue
@@ -254,7 +255,7 @@ class PatWork:
         return restored is Restored.KEPT
 
     def _clear_denial(self, held: ClaimedPat) -> None:
-        """Clear that the vault denied this look before: what is not due gets no other occasion for that."""
+        """Clear that the vault denied something before: what is not due gets no other occasion for that."""
         pat, failure = held.pat, held.pat.last_failure
         is_denied = pat.blocked and pat.hold is None and failure is not None and failure.kind is FailureKind.DENIED
         if is_denied and not is_waiting(pat, self.run.services.clock.now()):

@@ -529,7 +529,7 @@ def test_forbidden_is_a_refusal_when_the_service_answers_403(azure_devops: Sandb
     error = fail(lambda: mint(azure_devops))
 
     assert isinstance(error, DeniedError)
-    assert error.code == "denied"
+    assert (error.code, error.kind) == ("denied", None)
     assert "VS403283" in error.message
 
 

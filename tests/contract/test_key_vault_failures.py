@@ -25,6 +25,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     ConfigError,
     DeniedError,
+    FailureKind,
     RejectedError,
     RemoteError,
     RotatorError,
@@ -359,7 +360,7 @@ def test_denied_when_the_vault_takes_no_token(vault: SandboxVault) -> None:
             store.fetch_latest(vault.location)
     finally:
         store.close()
-    assert caught.value.code == "vault_unauthenticated"
+    assert (caught.value.code, caught.value.kind) == ("vault_unauthenticated", FailureKind.DENIED)
     assert caught.value.status == 401
 
 
@@ -370,7 +371,7 @@ def test_denied_when_the_challenge_is_of_another_domain(vault: SandboxVault) -> 
             store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
     finally:
         store.close()
-    assert caught.value.code == "vault_challenge"
+    assert (caught.value.code, caught.value.kind) == ("vault_challenge", FailureKind.DENIED)
     assert "key_vault.verify_challenge_resource" in caught.value.fix
     assert vault.versions() == []
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import DeniedError, RejectedError
+from rotator.errors import DeniedError, FailureKind, RejectedError
 from rotator.ports.secret_store import SecretLocation, SecretStore, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.fake_secret_store import FakeSecretStore
@@ -235,7 +235,7 @@ def test_prove_writable_is_denied_when_a_permission_is_missing(subject: Subject,
     subject.deny(permission)
     with pytest.raises(DeniedError) as caught:
         subject.store.prove_writable(subject.location, {"intent": "r1"})
-    assert caught.value.code == "vault_denied"
+    assert (caught.value.code, caught.value.kind) == ("vault_denied", FailureKind.DENIED)
     assert f"`{permission}`" in caught.value.fix
 
 
@@ -243,7 +243,7 @@ def test_prove_writable_is_denied_when_the_firewall_keeps_us_out(subject: Subjec
     subject.close_firewall()
     with pytest.raises(DeniedError) as caught:
         subject.store.prove_writable(subject.location, {"intent": "r1"})
-    assert caught.value.code == "vault_firewall"
+    assert (caught.value.code, caught.value.kind) == ("vault_firewall", FailureKind.DENIED)
 
 
 @pytest.mark.parametrize("permission", ["list", "get", "set"])
@@ -321,4 +321,4 @@ def test_fetch_names_is_denied_when_the_firewall_keeps_us_out(subject: Subject) 
     subject.close_firewall()
     with pytest.raises(DeniedError) as caught:
         fetch_names(subject, "rotation")
-    assert caught.value.code == "vault_firewall"
+    assert (caught.value.code, caught.value.kind) == ("vault_firewall", FailureKind.DENIED)

@@ -246,7 +246,11 @@ def test_inventory_fails_when_an_account_is_gone_a_rule_is_gone_or_a_limit_is_to
     results = ward.examine("inventory")
     assert find_problems(results) == [("inventory", PAT, FAIL)]
     assert 'no account "old-bot"' in say(results)
-    execute(ward.url, "UPDATE managed_pat SET account = 'build-bot'")
+    execute(ward.url, "UPDATE managed_pat SET account = 'build-bot', wanted_account = 'new-bot'")
+    results = ward.examine("inventory")
+    assert find_problems(results) == [("inventory", PAT, FAIL)]
+    assert 'no account "new-bot"' in say(results), "it is to move to that one"
+    execute(ward.url, "UPDATE managed_pat SET wanted_account = NULL")
     assert find_problems(ward.examine("inventory")) == []
     rule = {"name": "others", "match": {"display_name": "other-*"}}
     vault = ward.sandbox.addresses.key_vault_url

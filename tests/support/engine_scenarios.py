@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,20 @@ from tests.support.policies import RULE, make_policy
 def make_busy(operation: str = "fetch_pats", service: str = "azure_devops") -> TransientError:
     """What an adapter raises when a service is overloaded."""
     return TransientError(f"{service} is busy", service=service, operation=operation, status=503)
+
+
+FAULTS: dict[str, Callable[[EngineWorld], object]] = {
+    "mint-refused-for-now": lambda world: world.pats.fail("mint", make_busy("mint")),
+    "mint-unanswered": lambda world: world.pats.fail("mint"),
+    "mint-made-and-unanswered": lambda world: world.pats.fail("mint", after_effect=True),
+    "mint-late": lambda world: world.pats.postpone_mint(),
+    "answer-of-another": lambda world: world.pats.swap_mint_answer(),
+    "store-unanswered": lambda world: world.secrets.fail("store", times=30),
+    "store-made-and-unanswered": lambda world: world.secrets.fail("store", after_effect=True),
+    "unreadable": lambda world: world.secrets.fail("fetch_latest", make_busy("fetch", "key_vault"), times=30),
+    "probe": lambda world: world.pats.fail("verify", make_busy("verify"), times=60),
+}
+"""What a service may do to a creation or an update, which the next runs finish all the same."""
 
 
 def make_overlapping(hours: float = 24, *, disabling: bool = False) -> EngineWorld:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.tags import find_attempt_id
-from rotator.errors import DeniedError, RejectedError, RotatorError, TransientError, UnknownOutcomeError
+from rotator.errors import DeniedError, FailureKind, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 
@@ -316,5 +316,6 @@ def _denied(location: SecretLocation, operation: str, code: str, reason: str) ->
         operation=operation,
         status=403,
         code=code,
+        kind=FailureKind.DENIED,
         fix=f"Allow it in {location.vault}: {reason}.",
     )

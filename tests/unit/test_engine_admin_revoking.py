@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_unknown_outcome
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.service_log import KEPT_FOR, EntryKind
 from rotator.engine.admin_revoking import check_account, check_foreign, revoke_as_admin
+from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.comparing_logs import reconcile_logs
+from rotator.engine.explaining import explain_refusal
 from rotator.errors import ClockSkewError, RotatorError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
@@ -111,6 +115,18 @@ def test_pat_of_somebody_else_is_not_refused_while_a_mint_is_unanswered() -> Non
     assert admin.revoked == [(ACCOUNT, ORGANIZATION, fake.pat.authorization_id)]
 
 
+def test_nothing_is_revoked_while_the_vault_hands_out_a_pat_that_the_database_does_not_know() -> None:
+    """It was restored from before the last rotation, and a run saw that."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    new = world.record().authorization_id
+    restore()
+    world.advance(minutes=11)
+    world.run()
+    assert f"the secret of {NAME} holds a PAT that this database does not know" in refuse(world, new)
+
+
 def test_record_that_came_meanwhile_is_refused() -> None:
     """The person is asked between the two looks; what counts is what the transaction sees that writes the intent."""
     world = make_world()
@@ -147,6 +163,62 @@ def test_account_and_organization_are_those_of_the_settings(account: str, organi
 
 def test_what_is_no_id_is_refused() -> None:
     assert "is not the id of a PAT" in refuse(make_world(), NAME)
+
+
+def add_deploy(world: EngineWorld) -> str:
+    """A PAT of the account that nobody manages yet."""
+    made = world.pats.add_pat(ACCOUNT, ORGANIZATION, "deploy", SCOPE, world.clock.now() + timedelta(days=20))
+    return made.pat.authorization_id
+
+
+def try_to_adopt(world: EngineWorld, identifier: str) -> list[RefusalKind]:
+    """A person adopts it: why that is refused."""
+    run = world.make_run()
+    return [found.kind for found in adopt(run, propose(run, [identifier], everything=False)).refusals]
+
+
+def test_pat_that_is_about_to_be_revoked_is_not_adopted() -> None:
+    world = make_world()
+    deploy = add_deploy(world)
+    refused: list[RefusalKind] = []
+
+    class Overtaken(FakeTokenAdmin):
+        def revoke(self, account: str, organization: str, authorization_id: str) -> dict[str, str]:
+            refused.extend(try_to_adopt(world, authorization_id))
+            return dict(super().revoke(account, organization, authorization_id))
+
+    revoke(world, Overtaken(world), deploy)
+    assert refused == [RefusalKind.BEING_REVOKED]
+
+
+@pytest.mark.parametrize(
+    ("error", "minutes", "refusals"),
+    [
+        (None, 60, [RefusalKind.BEING_REVOKED]),
+        (None, 62, []),
+        (make_unknown_outcome(CALL, Trace(), "timeout", "no answer"), 60, [RefusalKind.BEING_REVOKED]),
+        (make_denied(CALL, Trace(401), "token_admin_denied", "no administrator", ""), 0, []),
+    ],
+    ids=["accepted", "accepted long ago", "not answered", "refused"],
+)
+def test_pat_is_not_adopted_while_a_request_to_revoke_it_may_take_effect(
+    error: RotatorError | None, minutes: int, refusals: list[RefusalKind]
+) -> None:
+    world = make_world()
+    deploy = add_deploy(world)
+    with suppress(RotatorError):
+        revoke(world, FakeTokenAdmin(world, errors={"revoke": error} if error else {}), deploy)
+    world.advance(minutes=minutes)
+    assert try_to_adopt(world, deploy) == refusals
+
+
+def test_request_of_an_administrator_is_named_as_the_reason() -> None:
+    world = make_world()
+    deploy = add_deploy(world)
+    revoke(world, FakeTokenAdmin(world), deploy)
+    run = world.make_run()
+    [refusal] = adopt(run, propose(run, [deploy], everything=False)).refusals
+    assert explain_refusal(refusal).message == "it is being revoked by an administrator"
 
 
 @pytest.mark.parametrize("is_listed", [True, False])

@@ -17,13 +17,15 @@ from rotator.engine.awaiting import end_wait
 from rotator.engine.choices import Choice
 from rotator.engine.hooking import HookMemory, call_hooks
 from rotator.engine.keeping import forget, rename
+from rotator.engine.updating import Change, preview, update
 from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading, UnitOfWork
-from tests.support.engine import NAME, make_world
+from tests.support.engine import ACCOUNT, NAME, make_world
 from tests.support.engine_fakes import WatchedDatabase
 from tests.support.engine_scenarios import make_overlapping
 from tests.support.hooks import ScriptedHook
+from tests.support.moves import HEIR
 from tests.support.policies import RULE, make_policy
 
 
@@ -68,6 +70,19 @@ def test_forget_spares_another_record_that_got_the_name_before_the_answer() -> N
     assert caught.value.code == "changed_meanwhile"
     assert {world.record(NAME).record_id, world.record("npm-feed-old").record_id} == {"record-1", "record-2"}
     forget(world.make_run(), "npm-feed-old", asked)
+
+
+def test_move_spares_another_record_that_got_the_name_before_the_answer() -> None:
+    world, wanted = make_world(NAME, "other"), Change(NAME, account=HEIR)
+    asked = preview(world.make_run(), wanted).wanted
+    rename(world.make_run(), NAME, "npm-feed-old")
+    rename(world.make_run(), "other", NAME)
+    with pytest.raises(UsageError) as caught:
+        update(world.make_run(), wanted, asked)  # Move npm-feed from build-bot to release-bot? y
+    assert caught.value.code == "changed_meanwhile"
+    assert {world.record(name).next_account for name in (NAME, "npm-feed-old")} == {ACCOUNT}
+    update(world.make_run(), replace(wanted, name="npm-feed-old"), asked)
+    assert world.record("npm-feed-old").account == HEIR
 
 
 def test_what_a_secret_holds_is_not_confirmed_for_another_record_that_got_the_name_meanwhile() -> None:

@@ -47,6 +47,7 @@ from tests.support.engine import (
     names_of,
 )
 from tests.support.engine_fakes import ProcessDied
+from tests.support.engine_scenarios import FAULTS, make_busy
 from tests.support.policies import RULE, make_policy
 
 Arrange = Callable[[EngineWorld], object]
@@ -275,24 +276,6 @@ def test_creation_that_froze_keeps_its_record_because_a_pat_of_it_lives() -> Non
     [left] = world.live_ids(NEW)
     world.run()
     assert [row.state for row in world.show_status() if row.authorization_id == left] == [PatState.UNTRACKED]
-
-
-def make_transient(operation: str, service: str = "azure_devops") -> TransientError:
-    """What certainly had no effect."""
-    return TransientError("busy", service=service, operation=operation, status=429)
-
-
-FAULTS: dict[str, Arrange] = {
-    "mint-refused-for-now": lambda world: world.pats.fail("mint", make_transient("mint")),
-    "mint-unanswered": lambda world: world.pats.fail("mint"),
-    "mint-made-and-unanswered": lambda world: world.pats.fail("mint", after_effect=True),
-    "mint-late": lambda world: world.pats.postpone_mint(),
-    "answer-of-another": lambda world: world.pats.swap_mint_answer(),
-    "store-unanswered": lambda world: world.secrets.fail("store", times=30),
-    "store-made-and-unanswered": lambda world: world.secrets.fail("store", after_effect=True),
-    "unreadable": lambda world: world.secrets.fail("fetch_latest", make_transient("fetch", "key_vault"), times=30),
-    "probe": lambda world: world.pats.fail("verify", make_transient("verify"), times=60),
-}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -537,7 +520,7 @@ def test_creation_is_held_back_in_a_run_when_the_hour_is_used_up() -> None:
 
 def test_order_is_refused_when_the_server_cannot_be_asked() -> None:
     world = make_empty()
-    world.pats.fail("fetch_pats", make_transient("fetch_pats"))
+    world.pats.fail("fetch_pats", make_busy("fetch_pats"))
     with pytest.raises(TransientError):
         order(world)
     assert not is_managed(world)

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.rotation import RotationEnding
 from rotator.domain.words import say_moment
@@ -20,7 +21,7 @@ from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG
-from rotator.errors import ClockSkewError, RotatorError, UsageError, VerificationError
+from rotator.errors import ClockSkewError, DeniedError, RotatorError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, MUTATIONS, NAME, ORGANIZATION, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import (
     make_busy,
@@ -941,3 +942,22 @@ def test_pat_that_is_not_due_is_not_blocked_for_ever_when_its_vault_lets_rotator
     world.run()
     assert not world.record().blocked
     assert world.record().last_failure is None
+
+
+def test_look_at_the_vault_does_not_clear_what_azure_devops_denied() -> None:
+    """The secret is looked at for a late write in each run, and nothing else is tried until the PAT is due."""
+    world = make_given_up_store()
+    for _ in range(5):
+        world.run()
+        world.advance(hours=7)
+    assert world.states() == ["abandoned", "completed"]
+    denied = DeniedError("the user may not", service="azure_devops", operation="mint", status=403, fix="Ask.")
+    world.pats.fail("mint", denied, times=1000)
+    with suppress(RotatorError):
+        world.rotate(NAME)
+    for _ in range(4):
+        assert world.record().blocked
+        with world.database.read() as reading:
+            assert ConditionKind.ROTATION_BLOCKED in {found.kind for found in reading.conditions.load()}
+        world.advance(hours=8)
+        world.run()

@@ -15,7 +15,7 @@ from rotator.engine.left_behind import LeftBehindKind, load_left_behind, revoke_
 from rotator.engine.own_actions import load_own_actions
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import look, rebuild
-from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, make_change, preview, update
 from rotator.errors import (
@@ -35,57 +35,13 @@ from tests.support.engine import (
     OVERLAP,
     SCOPE,
     EngineWorld,
-    make_world,
     names_of,
 )
 from tests.support.engine_fakes import CallT, CallTape, ProcessDied
+from tests.support.moves import HEIR, MOVE, end_overlap, leave, make_current, make_left, move, owners
 from tests.support.policies import RULE, make_policy
 
 Arrange = Callable[[EngineWorld], object]
-HEIR = "release-bot"
-MOVE = Change(NAME, account=HEIR)
-
-
-def make_current() -> EngineWorld:
-    """A world in which nothing is due, and only the current PAT lives."""
-    world = make_world()
-    world.run()
-    world.advance(hours=25)
-    world.run()
-    world.check_rest()
-    world.timeline.clear()
-    return world
-
-
-def leave(world: EngineWorld) -> None:
-    """The user of the old account is disabled."""
-    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("the user is disabled", account=ACCOUNT, fix="Sign in.")
-    world.pats.signed_out.add(ACCOUNT)
-
-
-def make_left() -> EngineWorld:
-    """That world, in which the account's user has left since."""
-    world = make_current()
-    leave(world)
-    return world
-
-
-def move(world: EngineWorld, wanted: Change = MOVE) -> RunReport:
-    """One `rotator inventory move`."""
-    return world.watch(lambda: update(world.make_run(), wanted))
-
-
-def end_overlap(world: EngineWorld) -> None:
-    """Run until the overlap is over; consumers read a live PAT all the time."""
-    for _ in range(6):
-        world.advance(hours=7)
-        world.run()
-        assert world.is_live()
-
-
-def owners(world: EngineWorld) -> dict[str, str]:
-    """Whose the live PATs are, by id."""
-    return {fake.pat.authorization_id: fake.account for fake in world.pats.live_pats(NAME)}
 
 
 def check_moved(world: EngineWorld, *, besides: tuple[str, ...] = ()) -> None:

@@ -210,6 +210,45 @@ def test_one_of_two_replicas_tells_the_change_when_both_get_the_new_key() -> Non
     assert check(world, OLD).signed == 2
 
 
+def make_overtaken(world: EngineWorld, times: int) -> RunContext:
+    """A run with the new key: while that signs, another host makes a checkpoint with the old one, so many times."""
+
+    class Overtaken:
+        """Port Signer."""
+
+        public_key, signed = NEW.public_key, 0
+
+        def sign(self, statement: bytes) -> str:
+            """See the port."""
+            self.signed += 1
+            if self.signed <= times:
+                seal_with(world, OLD)
+                append(world)
+            return NEW.sign(statement)
+
+    run = make_run(world, NEW, OLD)
+    return replace(run, services=replace(run.services, signer=Overtaken()))
+
+
+def test_change_is_told_although_a_host_with_the_old_key_made_a_checkpoint_meanwhile() -> None:
+    world = make_world()
+    seal_with(world, OLD)
+    assert seal(make_overtaken(world, times=1)) is not None
+    assert [change and change.size for change in list_changes(world)] == [2]
+    assert check(world, NEW).signed == 4
+
+
+def test_new_key_seals_nothing_while_hosts_with_the_old_key_are_always_faster() -> None:
+    """Or no run would ever tell of the change."""
+    world = make_world()
+    seal_with(world, OLD)
+    assert seal(make_overtaken(world, times=3)) is None
+    assert list_changes(world) == []
+    assert seal(make_run(world, NEW, OLD)) is not None
+    assert len(list_changes(world)) == 1
+    assert check(world, NEW).events == check(world, NEW).signed
+
+
 def test_lost_key_is_told_by_the_new_one_alone() -> None:
     """The settings still name the old public key; who knows only the old one cannot believe the new one."""
     world = make_world()

@@ -45,6 +45,7 @@ from tests.support.engine import (
     names_of,
 )
 from tests.support.engine_fakes import ProcessDied
+from tests.support.engine_scenarios import FAULTS
 from tests.support.policies import RULE, make_policy
 
 Arrange = Callable[[EngineWorld], object]
@@ -299,24 +300,6 @@ def test_update_that_the_policy_forbids_since_does_not_keep_the_pat_from_being_r
     world.advance(days=26)
     assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert (world.record().display_name, world.record().is_update_wanted) == (NAME, False)
-
-
-def make_transient(operation: str, service: str = "azure_devops") -> TransientError:
-    """What certainly had no effect."""
-    return TransientError("busy", service=service, operation=operation, status=429)
-
-
-FAULTS: dict[str, Arrange] = {
-    "mint-refused-for-now": lambda world: world.pats.fail("mint", make_transient("mint")),
-    "mint-unanswered": lambda world: world.pats.fail("mint"),
-    "mint-made-and-unanswered": lambda world: world.pats.fail("mint", after_effect=True),
-    "mint-late": lambda world: world.pats.postpone_mint(),
-    "answer-of-another": lambda world: world.pats.swap_mint_answer(),
-    "store-unanswered": lambda world: world.secrets.fail("store", times=30),
-    "store-made-and-unanswered": lambda world: world.secrets.fail("store", after_effect=True),
-    "unreadable": lambda world: world.secrets.fail("fetch_latest", make_transient("fetch", "key_vault"), times=30),
-    "probe": lambda world: world.pats.fail("verify", make_transient("verify"), times=60),
-}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -19,7 +19,7 @@ from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten
 from rotator.adapters.regular_files import check_regular
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError
+from rotator.errors import ConfigError, DeniedError, FailureKind, RemoteError, TransientError
 from rotator.ports.stop import Stop
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class GuardedCredential:
             )
         return DeniedError(
             f"no token for the vault {host}: {reason}",
+            kind=FailureKind.DENIED,
             service="key_vault",
             operation="fetch_token",
             code="vault_credential_refused",

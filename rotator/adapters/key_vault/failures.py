@@ -24,7 +24,7 @@ from rotator.adapters.retry_after import read_retry_after
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import DeniedError, RejectedError, RemoteError, TransientError, UnknownOutcomeError
+from rotator.errors import DeniedError, FailureKind, RejectedError, RemoteError, TransientError, UnknownOutcomeError
 
 SDK_FAILURES = (AzureError, *ODD_ANSWER)
 
@@ -108,6 +108,7 @@ def make_failure(error: Exception, call: Call) -> RemoteError:
         case 401:
             return DeniedError(
                 f"{call.host} did not accept the token for {call.place} ({said})",
+                kind=FailureKind.DENIED,
                 code="vault_unauthenticated",
                 fix="Check that key_vault.credential belongs to the vault's own tenant, and check this host's clock.",
                 **origin,
@@ -196,6 +197,7 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
         case "ForbiddenByFirewall" | "ForbiddenByConnection":
             return DeniedError(
                 f"the network rules of {call.host} do not let this host in ({said})",
+                kind=FailureKind.DENIED,
                 code="vault_firewall",
                 fix=f"Allow this host's address: az keyvault network-rule add --name {call.vault_name} "
                 "--ip-address ADDRESS, or run rotator inside the vault's network.",
@@ -213,6 +215,7 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
     is_explained = bool(answer.code or answer.text)
     return DeniedError(
         f"rotator may not {call.permission} {call.place} ({said}): {answer.text or 'no reason given'}",
+        kind=FailureKind.DENIED,
         code="vault_denied",
         fix=("" if is_explained else f"{_NO_PROXY} If all is right there: ")
         + f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
@@ -269,6 +272,7 @@ def _explain_no_answer(error: Exception, call: Call) -> RemoteError:
         # Raised before anything was sent: the resource that the vault names is not of its own domain.
         return DeniedError(
             f"{call.host} asks for a token for a domain other than its own",
+            kind=FailureKind.DENIED,
             code="vault_challenge",
             fix="Correct the vault's address; if the vault has a private name of your own, set "
             "key_vault.verify_challenge_resource: false.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rotator.adapters.bearer import VAULT_SCOPES
 from rotator.adapters.redaction import redact_text
 from rotator.domain.outside import make_harmless
-from rotator.errors import DeniedError
+from rotator.errors import DeniedError, FailureKind
 
 _LONGEST_SCOPE = 100
 
@@ -17,6 +17,7 @@ def check_scopes(scopes: tuple[str, ...], owner: str) -> str:
         asked = make_harmless(redact_text(scope))[:_LONGEST_SCOPE] or "nothing"
         raise DeniedError(
             f"the vault asked {owner} for a token for {asked}, not for Key Vault",
+            kind=FailureKind.DENIED,
             service="key_vault",
             operation="authenticate",
             code="challenge_refused",

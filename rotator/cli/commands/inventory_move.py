@@ -52,11 +52,13 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
     command = f"inventory move {name} --account {account}"
     check_can_confirm(cli, "a move makes the PAT another user's", command, yes=yes or dry_run)
     change, otherwise = Change(name, account=account), f"{name} belongs to {account} already. Nothing to do."
+    asked = None
     with open_installation(cli) as installation:
         known = [one.name for one in installation.settings.accounts]
         check_known("account", [account], known, f"Known accounts: {', '.join(known)}.", globs=False)
         if dry_run or not yes:
             seen = _look(cli, installation, change)
+            asked = seen.wanted
             if dry_run or seen.action is None:
                 return _show(cli, installation, seen, otherwise)
             for line in _describe(seen, installation):
@@ -67,7 +69,7 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
         return print_report(
             cli,
             installation,
-            lambda run: update(run, change),
+            lambda run: update(run, change, asked),
             what="moving",
             mode=RunMode.BY_HAND,
             otherwise=otherwise,

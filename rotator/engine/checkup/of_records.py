@@ -39,7 +39,7 @@ _START = "Start the daemon (`systemctl enable --now rotator`), or have a timer o
 
 
 def check_inventory(patient: Patient) -> Iterator[Remark]:
-    """Each ManagedPat has its account and a rule, and what the rule asks for can be met."""
+    """Each ManagedPat has its account, and the one that it moves to, and a rule, and that can be met."""
     policy, now = patient.open_policy(), patient.clock.now()
     with patient.open_database().read() as reading:
         records, limits = reading.inventory.load_all(), reading.limits.load()
@@ -52,8 +52,9 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
         obstacle = explain_decision(decision)
         if pat.all_organizations and decision.rule is not None and decision.rule.action is RuleAction.ROTATE:
             obstacle = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
-        if pat.account not in known:
-            obstacle = Failure.of(make_unknown_account(pat.account))
+        for account in (pat.next_account, pat.account):
+            if account not in known:
+                obstacle = Failure.of(make_unknown_account(account))
         if obstacle is not None:
             wrong[obstacle.message, obstacle.fix].append(pat.name)
     for (message, fix), names in wrong.items():
