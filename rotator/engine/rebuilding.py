@@ -23,6 +23,7 @@ from rotator.engine.reading import fetch_history
 from rotator.engine.rebuilt import (
     Found,
     find_old,
+    list_owners,
     make_last_writer,
     make_lost_writer,
     make_record,
@@ -302,11 +303,12 @@ class _Look:
             record = replace(record, short_lived=policy.is_short(record), meant_lifetime=meant)
         rule = policy.rule_for(record)
         overlap = rule.overlap if rule is not None else UNCOVERED_OVERLAP
-        old = self._find_predecessor(name, listing, tags, pat, before, _list_ours(versions, before))
+        owners = list_owners(versions, before)
+        old = self._find_predecessor(name, listing, tags, pat, before, _list_ours(versions, before), owners)
         requested = None if pat.authorization_id == recorded else self._find_requested(pat.authorization_id)
         being_revoked = _refuse(RefusalKind.BEING_REVOKED, name, location)
         refusal = None if requested is None else replace(being_revoked, name=requested)
-        return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before)
+        return self._find_conflict(record) or refusal or Found(record, version, gone, old, overlap, before, owners)
 
     def _is_live(self, location: SecretLocation, organization: str) -> bool:
         """Whether what consumers read authenticates."""
@@ -367,6 +369,7 @@ class _Look:
         pat: Pat,
         before: ManagedPat | None,
         ours: frozenset[str | None],
+        owners: dict[str, str],
     ) -> Pat | None:
         """Return the old PAT that the tags name, if it lives and is certainly ours; any other is left alone.
 
@@ -374,7 +377,7 @@ class _Look:
         nothing proves that it is gone: without it, nobody would ever retire it.
         """
         old_id = "" if KEPT_TAG in tags else tags.get(PREDECESSOR_TAG, "")
-        old = find_old(self._view, listing, before, old_id) if old_id else None
+        old = find_old(self._view, listing, owners.get(old_id), before, old_id) if old_id else None
         if old is None or old_id == pat.authorization_id or self._is_foreign(old_id, name):
             return None
         is_alike = strip_mark(old.display_name) == strip_mark(pat.display_name) and old.scopes == pat.scopes

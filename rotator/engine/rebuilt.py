@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.engine.context import RunContext
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.tags import AUTHORIZATION_TAG, KEPT_TAG, PREDECESSOR_TAG, ROTATION_TAG, RULE_TAG
+from rotator.engine.tags import ACCOUNT_TAG, AUTHORIZATION_TAG, KEPT_TAG, PREDECESSOR_TAG, ROTATION_TAG, RULE_TAG
 from rotator.errors import CloneLostError
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
@@ -21,7 +22,8 @@ class Found:
     `record` is what the inventory should say, and `version` shows why; None when only the inventory says so.
     `gone` are newer ones whose PAT is not listed and whose rotation the database does not know: what consumers read is
     dead, and the next run puts the committed value back. `predecessor` is the old PAT if it still lives, to be retired
-    when a new `overlap` is over; `before` is what the inventory says now.
+    when a new `overlap` is over; `before` is what the inventory says now. `owners` are the accounts of PATs, by their
+    ids, as the tags and `before` name them.
     """
 
     record: ManagedPat
@@ -30,6 +32,7 @@ class Found:
     predecessor: Pat | None
     overlap: timedelta
     before: ManagedPat | None
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_news(self) -> bool:
@@ -70,20 +73,27 @@ def make_record(
     return record if version is None else replace(record, secret_version=version.version)
 
 
-def find_mover(before: ManagedPat | None, account: str, old_id: str) -> ManagedPat | None:
-    """Return what the inventory says of an old PAT, if a move that it does not know gave its clone to the account."""
-    is_known = before is not None and before.authorization_id == old_id and before.account != account
-    return before if is_known else None
+def list_owners(versions: Iterable[SecretVersion], before: ManagedPat | None) -> dict[str, str]:
+    """Return the account of each PAT whose value the versions hold, by its id; a move gives its clone another one."""
+    tagged = (version.tags for version in versions if {AUTHORIZATION_TAG, ACCOUNT_TAG} <= version.tags.keys())
+    owners = {tags[AUTHORIZATION_TAG]: tags[ACCOUNT_TAG] for tags in tagged}
+    return owners if before is None else {**owners, before.authorization_id: before.account}
 
 
-def find_old(view: ServerView, listing: Listing, before: ManagedPat | None, old_id: str) -> Pat | None:
-    """Return an old PAT that lives; as the inventory describes it where the account that it moved from cannot work."""
-    mover = find_mover(before, listing.account, old_id)
-    if mover is None:
+def find_old(
+    view: ServerView, listing: Listing, owner: str | None, before: ManagedPat | None, old_id: str
+) -> Pat | None:
+    """Return an old PAT that lives, of that account or the listing's.
+
+    As the inventory describes it, if it does, where the account that it moved from cannot work.
+    """
+    if owner is None or owner == listing.account:
         return view.find_active(listing.account, listing.organization, old_id)
-    if not view.can_work(mover.account, mover.organization):
-        return Pat(old_id, mover.display_name, mover.scope, (), mover.valid_from, mover.valid_to)
-    return view.find_active(mover.account, mover.organization, old_id)
+    if view.can_work(owner, listing.organization):
+        return view.find_active(owner, listing.organization, old_id)
+    if before is None or before.authorization_id != old_id:
+        return None
+    return Pat(old_id, before.display_name, before.scope, (), before.valid_from, before.valid_to)
 
 
 def make_unrecorded(name: str, location: SecretLocation, organization: str, now: datetime) -> ManagedPat:
@@ -127,7 +137,7 @@ def make_lost_writer(run: RunContext, item: Found, version: SecretVersion) -> Ro
 def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotation:
     """Make the rotation that wrote a version, as far as the tags tell."""
     now, record, tags = run.services.clock.now(), item.record, version.tags
-    mover = find_mover(item.before, record.account, tags.get(PREDECESSOR_TAG, ""))
+    owner = item.owners.get(tags.get(PREDECESSOR_TAG, ""))
     rule = run.policy.rule_for(record)
     return Rotation(
         id=tags[ROTATION_TAG],
@@ -137,7 +147,7 @@ def _make_writer(run: RunContext, item: Found, version: SecretVersion) -> Rotati
         display_name=record.display_name,
         scope=record.scope,
         predecessor_id=tags.get(PREDECESSOR_TAG, ""),
-        predecessor_account=None if mover is None else mover.account,
+        predecessor_account=None if owner == record.account else owner,
         predecessor_valid_to=now,
         rule=tags.get(RULE_TAG, ""),
         vault=record.vault,

@@ -35,6 +35,7 @@ from tests.support.engine import (
     OVERLAP,
     SCOPE,
     EngineWorld,
+    make_world,
     names_of,
 )
 from tests.support.engine_fakes import CallT, CallTape, ProcessDied
@@ -402,6 +403,26 @@ def test_rebuild_of_a_database_that_does_not_know_the_move_gives_the_old_pat_its
     assert (rotation.predecessor_id, rotation.predecessor_place[0]) == (old, ACCOUNT)
     end_overlap(world)
     check_moved(world, besides=(old,) if has_left else ())
+
+
+def test_rebuild_of_a_database_from_before_the_rotation_that_was_moved_since_finds_the_old_pat_in_its_account() -> None:
+    """Only the tags in the vault say whose the PAT is that the move replaced."""
+    world = make_world()
+    restore = world.database.back_up()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    old = world.record().authorization_id
+    move(world)
+    new = world.record().authorization_id
+    restore()
+    world.advance(minutes=11)
+    rebuild(world.make_run(), look(world.make_run()))
+    record, [*_, rotation] = world.record(), world.rotations()
+    assert (record.account, record.authorization_id, rotation.state.value) == (HEIR, new, "overlapping")
+    assert (rotation.predecessor_id, rotation.predecessor_place[0]) == (old, ACCOUNT)
+    end_overlap(world)
+    check_moved(world)
 
 
 class DyingTape(CallTape[CallT]):
