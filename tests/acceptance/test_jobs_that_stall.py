@@ -18,6 +18,8 @@ from tests.support.killing import Stage
 from tests.support.pages import Pages
 from tests.support.receiver_server import WebhookServer
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def stage(prepared: Stage) -> Iterator[Stage]:

@@ -21,6 +21,8 @@ from rotator.sandbox.seeds import ORGANIZATION, USER_ID, VAULT
 from rotator.sandbox.world import Secret, SecretVersion
 from tests.support.installed_command import Rotator, config_of
 
+pytestmark = pytest.mark.timeout(600)
+
 Document = dict[str, Any]
 DAY = timedelta(days=1)
 NAME = "npm-feed"

@@ -50,6 +50,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, SIGNING_KEY, MailServer, WebhookServer
 from tests.support.watched_command import Watch, edit
 
+pytestmark = pytest.mark.timeout(600)
+
 SECRET = "Xq38Q~" + "kZt4VbW9mPc2LrYs7NdHf6JgTa1EuQo"
 ROTATED = (
     (DEVOPS_BEARER, "azure_devops"),
