@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -31,8 +28,7 @@ _PART = re.compile(r"\S+(?: \S+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """Text with one of click's colours; nothing is said by colour alone."""
 
     text: str
@@ -40,8 +36,10 @@ class Cell:
 
 
 def print_json(document: Mapping[str, object], *, in_one_line: bool = False) -> None:
-    """Write a JSON document to stdout at once."""
-    click.echo(json.dumps(document, indent=None if in_one_line else 2))
+    """Write a JSON document to stdout at once: indented where people see it, in one line for programs."""
+    import json
+
+    click.echo(json.dumps(document, indent=2 if is_terminal(sys.stdout) and not in_one_line else None))
     sys.stdout.flush()
 
 
@@ -170,6 +168,8 @@ def _make_cell(cell: Cell | str) -> Cell:
 def _width(text: str) -> int:
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
     )

@@ -6,13 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from rotator.cli.selection import Selection
+if TYPE_CHECKING:
+    from rotator.cli.selection import Selection
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -28,14 +30,19 @@ class CliContext:
     quiet: bool = False
     verbosity: int = 0
     no_input: bool = False
-    selection: Selection = field(default_factory=Selection)
-    """Which PATs to show, for commands that show many."""
     reason: str | None = None
     """Why a person does it (`--reason`), without anything that looks like a secret."""
     changing: str | None = None
     """The command, where it is one that changes something; a reason can be given for each of these."""
     words: tuple[str, ...] = ()
     """The command line, as it was typed."""
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Which PATs to show, for commands that show many; all, until options say otherwise."""
+        from rotator.cli.selection import Selection
+
+        return Selection()
 
     @property
     def may_ask(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable
 from types import TracebackType
@@ -141,6 +140,8 @@ def _find_context(error: click.ClickException) -> click.Context | None:
 
 def _is_near(error: click.NoSuchOption) -> bool:
     """Whether one of the suggested options is near by its name: the dashes alone make all options alike."""
+    import difflib
+
     names = [option.lstrip("-") for option in error.possibilities or ()]
     return bool(difflib.get_close_matches(error.option_name.lstrip("-"), names))
 

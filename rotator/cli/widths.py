@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LEAST = 12
 """What is left of a column that gives way."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table, and how it gives way on a terminal that is too narrow for a row.
 
     One that `may_go` is left out where it says the same in every row, and one that is `lower` stands below its row,

@@ -65,19 +65,19 @@ class Match:
 
     def is_met(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> bool:
         """Return whether a PAT with these properties matches."""
-        plain = (
-            (self.account, account),
-            (self.organization, organization),
-            (self.display_name, strip_mark(display_name)),
+        return (
+            self.may_be_met(account, organization)
+            and (self.display_name is None or fnmatchcase(strip_mark(display_name), self.display_name))
+            and (self.scope is None or any(fnmatchcase(scope, self.scope) for scope in scopes))
         )
-        if any(pattern is not None and not fnmatchcase(value, pattern) for pattern, value in plain):
-            return False
-        return self.scope is None or any(fnmatchcase(scope, self.scope) for scope in scopes)
 
     def may_be_met(self, account: str, organization: str) -> bool:
         """Return whether a PAT of this account and organization may match, whatever else it is."""
-        patterns = ((self.account, account), (self.organization, organization))
-        return all(pattern is None or fnmatchcase(value, pattern) for pattern, value in patterns)
+        return _fits(account, self.account) and _fits(organization, self.organization)
+
+
+def _fits(value: str, pattern: str | None) -> bool:
+    return pattern is None or fnmatchcase(value, pattern)
 
 
 @dataclass(frozen=True)

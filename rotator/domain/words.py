@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -60,6 +59,8 @@ def say_unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def say_did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean "x"?` for the nearest known word, or nothing when none is near."""
+    import difflib
+
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     return f', did you mean "{by_folded[near[0]]}"?' if near else ""

@@ -19,7 +19,7 @@ from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_obstacle, explain_wish
 from rotator.engine.listing import Listing
-from rotator.engine.provenance import Writer, find_unknown_writer, load_provenance, make_occupied
+from rotator.engine.provenance import Writer, find_known_writer, make_occupied
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import HUMAN_ERRORS, Run
@@ -217,10 +217,7 @@ def _check_secret(run: RunContext, pat: ManagedPat) -> None:
     """Raise when the secret holds anything that is not ours."""
     versions = run.services.secrets.fetch_versions(SecretLocation.of(pat))
     newest = versions[0] if versions else None
-    behind = find_unknown_writer(run, pat, newest)
-    if behind is not None:
-        raise behind
-    if load_provenance(run, pat).find_writer(newest) is Writer.FOREIGN:
+    if find_known_writer(run, pat, newest) is Writer.FOREIGN:
         raise make_occupied(pat)
 
 

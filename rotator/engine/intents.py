@@ -60,9 +60,9 @@ def enter_unknown(
     """
     pats = tuple(pats)
     _enter_written_over(held, versions, pats, account or held.pat.account)
-    now, key = min(list_moments(held)), held.services.marker_key
+    run, key = held.run, held.services.marker_key
     looks = [*_list_looks(held.pat), *((pat.display_name, pat.scope) for pat in pats)]
-    for intent in held.load(lambda reading: _find_unknown(reading, versions, now)):
+    for intent in held.load(lambda reading: _find_unknown(reading, versions, find_earliest(run, reading))):
         look = _find_look(held.run, held.pat, intent, looks)
         if look is not None:
             found = UnknownIntentFound(lost_rotation_id=intent.rotation_id, planned_valid_to=intent.planned_valid_to)
@@ -142,6 +142,8 @@ def _enter_written_over(
         if (authorization_id := version.tags.get(AUTHORIZATION_TAG, "")) in listed.keys() - predecessors
         and version.tags.get(ROTATION_TAG) not in seen
     }
+    if not covered:
+        return
     known = held.load(lambda reading: reading.journal.find_known(list(covered)))
     keepers = held.load(lambda reading: load_keepers(reading, list(listed), now))
     for rotation_id, pat in covered.items():
@@ -194,11 +196,15 @@ def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> d
 
     By the earliest clock at hand: a host that is years ahead must not drop what the others still need.
     """
-    place, now = held.pat.place, min(list_moments(held))
-    rotations = held.load(lambda reading: reading.journal.load_for_place(place))
-    ids = [found for rotation in rotations for found in get_ids(rotation)]
-    pending = held.load(lambda reading: reading.revocations.load_by_ids(ids))
-    over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
+    run, place = held.run, held.pat.place
+
+    def load(reading: Reading) -> tuple[datetime, set[str]]:
+        rotations = reading.journal.load_for_place(place)
+        pending = reading.revocations.load_by_ids([found for rotation in rotations for found in get_ids(rotation)])
+        over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
+        return find_earliest(run, reading), over
+
+    now, over = held.load(load)
     kept = [i for i in _read(versions) if i.rotation_id not in over and i.planned_valid_to > now]
     return {INTENT_TAG: write_intents((Intent.of(held.rotation, held.services.marker_key), *kept))}
 

@@ -16,13 +16,12 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
 from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
-from rotator.domain.next_step import Matter, NextAction, find_next_step
+from rotator.domain.next_step import Limits, Matter, NextAction, find_next_step
 from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
-from rotator.engine.in_force import put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.lives import begin_life
 from rotator.engine.log_checking import check_log
@@ -169,7 +168,8 @@ def _look_back(run: RunContext) -> tuple[bool, bool]:
     ended the last work that left a trace.
     """
     with run.services.database.read() as reading:
-        look, work = (reading.job_runs.find_last(job, reading.now()) for job in (JobName.RECONCILE, JobName.WORK))
+        now = reading.now()
+        look, work = (reading.job_runs.find_last(job, now) for job in (JobName.RECONCILE, JobName.WORK))
     is_down = look is not None and look.outcome is JobOutcome.FAILED
     return is_down, work is not None and work.failure is not None
 
@@ -196,9 +196,8 @@ def find_next_moment(run: RunContext) -> datetime | None:
     """
     now, settle = run.services.clock.now(), run.services.timing.settle
 
-    def load(reading: Reading) -> tuple[datetime | None, tuple[Matter, ...], Policy]:
-        due = load_matters(reading, reading.queue.load_due(now))
-        return reading.queue.find_next(now), due, put_in_force(reading, run.policy)
+    def load(reading: Reading, policy: Policy, _: Limits) -> tuple[datetime | None, tuple[Matter, ...], Policy]:
+        return reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now)), policy
 
     ahead, due, policy = read_fresh(run, load)
     for matter in due:

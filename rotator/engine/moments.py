@@ -17,8 +17,12 @@ def read_clocks(run: RunContext, reading: Reading) -> Verdict:
 
 def judge_clock(clock: Clock, services: Witnesses, reading: Reading) -> Verdict:
     """Do what `read_clocks` does, where there is no run."""
+    return _judge(clock, services, reading.find_clock(), reading)
+
+
+def _judge(clock: Clock, services: Witnesses, own: datetime | None, reading: Reading) -> Verdict:
+    """Judge the host's clock; `own` is the database's, where that has one."""
     witnesses = dict(services.read_witnesses())
-    own = reading.find_clock()
     if own is not None:
         witnesses["database"] = own
     head = reading.audit.load_head()
@@ -31,8 +35,9 @@ def read_moments(run: RunContext, reading: Reading) -> list[datetime]:
     A witness that is alone is set aside. Where the host's clock is wrong itself, every one counts: it may have been set
     in the middle of a run, and nobody may begin or end an overlap by it.
     """
-    now = run.services.clock.now()
-    return [now, reading.now(), *read_clocks(run, reading).trusted]
+    clock, own = run.services.clock, reading.find_clock()
+    verdict = _judge(clock, run.services.witnesses, own, reading)
+    return [clock.now(), own or reading.now(), *verdict.trusted]
 
 
 def find_earliest(run: RunContext, reading: Reading) -> datetime:

@@ -29,8 +29,7 @@ from rotator.engine.intents import enter_unknown, make_intent_tags
 from rotator.engine.listing import Listing, ServerView, asking
 from rotator.engine.provenance import (
     Writer,
-    find_unknown_writer,
-    load_provenance,
+    find_known_writer,
     make_occupied,
 )
 from rotator.engine.reading import fetch_known_history, find_newer, look_past_disabled
@@ -219,10 +218,7 @@ def check_history(run: RunContext, pat: ManagedPat, newest: SecretVersion | None
     database that is behind the vault. Until then a secret that was frozen for it stays as it is, even when none of our
     own writes was ever confirmed. The first PAT of a ManagedPat writes over nothing but what is ours.
     """
-    behind = find_unknown_writer(run, pat, newest)
-    if behind is not None:
-        raise behind
-    is_foreign = load_provenance(run, pat).find_writer(newest) is Writer.FOREIGN
+    is_foreign = find_known_writer(run, pat, newest) is Writer.FOREIGN
     if newest is None or not is_foreign or newest.version == pat.confirmed_version:
         return
     if not pat.has_pat:

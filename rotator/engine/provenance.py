@@ -147,9 +147,21 @@ def find_behind(held: ClaimedPat, newest: SecretVersion | None) -> DatabaseBehin
 
 def find_unknown_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion | None) -> DatabaseBehindError | None:
     """Do what `find_behind` does, for a record that need not be claimed."""
-    if newest is None or load_provenance(run, pat).find_writer(newest) is not Writer.UNKNOWN:
-        return None
-    return DatabaseBehindError(
+    try:
+        find_known_writer(run, pat, newest)
+    except DatabaseBehindError as error:
+        return error
+    return None
+
+
+def find_known_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion | None) -> Writer:
+    """Return who wrote the newest version. DatabaseBehindError when a rotation did that our journal does not know."""
+    if newest is None:
+        return Writer.NOBODY
+    writer = load_provenance(run, pat).find_writer(newest)
+    if writer is not Writer.UNKNOWN:
+        return writer
+    raise DatabaseBehindError(
         f"secret {pat.secret_name} in {pat.vault} was written by rotation {newest.tags.get(ROTATION_TAG)}, and "
         "this database knows of no such write; the database looks older than the vault",
         fix="Nothing was minted or revoked. If the database was restored from a backup, run "

@@ -40,11 +40,10 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
     First what is stale is computed anew. What turns out not to be due is entered with its next moment.
     """
 
-    def load(reading: Reading) -> tuple[tuple[Matter, ...], Limits, Policy]:
-        matters = load_matters(reading, reading.queue.load_due(run.services.clock.now()))
-        return matters, reading.limits.load() if matters else {}, put_in_force(reading, run.policy)
+    def load(reading: Reading, policy: Policy, limits: Limits) -> tuple[tuple[Matter, ...], Policy, Limits]:
+        return load_matters(reading, reading.queue.load_due(run.services.clock.now())), policy, limits
 
-    matters, limits, policy = read_fresh(run, load)
+    matters, policy, limits = read_fresh(run, load)
     run = replace(run, policy=policy)
     due = tuple(matter for matter in matters if _is_due(run, matter, limits))
     early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
@@ -63,17 +62,17 @@ def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ..
     return tuple(matter for matter in matters if matter.pat.name not in held)
 
 
-def read_fresh(run: RunContext, load: Callable[[Reading], Found]) -> Found:
-    """Return what `load` finds once nothing is stale, in the same transaction.
+def read_fresh(run: RunContext, load: Callable[[Reading, Policy, Limits], Found]) -> Found:
+    """Return what `load` finds once nothing is stale, in the same transaction, by the policy in force and the limits.
 
     What is stale is computed anew, in transactions of bounded size. Who has claimed a record enters it himself.
     """
 
     def try_load(*, is_last: bool) -> tuple[tuple[str, ...], tuple[Found, ...]]:
         with run.services.database.read() as reading:
-            basis = _make_basis(_put_in_force(reading, run), reading.limits.load())
-            names = reading.queue.find_stale(basis, BATCH)
-            return names, (load(reading),) if is_last or not names else ()
+            in_force, limits = _put_in_force(reading, run), reading.limits.load()
+            names = reading.queue.find_stale(_make_basis(in_force, limits), BATCH)
+            return names, (load(reading, in_force.policy, limits),) if is_last or not names else ()
 
     is_last = False
     while True:

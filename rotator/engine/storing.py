@@ -21,6 +21,7 @@ from rotator.engine.clocks import list_moments
 from rotator.engine.copies import find_written, is_copied
 from rotator.engine.freezing import freeze
 from rotator.engine.listing import ServerView
+from rotator.engine.moments import read_moments
 from rotator.engine.overlapping import confirm_stored
 from rotator.engine.provenance import make_foreign
 from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
@@ -49,12 +50,13 @@ def store_value(held: ClaimedPat, value: SecretValue, replaced: Mapping[str, str
     clock at hand: the host's may have been set back since the run began.
     """
     run, rotation = held.run, held.rotation
-    head, dropped = held.load(lambda reading: reading.audit.load_head()), list_dropped(replaced)
+    dropped = list_dropped(replaced)
+    head, sent_at = held.load(lambda reading: (reading.audit.load_head(), max(read_moments(run, reading))))
     held.step(
         RotationState.STORING,
         StoreStarted(vault=rotation.vault, secret_name=rotation.secret_name),
         *([SecretTagsDropped(tags=", ".join(dropped))] if dropped else []),
-        sent_at=max(list_moments(held)),
+        sent_at=sent_at,
         tried_store=True,
     )
     tags = make_tags(held.rotation, head, replaced)

@@ -38,7 +38,7 @@ def run_command(*arguments: str, cwd: Path) -> Spent:
     done = subprocess.run(
         [COMMAND, *arguments],
         cwd=cwd,
-        env=_make_environment(),
+        env=make_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -76,7 +76,7 @@ class Stage:
         lines = "".join(f"  {name}: {value}\n" for name, value in settings.items())
         path.write_text(before + lines, encoding="utf-8")
         with (self.directory / "daemon.log").open("w", encoding="utf-8") as log:
-            environment = {**_make_environment(), "PYTHONPROFILEIMPORTTIME": "1"}
+            environment = {**make_environment(), "PYTHONPROFILEIMPORTTIME": "1"}
             daemon = subprocess.Popen(
                 [COMMAND, "daemon"],
                 cwd=self.directory,
@@ -108,7 +108,7 @@ class Stage:
         login = subprocess.Popen(
             [COMMAND, "login", self.addresses["account"], "--device-code", "--json"],
             cwd=self.directory,
-            env=_make_environment(),
+            env=make_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -181,7 +181,7 @@ def open_stage(directory: Path) -> Iterator[Stage]:
     sandbox = subprocess.Popen(
         [COMMAND, "sandbox", "up", "--dir", ".", "--quiet"],
         cwd=directory,
-        env=_make_environment(),
+        env=make_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -204,9 +204,13 @@ def read_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _make_environment() -> dict[str, str]:
-    """Ours, without the caller's own settings: no measurement may reach a real organization."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROTATOR_")}
+def make_environment() -> dict[str, str]:
+    """Ours, without the caller's own settings: no measurement may reach a real organization.
+
+    Modules are compiled once and kept, as where rotator is installed.
+    """
+    left_out = "PYTHONDONTWRITEBYTECODE"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROTATOR_") and name != left_out}
     return {**kept, "ROTATOR_CONFIG": "rotator.yaml"}
 
 

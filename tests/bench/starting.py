@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.stage import COMMAND
+from tests.bench.stage import COMMAND, make_environment
 
 _BARE_CLICK = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
 
@@ -34,6 +34,8 @@ def measure_starts(times: int) -> list[StartTiming]:
     for _ in range(times):
         for name, command in commands.items():
             start = time.perf_counter()
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(
+                command, env=make_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True
+            )
             taken[name].append(time.perf_counter() - start)
     return [StartTiming(name, min(seconds), statistics.median(seconds)) for name, seconds in taken.items()]
