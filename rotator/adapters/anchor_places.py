@@ -20,8 +20,8 @@ _LONGEST = 16 * 1024
 class AnchorFile:
     """The port AnchorPlace: one line each, appended and on the disk before `give` returns."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, longest: int = _LONGEST) -> None:
+        self._path, self._longest = path, longest
         self.name = str(path)
 
     def find_last(self) -> str | None:
@@ -29,7 +29,7 @@ class AnchorFile:
         try:
             check_regular(self._path)
             with self._path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _LONGEST))
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * self._longest))
                 whole = file.read().splitlines(keepends=True)
         except FileNotFoundError:
             return None
@@ -70,11 +70,15 @@ class AnchorFile:
         try:
             check_regular(self._path)
             with self._path.open("rb") as file:
-                while line := file.readline(_LONGEST):
+                while line := file.readline(self._longest):
                     if line.strip():
                         yield line.decode("utf-8", "replace").strip()
         except OSError as error:
             raise self._fail("read", error) from error
+
+    def read_stamp(self, anchor: str) -> None:
+        """See the port."""
+        return
 
     def _fail(self, what: str, error: OSError) -> RotatorError:
         fix = choose_fix(error, self._path, "Let the user that runs rotator read it and append to it.")
@@ -99,5 +103,9 @@ class AnchorWebhook:
         self._last = anchor
 
     def read(self) -> None:
+        """See the port."""
+        return
+
+    def read_stamp(self, anchor: str) -> None:
         """See the port."""
         return

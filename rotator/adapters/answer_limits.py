@@ -27,8 +27,11 @@ class AnswerLimitError(requests.RequestException):
     """The answer goes beyond a limit; the message says which."""
 
 
-def read_body(response: requests.Response) -> bytes:
-    """Return the unpacked body. AnswerLimitError, what requests raises, or TotalTimeoutError while it is unpacked."""
+def read_body(response: requests.Response, *, is_binary: bool = False) -> bytes:
+    """Return the unpacked body, which is text unless `is_binary`.
+
+    AnswerLimitError, what requests raises, or TotalTimeoutError while it is unpacked.
+    """
     pieces, size = [], 0
     for piece in response.iter_content(_PIECE):
         check_deadline()
@@ -37,6 +40,8 @@ def read_body(response: requests.Response) -> bytes:
             raise AnswerLimitError(f"sent more than {LARGEST_ANSWER // 1024**2} MiB")
         pieces.append(piece)
     body = b"".join(pieces)
+    if is_binary:
+        return body
     if not is_utf8(body, response.headers.get("Content-Type", "")):
         raise AnswerLimitError("sent text that is not UTF-8")
     if has_too_many_values(body):

@@ -67,7 +67,8 @@ class HttpOptions:
     `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
     `proxy` is an http or https address, with user and password if it wants them; `no_proxy` says what goes past it.
     `note_date` is told the `Date` of each answer. `hides_paths`: the paths are secrets, so the library logs nothing.
-    `note_outcome` is told the status of each answer, and None of each request without one.
+    `note_outcome` is told the status of each answer, and None of each request without one. `is_binary`: answers are
+    no text, and nobody reads them as JSON.
     """
 
     ca_bundle: Path | None = None
@@ -79,6 +80,7 @@ class HttpOptions:
     note_date: Callable[[str], None] | None = None
     hides_paths: bool = False
     note_outcome: Callable[[int | None], None] | None = None
+    is_binary: bool = False
 
 
 def make_session(
@@ -338,7 +340,7 @@ class _Adapter(HTTPAdapter):
     def _keep(self, request: requests.PreparedRequest, answer: requests.Response) -> requests.Response:
         """Return the answer with its body in memory, unpacked."""
         try:
-            body = read_body(answer)
+            body = read_body(answer, is_binary=self._options.is_binary)
         except TotalTimeoutError as error:
             raise requests.ReadTimeout(error, request=request) from error
         headers = HTTPHeaderDict(answer.raw.headers)

@@ -19,13 +19,14 @@ from rotator.errors import ConfigError
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it: the status, or why there is none. `is_passing`: that may pass by itself."""
+    """What came of it: the status, or why there is none, and the body. `is_passing`: that may pass by itself."""
 
     status: int | None
     code: str = ""
     message: str = ""
     fix: str = ""
     is_passing: bool = False
+    body: bytes = b""
 
     @property
     def is_good(self) -> bool:
@@ -39,15 +40,20 @@ def find_host(url: SecretValue) -> str:
 
 
 def send_once(
-    http: HttpOptions, url: SecretValue, send: Callable[[requests.Session, str], requests.Response]
+    http: HttpOptions,
+    url: SecretValue,
+    send: Callable[[requests.Session, str], requests.Response],
+    *,
+    is_binary: bool = False,
 ) -> Answer:
-    """Send one request, and return what came of it."""
+    """Send one request, and return what came of it. `is_binary`: its answer is no text."""
     try:
-        with make_session(replace(http, hides_paths=True)) as session:
-            status = send(session, url.reveal()).status_code
+        with make_session(replace(http, hides_paths=True, is_binary=is_binary)) as session:
+            response = send(session, url.reveal())
+            status, body = response.status_code, response.content
     except ConfigError as error:
         return Answer(None, error.code, error.message, error.fix)
     except requests.RequestException as error:
         return Answer(None, *explain_failure(error, url=url.reveal()), is_passing=True)
     is_passing = status in (408, 425, 429) or status >= 500
-    return Answer(status, "refused", f"{find_host(url)} answered HTTP {status}", "", is_passing)
+    return Answer(status, "refused", f"{find_host(url)} answered HTTP {status}", "", is_passing, body)

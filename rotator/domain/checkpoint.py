@@ -15,6 +15,9 @@ from rotator.domain.merkle import GrowingTree
 AT_MOST_EVERY = timedelta(minutes=15)
 """How often a checkpoint is made at most, by runs that go well."""
 
+AT_LEAST_EVERY = timedelta(days=1)
+"""How long nothing but reads of values may wait for one."""
+
 ID_LENGTH = 16
 """Hex digits of the id of a key, and of an installation."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -18,7 +20,7 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.signing_keys import follow_keys
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
-from rotator.ports.anchor_place import AnchorPlace
+from rotator.ports.anchor_place import AnchorPlace, Stamp
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 
 _PAGE = 1000
@@ -29,7 +31,7 @@ class Anchor:
     """A head of the chain that a secret's version carries: the event's number and its hash.
 
     `name` is the ManagedPat whose secret it is, or the place of an anchor of our own. `fault` says why it is none of
-    ours although it is kept where ours are.
+    ours although it is kept where ours are. `stamped_at`: an authority says that it existed then.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Anchor:
     hash: str
     is_own: bool = False
     fault: str | None = None
+    stamped_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -187,12 +190,26 @@ def _fetch_elsewhere(
     if (texts := place.read()) is None:
         return
     sizes: set[str] = set()
-    for found in filter(None, map(read_anchor_value, texts)):
+    for text, found in ((text, read_anchor_value(text)) for text in texts):
+        if found is None:
+            continue
         sizes.add(str(found.size))
-        where = f"{place.name} {found.size}"
-        search.anchors.append(Anchor(where, found.size, found.head, is_own=True, fault=_find_fault(run, found)))
+        stamp = place.read_stamp(text) or Stamp()
+        fault, where = _find_fault(run, found) or stamp.fault, f"{place.name} {found.size}"
+        search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at))
     gone = made.get((place.name, ""), set()) - sizes
     search.gone += [GoneAnchor(place.name, "", size) for size in sorted(gone)]
+
+
+def list_stamps(places: Iterable[AnchorPlace], sizes: Collection[int]) -> Iterator[tuple[int, Stamp]]:
+    """Yield the time stamps that hold of the checkpoints of these sizes. A place that cannot be read has none."""
+    for place in places:
+        with suppress(RotatorError):
+            for text in place.read() or ():
+                found = read_anchor_value(text)
+                stamp = None if found is None or found.size not in sizes else place.read_stamp(text)
+                if found is not None and stamp is not None and stamp.fault is None:
+                    yield found.size, stamp
 
 
 def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion) -> Anchor | None:

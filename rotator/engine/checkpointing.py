@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.domain.checkpoint import AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
+from rotator.domain.checkpoint import AT_LEAST_EVERY, AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
 from rotator.domain.events.anchors import LogAnchored
+from rotator.domain.events.places import ValuesRead
 from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
 from rotator.engine.context import RunContext
@@ -51,6 +52,8 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
         return None  # hosts with the old key made checkpoints all the while: without the change ours would fit none
     if newest == (last.size if last else 0) or not _is_due(last, run.services.clock.now(), at_most_every):
         return None
+    if not _is_due(last, run.services.clock.now(), AT_LEAST_EVERY) and _is_only_read(run, last, newest):
+        return None
     made = _make_checkpoint(run, last, newest)
 
     def write() -> bool:
@@ -65,6 +68,15 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
 def _is_due(last: Checkpoint | None, now: datetime, at_most_every: timedelta) -> bool:
     """Whether enough time has passed; a last one that lies ahead, by a clock that was set back, counts for nothing."""
     return last is None or not timedelta(0) <= now - last.made_at < at_most_every
+
+
+def _is_only_read(run: RunContext, last: Checkpoint | None, newest: int) -> bool:
+    """Whether all that happened since is that values were read, as probes do all day: that waits for the daily one."""
+    if last is None or (last.key_id is None and run.services.signer is not None):
+        return False
+    with run.services.database.read() as reading:
+        size, name = last.size, ValuesRead.type.name
+        return reading.audit.count({name}, size).get(name, 0) == newest - size
 
 
 def _make_checkpoint(run: RunContext, last: Checkpoint | None, newest: int) -> Checkpoint:

@@ -12,6 +12,7 @@ from rotator.domain.checkpoint import make_key_id
 from rotator.domain.key_change import KeyChange
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.read_notes import ReadNotes
 from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.clock import BootClock, Clock, Witnesses
 from rotator.ports.database import Database
@@ -65,7 +66,7 @@ class Services:
     """The ports and settings that outlive a run. Never changed in place: a reload builds all of them anew.
 
     `closing_database` is the same database, for what is written even after a stop: claims that are given back,
-    the end of a run, and what came of a delivery. Nothing else uses it.
+    the end of a run, which values it read, and what came of a delivery. Nothing else uses it.
     """
 
     database: Database
@@ -127,5 +128,9 @@ class RunContext:
     reason: str | None = None
     command: Mapping[str, str] = field(default_factory=dict)
     """What each event says of the command that a person gave: `command`, and `via` where that is known."""
+    purpose: str = "run"
+    """What it is for: a job of the daemon, or `run`, which is its work, `rotator once` or a command."""
+    reads: ReadNotes = field(default_factory=ReadNotes)
+    """Which values of secrets were read; `logging_reads` writes it into the audit log."""
     is_reckoned: bool = False
     """The host's clock is wrong; this run works by the witnesses', mints only what cannot wait, and revokes nothing."""

@@ -10,6 +10,7 @@ from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
+from rotator.engine.logging_reads import logging_reads
 from rotator.engine.run_memory import fail_run, save_end
 from rotator.errors import RotatorError, StoppedError
 
@@ -18,12 +19,13 @@ def do_in_period(
     run: RunContext, job: JobName, period: datetime, holder: str, act: Callable[[RunContext], JobResult]
 ) -> JobResult:
     """Do a job, and leave in the database how it ended. Where another process has done that period, nothing is done."""
+    run = replace(run, purpose=job.value)
     began = JobRun(job, period, holder, run.services.clock.now())
     with run.services.database.begin() as work:
         if not work.job_runs.begin(began):
             return JobResult()
     try:
-        with naming_bugs("the other jobs go on"):
+        with naming_bugs("the other jobs go on"), logging_reads(run):
             result = act(run)
     except RotatorError as error:
         save_end(run, fail_run(run, began, error))

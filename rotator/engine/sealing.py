@@ -10,6 +10,7 @@ from rotator.domain.checkpoint import AT_MOST_EVERY
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext
 from rotator.engine.giving_anchors import give_anchors
+from rotator.engine.logging_reads import logging_reads
 from rotator.engine.report import RunReport
 from rotator.errors import StoppedError
 
@@ -24,7 +25,8 @@ def sealed(act: Callable[[RunContext], RunReport], *, looks: bool = False) -> Ca
         made = None
         with suppress(StoppedError):  # the act reports it: after a stop it begins nothing
             made = seal(run)
-        report = act(run)
+        with logging_reads(run):
+            report = act(run)
         with suppress(StoppedError):  # what was to be done is done, and the next run seals it
             if report.outcomes and not report.is_stopped:
                 made = seal(run, AT_MOST_EVERY if made is None else timedelta(0)) or made

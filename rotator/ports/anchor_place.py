@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What an authority signed of an anchor: that `data` existed `at` some time; `signed` is that, as RFC 3161 has it.
+
+    `fault` says why it does not hold.
+    """
+
+    at: datetime | None = None
+    data: bytes = b""
+    signed: bytes = b""
+    fault: str | None = None
 
 
 class AnchorPlace(Protocol):
@@ -21,3 +36,6 @@ class AnchorPlace(Protocol):
 
     def read(self) -> Iterator[str] | None:
         """Return all that it has, as they were given; None where it cannot be asked."""
+
+    def read_stamp(self, anchor: str) -> Stamp | None:
+        """Return what an authority signed of one of these; None where this place asks none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -16,16 +16,20 @@ MOST_TAGS = 15
 
 @dataclass(frozen=True)
 class SecretLocation:
-    """Where a secret is: the vault's https address and its name; `account` is whose sign-in may be needed."""
+    """Where a secret is: the vault's https address and its name; `account` is whose sign-in may be needed.
+
+    `managed_pat` is the one whose value is to be there; "" where that is not known.
+    """
 
     vault: str
     name: str
     account: str
+    managed_pat: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, pat: ManagedPat) -> Self:
         """Return where a ManagedPat's value is stored; where it moves to another account, as that one sees it."""
-        return cls(pat.vault, pat.secret_name, pat.next_account)
+        return cls(pat.vault, pat.secret_name, pat.next_account, pat.name)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class SecretStore(Protocol):
         """Return one version with its value; None if there is no such version."""
 
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
-        """Return all versions, the newest first; none when there is no such secret."""
+        """Return all versions, the newest first; none when there is no such secret.
+
+        Where the first two are of one moment, the newest one's value was read to tell which it is.
+        """
 
     def store(
         self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]

@@ -23,6 +23,7 @@ from rotator.documents.review import ReviewDocument
 from rotator.domain.checkpoint import make_key_id
 from rotator.engine.review.evidence import Evidence
 from rotator.engine.review.facts import Review
+from rotator.ports.anchor_place import Stamp
 from rotator.ports.signing import Signer
 from rotator.report.verify import KEYS, MANIFEST, SIGNATURE
 
@@ -32,10 +33,10 @@ _GUIDE = Path(__file__).parent / "templates" / "archive.txt"
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds. `events` and `cited` are the lines that the events' hashes are made of.
+    """What an archive holds. `events`, `cited` and `key_changes` are the lines that the events' hashes are made of.
 
     `policy` is the file of now, `public_keys` (base64) are those that the log is signed with, `accepted` the anchors
-    that the log is known to lack.
+    that the log is known to lack, `stamps` the time stamps of checkpoints, with their sizes.
     """
 
     review: Review
@@ -44,10 +45,12 @@ class Contents:
     evidence: Evidence
     events: Iterable[bytes]
     cited: Iterable[bytes]
+    key_changes: Iterable[bytes]
     inventory: InventoryDocument
     policy: bytes
     public_keys: tuple[str, ...]
     accepted: frozenset[str]
+    stamps: tuple[tuple[int, Stamp], ...] = ()
 
 
 def write_archive(stream: IO[bytes], contents: Contents, signer: Signer | None) -> None:
@@ -78,6 +81,10 @@ def _list_files(contents: Contents) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "anchors.jsonl", _end_lines(spell_anchor(anchor, contents.accepted) for anchor in anchors)
     yield "proofs.json", [spell_proofs(evidence)]
     yield "cited.jsonl", _end_lines(contents.cited)
+    yield "key-changes.jsonl", _end_lines(contents.key_changes)
+    for number, (size, stamp) in enumerate(contents.stamps, start=1):
+        yield f"stamps/{size}-{number}.json", [stamp.data]
+        yield f"stamps/{size}-{number}.tsr", [stamp.signed]
 
 
 def _end_lines(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MANIFEST, SIGNATURE, KEYS = "manifest.json", "signature.json", "public-keys.txt"
+MANIFEST, SIGNATURE, KEYS, CHECKPOINTS = "manifest.json", "signature.json", "public-keys.txt", "checkpoints.jsonl"
 _P = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, _P - 2, _P) % _P
@@ -42,17 +42,14 @@ def decode_point(data: bytes) -> Point | None:
         x = x * _ROOT_OF_MINUS_ONE % _P
     if (below * x * x - above) % _P or (x == 0 and sign):
         return None
-    if x & 1 != sign:
-        x = _P - x
+    x = _P - x if x & 1 != sign else x
     return (x, y, 1, x * y % _P)
 
 
 def add_points(one: Point, other: Point) -> Point:
     """Return the sum of two points (RFC 8032, 5.1.4)."""
-    a = (one[1] - one[0]) * (other[1] - other[0]) % _P
-    b = (one[1] + one[0]) * (other[1] + other[0]) % _P
-    c = 2 * one[3] * other[3] * _D % _P
-    d = 2 * one[2] * other[2] % _P
+    a, b = (one[1] - one[0]) * (other[1] - other[0]) % _P, (one[1] + one[0]) * (other[1] + other[0]) % _P
+    c, d = 2 * one[3] * other[3] * _D % _P, 2 * one[2] * other[2] % _P
     e, f, g, h = b - a, d - c, d + c, b + a
     return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
 
@@ -80,14 +77,9 @@ def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
     return (total[0] - made[0] * total[2]) % _P == 0 and (total[1] - made[1] * total[2]) % _P == 0
 
 
-def hash_leaf(data: bytes) -> bytes:
-    """Return the hash of a leaf of the tree (RFC 6962)."""
-    return hashlib.sha256(b"\x00" + data).digest()
-
-
-def hash_nodes(left: bytes, right: bytes) -> bytes:
-    """Return the hash of two subtrees."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+def hash_nodes(left: bytes, right: bytes, kind: bytes = b"\x01") -> bytes:
+    """Return the hash of two subtrees (RFC 6962), or of a leaf by its own kind."""
+    return hashlib.sha256(kind + left + right).digest()
 
 
 def fold(peaks: list[bytes]) -> bytes:
@@ -114,7 +106,7 @@ def climb(index: int, last: int, proof: list[bytes]) -> Iterator[tuple[bytes, bo
 
 def is_included(data: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:
     """Whether the data are the leaf at `index` of the tree of that size and root."""
-    node = hash_leaf(data)
+    node = hash_nodes(data, b"", b"\x00")
     for other, is_left in climb(index, size - 1, proof):
         node = hash_nodes(other, node) if is_left else hash_nodes(node, other)
     return node == root
@@ -149,47 +141,58 @@ def spell(document: dict[str, Any]) -> bytes:
 
 def read_spelled(data: bytes, what: str) -> dict[str, Any]:
     """Return a document; Fault unless it is in its one spelling."""
-    try:
-        document = json.loads(data)
-    except ValueError:
-        document = None
+    document = json.loads(data)
     if not isinstance(document, dict) or spell(document) != data:
         raise Fault(what + " is not as rotator writes it")
     return document
+
+
+def identify(keys: list[bytes]) -> dict[str, bytes]:
+    """Return public keys by their ids."""
+    return {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
+
+
+class Change:
+    """A change of the key. The new key signed it, and the old one, unless it was lost. Fault if one did not."""
+
+    def __init__(self, line: bytes) -> None:
+        event = json.loads(line)
+        said: dict[str, Any] = event["details"]
+        self.number, self.size, self.hash = event["sequence"], said["size"], hashlib.sha256(line).hexdigest()
+        self.old, self.new = decode_key(said["old_key"]), decode_key(said["new_key"])
+        [self.old_id, self.new_id], self.is_lost = identify([self.old, self.new]), "signature" not in said
+        statement = {name: said[name] for name in ("installation", "size", "head", "old_key", "new_key")}
+        data = spell({**statement, "purpose": "rotator-audit-key-change", "version": 1})
+        for name, key in (("new_signature", self.new), ("signature", self.old))[: 1 if self.is_lost else 2]:
+            if not is_signed(data, base64.b64decode(said[name]), key):
+                raise Fault(f"the change of the key in event {self.number} has a signature that does not fit")
 
 
 class Archive:
     """The unpacked archive in a folder."""
 
     def __init__(self, folder: Path, keys: list[bytes]) -> None:
-        self._folder = folder
-        self._given = bool(keys)
-        self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
-        self.proven: list[str] = []
-        self.open: list[str] = []
-        self._manifest: dict[str, Any] = {}
-        self._proofs: dict[str, Any] = {}
-        self._roots: dict[int, tuple[bytes, str]] = {}
-        self._checkpoints: list[dict[str, Any]] = []
-        self._size = 0
-        self._hashes: dict[int, str] = {}
+        self._folder, self._given = folder, bool(keys)
+        self._keys, self._size = identify(keys), 0
+        self.proven, self.open = list[str](), list[str]()
+        self._roots, self._hashes = dict[int, tuple[bytes, str]](), dict[int, str]()
 
     def check(self) -> None:
         """Check everything. Fault names the first thing that is wrong."""
         self._check_manifest()
         self._check_files()
-        self._proofs = read_spelled(self._read("proofs.json"), "proofs.json")
-        self._checkpoints = [
-            read_spelled(line, "a line of checkpoints.jsonl") for line in self._read_lines("checkpoints.jsonl")
-        ]
+        self._proofs = read_spelled((self._folder / "proofs.json").read_bytes(), "proofs.json")
+        lines = self._read_lines(CHECKPOINTS)
+        self._checkpoints = [read_spelled(line, "a line of " + CHECKPOINTS) for line in lines]
         self._check_signatures()
         self._check_events()
         self._check_consistency()
         self._check_inclusion()
         self._check_anchors()
 
-    def _read(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
+    def _note(self, said: list[str], count: int, what: str) -> None:
+        if count:
+            said.append(f"{count} {what}")
 
     def _hash(self, name: str) -> str:
         found = hashlib.sha256()
@@ -200,30 +203,48 @@ class Archive:
 
     def _read_lines(self, name: str) -> Iterator[bytes]:
         with (self._folder / name).open("rb") as lines:
-            for line in lines:
-                yield line[:-1] if line.endswith(b"\n") else line
+            yield from (line[:-1] if line.endswith(b"\n") else line for line in lines)
 
     def _check_manifest(self) -> None:
-        data, signed = self._read(MANIFEST), read_spelled(self._read(SIGNATURE), SIGNATURE)
+        data, signature = ((self._folder / name).read_bytes() for name in (MANIFEST, SIGNATURE))
+        signed = read_spelled(signature, SIGNATURE)
         self._manifest = read_spelled(data, MANIFEST)
         if signed["sha256"] != hashlib.sha256(data).hexdigest() or self._manifest["purpose"] != "rotator-evidence":
             raise Fault(f"{MANIFEST} is not the one that {SIGNATURE} names")
         if not self._given:
-            found = [decode_key(line.decode()) for line in self._read_lines(KEYS)]
-            self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in found}
+            self._keys = identify([decode_key(line.decode()) for line in self._read_lines(KEYS)])
+        named = set(self._keys)
+        self._follow_keys()
         if signed["key"] is None and self._given:
             raise Fault("the archive is not signed, although you named a key")
         if signed["key"] is None:
             self.open.append("The archive is not signed: that its files fit each other is all that it proves.")
             return
-        if signed["key"] not in self._keys:
+        if signed["key"] not in self._keys or signed["key"] in self._changes:
             raise Fault(f"the archive is signed with the key {signed['key']}, which is none of the keys to check with")
         if not is_signed(data, bytes.fromhex(signed["signature"]), self._keys[signed["key"]]):
             raise Fault("the signature of the manifest does not fit")
-        whose = "the key that you named" if self._given else "the key that lies in the archive"
+        whose = "" if signed["key"] in named else "a key that follows from "
+        whose += "the key that you named" if self._given else "the key that lies in the archive"
         self.proven.append(f"The manifest is signed with {whose}, {signed['key']}.")
         if not self._given:
             self.open.append("The key came from the archive: name the true one with --public-key to know whose it is.")
+
+    def _follow_keys(self) -> None:
+        """Believe the keys that a believed one names: those before it, then those after it."""
+        changes = [Change(line) for line in self._read_lines("key-changes.jsonl")]
+        self._changes = {change.old_id: change for change in changes}
+        if len(self._changes) < len(changes) or len({change.new_id for change in changes}) < len(changes):
+            raise Fault("more than one key follows a key, or is followed by one")
+        for change in reversed(changes):
+            if change.new_id in self._keys:
+                self._keys[change.old_id] = change.old
+        for change in changes:
+            if change.old_id in self._keys and not change.is_lost:
+                self._keys[change.new_id] = change.new
+            how = "the new key alone, as after the loss of the old one" if change.is_lost else "both"
+            what = f"the key {change.new_id} signs, in place of {change.old_id}: signed by {how}"
+            self.proven.append(f"From event {change.number} on {what}.")
 
     def _check_files(self) -> None:
         files = self._manifest["files"]
@@ -246,22 +267,21 @@ class Archive:
             if found["key"] not in self._keys:
                 unknown += 1
                 continue
+            if found["key"] in self._changes and size > self._changes[found["key"]].size:
+                raise Fault(f"the checkpoint of {size} events is signed with a key that had been replaced by then")
             statement = {name: value for name, value in found.items() if name != "signature"}
             if not is_signed(spell(statement), bytes.fromhex(found["signature"]), self._keys[found["key"]]):
                 raise Fault(f"the signature of the checkpoint of {size} events does not fit")
             signed += 1
-        if signed:
-            self.proven.append(f"{signed} checkpoints have signatures that fit; the newest has {self._size} events.")
-        if unknown:
-            self.open.append(f"{unknown} checkpoints are not signed with a key to check with.")
+        self._note(self.proven, signed, f"checkpoints have signatures that fit; the newest has {self._size} events.")
+        self._note(self.open, unknown, "checkpoints are not signed with a key to check with.")
         if not self._checkpoints:
             self.open.append("There is no checkpoint: only the events themselves say what the log was.")
 
     def _check_events(self) -> None:
         first, last = self._manifest["first"], self._manifest["last"]
         peaks = [bytes.fromhex(peak) for peak in self._proofs["peaks"]]
-        size = first - 1 if first else 0
-        previous, sealed = "", 0
+        size, previous, sealed = first - 1 if first else 0, "", 0
         self._compare(size, peaks, None)
         for line in self._read_lines("events.jsonl"):
             event = json.loads(line)
@@ -288,7 +308,6 @@ class Archive:
         self.proven.append(f"The events {first} to {last} follow each other, and none was altered.{covered}")
 
     def _compare(self, size: int, peaks: list[bytes], head: str | None) -> bool:
-        """Hold the tree against the checkpoint of that size, if there is one."""
         known = self._roots.get(size)
         if known is None or (size == 0 and not peaks):
             return False
@@ -297,68 +316,57 @@ class Archive:
         return True
 
     def _compare_grown(self, old: int, root: bytes, new: int) -> None:
-        """Hold the tree of a size against the checkpoint of a greater one."""
         proof = [bytes.fromhex(node) for node in self._proofs["consistency"][f"{old}-{new}"]]
         if not is_consistent(old, root, new, self._roots[new][0], proof):
             raise Fault(f"the log of {new} events does not go on from that of {old}")
 
     def _check_consistency(self) -> None:
         first, last = max(0, self._manifest["first"] - 1), self._manifest["last"]
-        sizes, proven = [found["size"] for found in self._checkpoints], 0
-        for place in range(1, len(sizes)):
-            old, new = sizes[place - 1], sizes[place]
-            if first <= old and new <= last:
-                continue  # computed from the events
+        sizes = [found["size"] for found in self._checkpoints]
+        pairs = [(sizes[place - 1], sizes[place]) for place in range(1, len(sizes))]
+        pairs = [(old, new) for old, new in pairs if old < first or last < new]  # the others follow from the events
+        for old, new in pairs:
             self._compare_grown(old, self._roots[old][0], new)
-            proven += 1
-        if proven:
-            self.proven.append(f"{proven} checkpoints from outside of the period go on from the ones before them.")
+        self._note(self.proven, len(pairs), "checkpoints from outside of the period go on from the ones before them.")
 
     def _check_inclusion(self) -> None:
         for line in self._read_lines("cited.jsonl"):
             self._hashes[json.loads(line)["sequence"]] = hashlib.sha256(line).hexdigest()
+        for change in self._changes.values():
+            if self._hashes.get(change.number, change.hash) != change.hash:
+                raise Fault(f"event {change.number} is another one than the change of the key")
         first, last = self._manifest["first"], self._manifest["last"]
         ends = {number for number in (first, min(last, self._size)) if 0 < first <= number}
-        proven = 0
-        for number in sorted(ends | {number for number in self._hashes if not first <= number <= last}):
-            if number > self._size:
-                continue
+        outside = {number for number in self._hashes if not first <= number <= last}
+        numbers = [number for number in sorted(ends | outside) if number <= self._size]
+        for number in numbers:
             proof = [bytes.fromhex(node) for node in self._proofs["inclusion"][str(number)]]
-            if not is_included(
-                bytes.fromhex(self._hashes[number]), number - 1, self._size, proof, self._roots[self._size][0]
-            ):
+            leaf, root = bytes.fromhex(self._hashes[number]), self._roots[self._size][0]
+            if not is_included(leaf, number - 1, self._size, proof, root):
                 raise Fault(f"event {number} is not in the log that the newest checkpoint covers")
-            proven += 1
-        if proven:
-            self.proven.append(f"{proven} events, and all those between, are in the log of the newest checkpoint.")
+        self._note(self.proven, len(numbers), "events, and all those between, are in the log of the newest checkpoint.")
         late = sum(number > self._size for number in self._hashes)
-        if late:
-            self.open.append(f"{late} events are newer than the newest checkpoint: only the manifest covers them.")
+        self._note(self.open, late, "events are newer than the newest checkpoint: only the manifest covers them.")
 
     def _check_anchors(self) -> None:
-        fits = elsewhere = 0
         anchors = [read_spelled(line, "a line of anchors.jsonl") for line in self._read_lines("anchors.jsonl")]
-        for anchor in anchors:
-            digest = self._hashes.get(anchor["sequence"])
-            if digest is None:
-                elsewhere += 1
-            elif digest == anchor["hash"]:
-                fits += 1
-            elif not anchor["accepted"]:
-                raise Fault(
-                    f"event {anchor['sequence']} is another one than the vault's anchor names: {anchor['name']}"
-                )
-        if fits:
-            self.proven.append(f"{fits} anchors of the vaults name events that are here, and fit.")
-        if elsewhere:
-            self.open.append(f"{elsewhere} anchors of the vaults name events that are not in this archive.")
+        found = [(anchor, self._hashes.get(anchor["sequence"])) for anchor in anchors]
+        fits, elsewhere = sum(digest == anchor["hash"] for anchor, digest in found), sum(not one[1] for one in found)
+        for anchor, digest in found:
+            if digest not in (None, anchor["hash"]) and not anchor["accepted"]:
+                number, name = anchor["sequence"], anchor["name"]
+                raise Fault(f"event {number} is another one than the vault's anchor names: {name}")
+        self._note(self.proven, fits, "anchors of the vaults name events that are here, and fit.")
+        self._note(self.open, elsewhere, "anchors of the vaults name events that are not in this archive.")
+        stamps = sum(name.endswith(".tsr") for name in self._manifest["files"])
+        self._note(self.open, stamps, "time stamps are for `openssl ts -verify`: README.txt says how to check them.")
         if not anchors:
             self.open.append("The archive holds no anchors: the vaults were not asked, or had none.")
 
 
 def grow(peaks: list[bytes], size: int, data: bytes) -> None:
     """Add a leaf to a tree of that size, kept as its peaks."""
-    node = hash_leaf(data)
+    node = hash_nodes(data, b"", b"\x00")
     while size & 1:
         node = hash_nodes(peaks.pop(), node)
         size >>= 1
@@ -368,29 +376,20 @@ def grow(peaks: list[bytes], size: int, data: bytes) -> None:
 def main() -> int:
     """Check the archive in the folder of this program, and say what was proved."""
     parser = argparse.ArgumentParser(description="Check an evidence archive of rotator.")
-    parser.add_argument(
-        "--public-key", action="append", default=[], metavar="KEY", help="hex or base64; may be repeated"
-    )
-    asked = parser.parse_args()
+    parser.add_argument("--public-key", action="append", default=[], metavar="KEY", help="hex or base64; repeatable")
     try:
-        keys = [decode_key(text) for text in asked.public_key]
+        keys = [decode_key(text) for text in parser.parse_args().public_key]
     except ValueError:
         parser.error("--public-key is no Ed25519 key: write its 32 bytes in hex or base64")
     archive = Archive(Path(__file__).resolve().parent, keys)
     try:
         archive.check()
-    except Fault as fault:
-        print(f"FAILED: {fault}.")
+    except (Fault, OSError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        odd = f"the archive is not as rotator writes it ({type(error).__name__}: {error})"
+        away = f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else ""
+        print(f"FAILED: {error if isinstance(error, Fault) else away or odd}.")
         return 1
-    except OSError as error:
-        print(f"FAILED: {error.filename} cannot be read: {error.strerror}.")
-        return 1
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        print(f"FAILED: the archive is not as rotator writes it ({type(error).__name__}: {error}).")
-        return 1
-    archive.open.append(
-        "Nothing shows what the log does not tell, or what came after its newest checkpoint and anchor."
-    )
+    archive.open.append("Nothing shows what the log does not tell, or what came after its last checkpoint and anchor.")
     print("\n".join([f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]))
     print("The archive is as it was made.")
     return 0

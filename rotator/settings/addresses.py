@@ -62,6 +62,21 @@ def parse_vault(value: object) -> str:
     return url
 
 
+def parse_authority_url(value: object) -> str:
+    """The address of a time-stamp authority: https, or http, because what it answers is signed. ValueError if none."""
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a valid URL: its host or port cannot be parsed") from None
+    if parts.username is not None:
+        raise ValueError("must not contain a user name or password")
+    is_address = parts.scheme in ("http", "https") and parts.hostname and _make_host(parts.hostname) is not None
+    if not is_address or parts.fragment or re.search(r"[\s<>{}]", str(value)):
+        raise ValueError(f'"{value}" is not the address of a time-stamp authority: write https://HOST/PATH')
+    return str(value)
+
+
 def check_proxy(text: str) -> str:
     """A proxy's address, with user and password if it has them. ValueError, never with the text in it."""
     try:

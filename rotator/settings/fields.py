@@ -19,7 +19,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from rotator.settings.addresses import parse_service_url, parse_vault
+from rotator.settings.addresses import parse_authority_url, parse_service_url, parse_vault
 from rotator.settings.durations import parse_duration
 from rotator.settings.paths import expand_home
 
@@ -83,6 +83,9 @@ DurationOrZero = Annotated[
 ]
 ServiceUrl = Annotated[
     str, BeforeValidator(parse_service_url), WithJsonSchema({"type": "string", "pattern": "^https://"})
+]
+AuthorityUrl = Annotated[
+    str, BeforeValidator(parse_authority_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})
 ]
 VaultUrl = Annotated[str, BeforeValidator(parse_vault), WithJsonSchema({"type": "string", "pattern": "^https://"})]
 FilePath = Annotated[Path, PlainValidator(_parse_path), WithJsonSchema({"type": "string"})]

@@ -14,7 +14,7 @@ from rotator.engine.explaining import say_lacks_window
 from rotator.engine.planning import plan_from
 from rotator.errors import ConfigError, RotatorError
 from rotator.settings.secrets import SecretSource
-from rotator.wiring.sealing import make_signer
+from rotator.wiring.sealing import make_authority, make_signer
 
 if TYPE_CHECKING:
     from rotator.settings.policy_checks import Finding
@@ -51,6 +51,12 @@ def find_unusable(installation: Installation) -> Iterator[Finding]:
             yield place, obstacle
     if (obstacle := find_unusable_database(installation)) is not None:
         yield ("database",), obstacle
+    for index, anchor in enumerate(settings.audit.anchors):
+        if (authority := make_authority(installation, anchor)) is not None:
+            try:
+                authority.check()
+            except RotatorError as error:
+                yield ("audit", "anchors", index, "certificates"), f"{error.message}. {error.fix}"
 
 
 def _check_store(installation: Installation) -> None:

@@ -7,7 +7,8 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,8 +21,11 @@ from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import Author
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.logging_reads import log_reads
+from rotator.engine.read_notes import NotedSecrets, ReadNotes
 from rotator.engine.signing_in import SignInDesk
 from rotator.engine.stopping import make_stoppable
+from rotator.errors import RotatorError, StoppedError
 from rotator.ports.secret_store import SecretLocation
 from rotator.settings.secrets import SecretSource
 from rotator.wiring.account_credentials import make_account_credentials
@@ -50,7 +54,8 @@ if TYPE_CHECKING:
 class Installation:
     """What the settings describe. A context manager; nothing is read, opened or asked before it is needed.
 
-    Everything here outlives a run; `make_run` adds what one run needs.
+    Everything here outlives a run; `make_run` adds what one run needs. Which values such runs have read is in the audit
+    log when it is closed.
     """
 
     def __init__(
@@ -58,17 +63,28 @@ class Installation:
     ) -> None:
         self._origin, self._given_stop, self._given_requests = origin, stop, requests
         self._stack = ExitStack()
+        self._unlogged: dict[str, RunContext] = {}
         self.doubts: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:  # else what the command failed with says more than that this cannot be written
+                self._log_reads()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close every connection, the newest first."""
+        with suppress(RotatorError, StoppedError):
+            self._log_reads()
         self._stack.close()
+
+    def _log_reads(self) -> None:
+        for run in list(self._unlogged.values()):
+            log_reads(run)
 
     def close_with(self, close: Callable[[], None]) -> None:
         """Have something closed with the installation."""
@@ -327,8 +343,11 @@ class Installation:
         from rotator.adapters.processes import make_claimant
 
         run_id = make_run_id()
-        return RunContext(
-            services=self.services,
+        for written in [key for key, other in list(self._unlogged.items()) if other.reads.is_empty]:
+            self._unlogged.pop(written, None)
+        reads = ReadNotes(lambda: self._unlogged.update({run_id: run}))
+        run = RunContext(
+            services=replace(self.services, secrets=NotedSecrets(self.services.secrets, reads)),
             policy=self.policy,
             run_id=run_id,
             actor=self.actor,
@@ -336,7 +355,9 @@ class Installation:
             progress=make_progress(run_id),
             reason=reason,
             command=self._origin.command,
+            reads=reads,
         )
+        return run
 
     def _make_store(self, credential_for: Callable[[SecretLocation], TokenCredential]) -> KeyVaultSecretStore:
         from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore

@@ -13,6 +13,8 @@ from rotator.ports.archive_file import ArchiveFile
 
 if TYPE_CHECKING:
     from rotator.adapters.signing import Ed25519Signer
+    from rotator.adapters.time_stamps import TimeStampAuthority
+    from rotator.settings.sections.audit import AnchorSettings
     from rotator.wiring.installation import Installation
 
 
@@ -45,6 +47,7 @@ def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
     from rotator.adapters.anchor_places import AnchorFile, AnchorWebhook
     from rotator.adapters.notify.webhook import SignedPost
     from rotator.adapters.single_request import find_host
+    from rotator.adapters.time_stamps import StampFile
 
     places: list[AnchorPlace] = []
     for anchor in installation.settings.audit.anchors:
@@ -55,7 +58,18 @@ def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
             secret = None if anchor.secret is None else installation.resolve(anchor.secret)
             post = SignedPost(url, secret, installation.make_http(), installation.clock, "audit.anchors")
             places.append(AnchorWebhook(find_host(url), post))
+        elif anchor.stamps is not None and (authority := make_authority(installation, anchor)) is not None:
+            places.append(StampFile(anchor.stamps, authority))
     return tuple(places)
+
+
+def make_authority(installation: Installation, anchor: AnchorSettings) -> TimeStampAuthority | None:
+    """Return whom an anchor's time stamps are asked of; None where it has none."""
+    from rotator.adapters.time_stamps import TimeStampAuthority
+
+    if anchor.authority is None or anchor.certificates is None:
+        return None
+    return TimeStampAuthority(anchor.authority, anchor.certificates, installation.make_http())
 
 
 def open_archive_file(path: Path) -> ArchiveFile:

@@ -595,6 +595,7 @@ def test_recover_shows_keeps_and_revokes_on_a_persons_word_when_a_pat_is_unprove
         "revocation_requested",
         "pat_revoked",
         "left_behind_resolved",
+        "values_read",
     ]
     assert run(stage, "recover", "--revoke", near, "--yes").code == 2
     stage.check_end()

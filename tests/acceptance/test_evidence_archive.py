@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -19,15 +21,21 @@ from rotator.adapters.signing import Ed25519Signer, make_signing_key
 from rotator.documents.evidence import spell_signature
 from rotator.domain.checkpoint import decode_public_key, make_key_id
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.checkpointing import seal
+from rotator.engine.giving_anchors import give_anchors
+from rotator.wiring.checking import find_unusable
+from rotator.wiring.installation import Installation
+from rotator.wiring.origin import Origin
 from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.filled_log import SCRIPT, Filled
 from tests.support.forgery import drop_triggers, execute
 from tests.support.installed_command import run_forked
+from tests.support.time_stamp_server import TimeStampServer
 
 FILES = (
     *("README.txt", "anchors.jsonl", "checkpoints.jsonl", "cited.jsonl", "events.jsonl", "inventory.json"),
-    *("manifest.json", "policy.yaml", "proofs.json", "public-keys.txt", "report.html", "report.json"),
-    *("signature.json", "verify.py"),
+    *("key-changes.jsonl", "manifest.json", "policy.yaml", "proofs.json", "public-keys.txt", "report.html"),
+    *("report.json", "signature.json", "verify.py"),
 )
 
 
@@ -95,7 +103,7 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
         assert f"proved: The manifest is signed with the key that you named, {make_key_id(signer.public_key)}." in said
         assert "came from the archive" not in said
     for line in (
-        "proved: All 12 files are those that the manifest names.",
+        "proved: All 13 files are those that the manifest names.",
         f"proved: The events {first} to {last} follow each other, and none was altered. Up to {last} they are those",
         "go on from the ones before them.",
         "are in the log of the newest checkpoint.",
@@ -345,3 +353,108 @@ def test_archive_holds_no_secret_and_overwrites_nothing(filled: Filled, archive:
     )
     assert "evidence.zip exists" in done.stderr
     assert not (filled.folder / "new.html").exists()
+
+
+def _change_key(settings: Path, number: int) -> Ed25519Signer:
+    """Give the installation another key, and have its next checkpoint made: the old key signs the change."""
+    key, text = make_signing_key(), settings.read_text(encoding="utf-8")
+    [line] = [line for line in text.splitlines() if "signing_key:" in line]
+    old, new = line.split("{file: ")[1].rstrip("}"), f"audit-signing-{number}.key"
+    settings.with_name(new).write_text(key.reveal(), encoding="utf-8")
+    settings.with_name(new).chmod(0o600)
+    kept = "".join(found + "\n" for found in text.splitlines() if "previous_keys: [{file: audit" not in found)
+    changed = line.replace(old, new) + f"\n  previous_keys: [{{file: {old}}}]"
+    settings.write_text(kept.replace(line, changed), encoding="utf-8")
+    with Installation(Origin(settings, {}, settings.parent)) as installation:
+        assert seal(installation.make_run(), timedelta(0)) is not None
+    return Ed25519Signer(key)
+
+
+@pytest.fixture
+def keys(settings: Path, signer: Ed25519Signer) -> list[Ed25519Signer]:
+    """The installation's keys, the oldest first: they were changed twice."""
+    return [signer, _change_key(settings, 2), _change_key(settings, 3)]
+
+
+@pytest.mark.parametrize("keeps_old", [True, False])
+def test_verifier_follows_two_changes_of_the_key_from_any_of_the_keys(
+    filled: Filled, settings: Path, keys: list[Ed25519Signer], keeps_old: bool
+) -> None:
+    if not keeps_old:
+        text = settings.read_text(encoding="utf-8").splitlines(keepends=True)
+        settings.write_text("".join(line for line in text if "previous_keys: [{file: audit" not in line), "utf-8")
+        for name in ("audit-signing.key", "audit-signing-2.key"):
+            settings.with_name(name).unlink()
+    folder = _archive(filled, settings, 0)
+    for place, key in enumerate(keys):
+        code, said = verify(folder, "--public-key", key.public_key)
+        assert code == 0, said
+        named = "the key that you named" if place == 2 else "a key that follows from the key that you named"
+        assert f"proved: The manifest is signed with {named}, {make_key_id(keys[2].public_key)}." in said
+        assert "are not signed with a key to check with" not in said
+        for old, new in pairwise(make_key_id(found.public_key) for found in keys):
+            assert f"on the key {new} signs, in place of {old}: signed by both." in said
+    other = Ed25519Signer(make_signing_key())
+    assert "none of the keys to check with" in verify(folder, "--public-key", other.public_key)[1]
+
+
+def _drop_signature(lines: list[bytes]) -> list[bytes]:
+    change = json.loads(lines[0])
+    del change["details"]["signature"]
+    return [json.dumps(change, sort_keys=True, separators=(",", ":")).encode(), *lines[1:]]
+
+
+def test_change_of_the_key_that_was_altered_is_found(
+    filled: Filled, settings: Path, keys: list[Ed25519Signer], signer: Ed25519Signer
+) -> None:
+    """Although whoever has the newest key made a manifest that fits."""
+    folder = _archive(filled, settings, 0)
+    path = folder / "key-changes.jsonl"
+    data = path.read_bytes()
+    names = (b'"head":"', b'"installation":"', b'"new_key":"', b'"new_signature":"', b'"old_key":"', b'"signature":"')
+    places = [data.index(name) + len(name) + 3 for name in (*names, b'"size":', b'"actor":"')]
+    for place in places:
+        other = b"A" if data[place : place + 1] != b"A" else b"B"
+        path.write_bytes(data[:place] + other + data[place + 1 :])
+        seal_again(folder, keys[2])
+        code, said = verify(folder, "--public-key", signer.public_key)
+        assert (code, said[:8]) == (1, "FAILED: "), (place, said)
+    path.write_bytes(data)
+    for change in (lambda lines: lines[1:], lambda lines: lines[:1], _drop_signature):
+        edit_lines(path.name, change)(folder)
+        seal_again(folder, keys[2])
+        assert "none of the keys to check with" in verify(folder, "--public-key", signer.public_key)[1]
+        path.write_bytes(data)
+    edit_lines(path.name, lambda lines: [*lines, lines[1]])(folder)
+    seal_again(folder, keys[2])
+    assert "more than one key follows a key" in verify(folder)[1]
+    path.write_bytes(data)
+    seal_again(folder, keys[1])
+    assert "none of the keys to check with" in verify(folder, "--public-key", signer.public_key)[1]
+
+
+def test_archive_has_the_time_stamps_and_openssl_checks_them(filled: Filled, settings: Path, tmp_path: Path) -> None:
+    with TimeStampServer(tmp_path / "authority").running() as server:
+        stamps = f"anchors: [{{stamps: stamps.jsonl, authority: '{server.url}', certificates: {server.certificates}}}]"
+        text = settings.read_text(encoding="utf-8").replace("anchors: [vault]", stamps)
+        settings.write_text(text, encoding="utf-8")
+        with Installation(Origin(settings, {}, settings.parent)) as installation:
+            assert list(find_unusable(installation)) == []
+            give_anchors(installation.make_run())
+        server.certificates.rename(tmp_path / "ca.pem")
+        with Installation(Origin(settings, {}, settings.parent)) as installation:
+            [(place, problem)] = find_unusable(installation)
+        assert (place, "No such file" in problem) == (("audit", "anchors", 0, "certificates"), True)
+        (tmp_path / "ca.pem").rename(server.certificates)
+    done = run_forked("audit", "verify", "--anchors", folder=filled.folder, env={"ROTATOR_CONFIG": str(settings)})
+    assert "1 time stamp checked; the newest says that events 1 to " in done.stdout, done.stdout + done.stderr
+    folder = _archive(filled, settings, 0, "--anchors")
+    [stamp] = (folder / "stamps").glob("*.tsr")
+    command = ["openssl", "ts", "-verify", "-data", str(stamp.with_suffix(".json")), "-in", str(stamp)]
+    command += ["-CAfile", str(server.certificates)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    code, said = verify(folder)
+    assert code == 0, said
+    assert "not proved: 1 time stamps are for `openssl ts -verify`" in said
+    stamp.write_bytes(stamp.read_bytes()[:-1] + b"x")
+    assert verify(folder)[0] == 1

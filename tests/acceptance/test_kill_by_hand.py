@@ -145,6 +145,8 @@ ROTATION = (
 )
 CLAIMED = "UPDATE managed_pat"
 """A claim was taken, confirmed or given back."""
+READ_NOTED = "values_read"
+"""Which values were read, at the end."""
 
 COMMANDS = (
     ByHand(
@@ -152,7 +154,7 @@ COMMANDS = (
         lambda _: ("rotate", NAME),
         finish_rotation,
         requests=ROTATION,
-        commits=(CLAIMED, *ROTATION_COMMITS[6:-4]),
+        commits=(CLAIMED, *ROTATION_COMMITS[6:-5], READ_NOTED),
         prepare=rotate_once,
     ),
     ByHand(
@@ -169,7 +171,7 @@ COMMANDS = (
         lambda _: ("revoke", NAME, "--previous", "--yes"),
         finish_named,
         requests=(READ, READ, VERSIONS, IDENTITY, IDENTITY, REVOKE, LIST, LIST),
-        commits=(CLAIMED, CLAIMED, "revoke_started", "rotation_completed", CLAIMED, "pat_revoked"),
+        commits=(CLAIMED, CLAIMED, "revoke_started", "rotation_completed", CLAIMED, "pat_revoked", READ_NOTED),
         prepare=rotate_with_overlap,
         arrange=name_others,
     ),
@@ -186,6 +188,7 @@ COMMANDS = (
             "revocation_requested",
             CLAIMED,
             "pat_revoked",
+            READ_NOTED,
         ),
         prepare=interrupt_minted,
     ),
@@ -194,7 +197,7 @@ COMMANDS = (
         lambda _: ("recover",),
         finish_recovery,
         requests=(IDENTITY, LIST, VERSIONS, VERSIONS, READ, VERSIONS, VERSIONS, WRITTEN, IDENTITY, STORE, WRITTEN),
-        commits=("DELETE untracked_pat", CLAIMED, "restore_started", "secret_restored", CLAIMED),
+        commits=("DELETE untracked_pat", CLAIMED, "restore_started", "secret_restored", CLAIMED, READ_NOTED),
         prepare=interrupt_late,
         arrange=name_current,
     ),
@@ -211,6 +214,7 @@ COMMANDS = (
             CLAIMED,
             "pat_revoked",
             "left_behind_resolved",
+            READ_NOTED,
         ),
         prepare=leave_behind,
         arrange=name_others,

@@ -64,9 +64,10 @@ COMMITS = [
     "secret_stored",
     "rotation_completed",
     "UPDATE managed_pat",
+    "values_read",
     "INSERT checkpoint",
 ]
-"""Every commit: the third takes the claim, the last but one gives it back; around them the audit log is sealed."""
+"""Every commit: the third takes the claim, the last but two gives it back; around them the audit log is sealed."""
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ COMMANDS = (
         lambda stage: ("inventory", "adopt", *stage.given, "--replace-foreign"),
         finish_confirmation,
         requests=(IDENTITY, LIST, READ, READ, VERSIONS, IDENTITY),
-        commits=(CLAIMED, "secret_confirmed", CLAIMED),
+        commits=(CLAIMED, "secret_confirmed", CLAIMED, "values_read"),
         prepare=write_elsewhere,
     ),
     ByHand(
@@ -252,7 +252,7 @@ COMMANDS = (
             *(NAMES, NAMES, VERSIONS, READ, IDENTITY, LIST, WRITTEN, WRITTEN, VERSIONS, READ, WRITTEN),
             *(VERSIONS, READ) * 4,
         ),
-        commits=("policy_changed", "inventory_rebuilt", "inventory_rebuilt"),
+        commits=("policy_changed", "inventory_rebuilt", "inventory_rebuilt", "values_read"),
         prepare=lose_commits,
     ),
 )

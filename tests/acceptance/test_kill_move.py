@@ -39,7 +39,8 @@ COMMITS = [
     "UPDATE managed_pat",
     "move_started",
     "UPDATE managed_pat",
-    *ROTATION_COMMITS[5:-4],
+    *ROTATION_COMMITS[5:-5],
+    "values_read",
     "INSERT checkpoint",
 ]
 """Every commit: what is wanted is written under a claim of its own, then come those of a rotation."""

@@ -11,7 +11,7 @@ from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.audit_event import AuditEvent
 from rotator.ports.audit_log import AuditFilter
 from tests.support.daemon import start_daemon, write_section
-from tests.support.killing import NAME, Stage
+from tests.support.killing import NAME, SECRET, Stage
 
 
 @pytest.fixture
@@ -112,3 +112,29 @@ def test_what_only_looks_leaves_nothing_when_it_is_refused(stage: Stage) -> None
     for words in (("inventory", "show", "no-such"), ("rotate", "no-such", "--dry-run"), ("once", "--no-such")):
         assert stage.start(*words).wait() == 2
     assert load(stage, "command_refused") == []
+
+
+def list_read(stage: Stage) -> set[str]:
+    """The secrets whose values the vault gave, by its own record of requests; with the version that was asked for."""
+    asked = [
+        entry.path.removeprefix("/secrets/")
+        for entry in stage.world.record.all("key_vault", "GET")
+        if entry.path.startswith("/secrets/") and entry.status == 200 and "/versions" not in entry.path
+    ]
+    return {path.rstrip("/") for path in asked if path.strip("/") and not path.startswith("rotator-audit-")}
+
+
+@pytest.mark.parametrize("words", [("once",), ("doctor",), ("inventory", "adopt", NAME, "--dry-run")], ids=" ".join)
+def test_each_value_that_was_read_is_named_with_who_read_it(stage: Stage, words: tuple[str, ...]) -> None:
+    """What the vault has given is what the log names: also what a command read that changes nothing."""
+    stage.world.record.clear()
+    assert stage.start(*words).wait() in (0, 1, 2, 4)
+    read = list_read(stage)
+    assert {path.partition("/")[0] for path in read} == {SECRET}
+    events = load(stage, "values_read")
+    [event] = events
+    assert f"{SECRET} of {NAME}: " in str(event.entry.details["reads"])
+    assert event.entry.subject == stage.sandbox.addresses.key_vault_url
+    assert event.entry.details.get("command") == (None if words == ("once",) else f"rotator {' '.join(words)}")
+    named = set(str(event.entry.details["reads"]).split(": ")[1].split())
+    assert {path.partition("/")[2] for path in read} - {""} <= named

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from tests.support.source_tree import ROOT, load_product
 
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-_OPTIONAL = [name for extra in ("notify", "postgres") for name in _PROJECT["optional-dependencies"][extra]]
+_OPTIONAL = [name for extra in ("notify", "postgres", "stamps") for name in _PROJECT["optional-dependencies"][extra]]
 """What a user installs if it is needed; `requirements.txt` has all of it."""
 _OWN = {*sys.stdlib_module_names, "rotator"}
 

@@ -22,6 +22,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext, Services, Timing
 from rotator.engine.log_checking import check_log
+from rotator.engine.read_notes import NotedSecrets, ReadNotes
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import rotate_by_hand, run_once
 from rotator.engine.status import PatStatus, status_from
@@ -104,8 +105,10 @@ class EngineWorld:
     def make_run(self, services: Services | None = None) -> RunContext:
         """A new run, in a new process unless it is given the services of one that is there."""
         self._runs += 1
+        reads, services = ReadNotes(), services or self.make_services()
         return RunContext(
-            services=services or self.make_services(),
+            services=replace(services, secrets=NotedSecrets(services.secrets, reads)),
+            reads=reads,
             policy=self.policy,
             run_id=f"run-{self._runs}",
             actor="root@host",

@@ -60,6 +60,7 @@ COMMITS = [
     "pat_revoked",
     "INSERT job_run",
     "INSERT job_run",
+    "values_read",
     "INSERT checkpoint",
     "INSERT job_run",
 ]
@@ -68,6 +69,8 @@ COMMITS = [
 So is that hooks and deliveries succeed, the first time.
 
 The audit log is sealed before it, because people's sign-in and adoption are in it, and after it.
+
+Before that it notes which values it read.
 
 It enters the record in the queue, takes the claim fourth, confirms it before the DELETE, and gives it back at the end.
 Then the revocation is proven.

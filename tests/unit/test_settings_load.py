@@ -288,9 +288,19 @@ def test_signing_key_cannot_come_from_a_vault_that_a_person_must_sign_in_for(tmp
         ("[vault, {file: anchors.jsonl}, {webhook: {env: URL}, secret: {env: KEY}}]", None),
         ("[]", None),
         ("[vaults]", "must be a section"),
-        ("[{}]", "needs one of vault, file and webhook"),
-        ("[{file: x, webhook: {env: URL}}]", "needs one of vault, file and webhook"),
+        ("[{}]", "needs one of vault, file, webhook and stamps"),
+        ("[{file: x, webhook: {env: URL}}]", "needs one of vault, file, webhook and stamps"),
         ("[{file: x, secret: {env: KEY}}]", "secret is for a webhook only"),
+        ("[{stamps: x, authority: 'https://tsa.example'}]", "stamps, authority and certificates belong together"),
+        ("[{file: x, certificates: y}]", "stamps, authority and certificates belong together"),
+        (
+            "[{stamps: x, authority: 'ftp://tsa.example', certificates: y}]",
+            "is not the address of a time-stamp authority",
+        ),
+        (
+            "[{stamps: x, authority: 'https://a:b@tsa.example', certificates: y}]",
+            "must not contain a user name or password",
+        ),
         ("[{webhook: 'http://contoso.com'}]", "write https://"),
     ],
 )

@@ -150,6 +150,7 @@ def _gather(
     installation: Installation, review: Review, document: ReviewDocument, page: str, trust: Trust
 ) -> tuple[Contents, Signer | None]:
     from rotator.documents.inventory import make_inventory_document
+    from rotator.engine.anchoring import list_stamps
     from rotator.engine.gaps import load_accepted
     from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
     from rotator.engine.signing_keys import follow_keys
@@ -159,6 +160,8 @@ def _gather(
     database = installation.database
     believed = trust if review.log.fault else follow_keys(database, trust)
     evidence = gather_evidence(database, review)
+    sight, sizes = review.log.sight, {found.size for found in evidence.checkpoints}
+    stamped = [] if sight is None else [found.sequence for found in sight.anchors if found.stamped_at is not None]
     contents = Contents(
         review=review,
         document=document,
@@ -166,10 +169,12 @@ def _gather(
         evidence=evidence,
         events=spell_events(database, evidence.first, evidence.last),
         cited=spell_cited(database, evidence.cited),
+        key_changes=spell_cited(database, sorted(believed.changes)),
         inventory=make_inventory_document(standing.record for standing in review.pats),
         policy=installation.settings.policy.read_bytes(),
         public_keys=believed.public_keys,
         accepted=frozenset() if review.log.fault else load_accepted(database, trust),
+        stamps=tuple(list_stamps(installation.services.anchor_places, sizes | {max(stamped)})) if stamped else (),
     )
     return contents, None if review.log.key_problem else make_signer(installation)
 

@@ -9,6 +9,7 @@ from rotator.cli.output.details import say_details
 from rotator.cli.widths import Column
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.words import say_moment
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.archives import LogArchives
 from rotator.engine.log_checking import LogSummary
@@ -102,6 +103,10 @@ def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
         )
         stored = f"{tags}, {secret}"
         yield f"The log contains everything that the vaults hold of it: {stored}."
+    stamped = [(anchor.sequence, anchor.stamped_at) for anchor in sight.anchors if anchor.stamped_at is not None]
+    for size, at in sorted(stamped)[-1:]:
+        whole = f"{_say_first_events(size)} existed at {say_moment(at)}"
+        yield f"{say_number(len(stamped), 'time stamp')} checked; the newest says that {whole}."
     if accepted:
         others = say_number(accepted, "other")
         yield f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`."

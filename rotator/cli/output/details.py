@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.pending_revocation import RevocationKind
-from rotator.domain.words import say_duration, say_moment, say_span
+from rotator.domain.words import say_count, say_duration, say_moment, say_span
 
 
 def _say_time(value: Detail) -> str:
@@ -25,6 +25,10 @@ def _say_wait(value: Detail) -> str:
 
 def _say_seconds(value: Detail) -> str:
     return say_duration(timedelta(seconds=value)) if isinstance(value, int) else str(value)
+
+
+def _say_reads(value: Detail) -> str:
+    return say_count(str(value).count(":"), "secret")
 
 
 def _say_host(value: Detail) -> str:
@@ -98,6 +102,8 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "lacking": _word("{} of ours missing"),
     "unreadable": _word("{} not readable"),
     "entry_id": _word("entry {}"),
+    "purpose": _word("for {}"),
+    "reads": _say_reads,
     "value": lambda value: f"its value: {str(value).replace('_', ' ')}",
     "on_leak": _word("on_leak: {}"),
     "seconds": _word("by {}", _say_seconds),

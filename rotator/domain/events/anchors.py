@@ -7,7 +7,7 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class LogAnchored(Event, name="log_anchored", subject=SubjectKind.ANCHOR):
-    """A vault has a new version of our anchor, of the first `size` events; or a file or webhook got the day's first."""
+    """A vault has a new version of our anchor, of the first `size` events; or another place got the day's first."""
 
     secret_name: str | None = None
     secret_version: str | None = None
@@ -21,7 +21,7 @@ class AnchoringFailed(
     outcome=Outcome.FAILED,
     severity=Severity.WARNING,
 ):
-    """A vault, file or webhook could not be given the newest checkpoint of the audit log; a later run tries again."""
+    """The newest checkpoint of the audit log could not be given to a vault or other place; a later run tries again."""
 
     code: str
     message: str

@@ -135,6 +135,7 @@ EVENTS: tuple[type[Event], ...] = (
     anchors.SigningKeyChanged,
     commands.CommandRefused,
     places.SecretRead,
+    places.ValuesRead,
     service_log.OutsideChangeFound,
     service_log.LeakReported,
     service_log.OwnChangesUnlisted,

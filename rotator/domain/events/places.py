@@ -340,5 +340,12 @@ class AnchorRead(Event, name="anchor_read", subject=SubjectKind.MANAGED_PAT):
     """The audit log's anchors in the tags of one secret are read."""
 
 
+class ValuesRead(Event, name="values_read", subject=SubjectKind.VAULT):
+    """A run, job or command read values of secrets: which versions of which, and of which managed PAT."""
+
+    purpose: str
+    reads: str
+
+
 class SecretRead(Event, name="secret_read", subject=SubjectKind.SECRET):
     """One secret's tags are read for a rebuild."""

@@ -140,6 +140,8 @@ def _check_secret(patient: Patient, pat: ManagedPat) -> Iterator[Remark]:
     """It can be read and written, its name is free or ours, and what it holds is explained."""
     run, location = patient.open_run(), SecretLocation.of(pat)
     newest = _prove_access(patient, location)
+    if newest is not None:
+        run.reads.note(location, newest)
     try:
         check_history(run, pat, newest)
     except RotatorError as error:

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from rotator.domain.checkpoint import decode_public_key
-from rotator.settings.fields import OptionalFilePath, Section, Text
+from rotator.settings.fields import AuthorityUrl, OptionalFilePath, Section, Text
 from rotator.settings.secret_fields import OPTIONAL_LOCAL_SECRET, OPTIONAL_SECRET, SECRET_OR_VAULT, parse_secret
 from rotator.settings.secrets import SecretForm, SecretReference
 
@@ -66,7 +66,7 @@ def _allow_word(schema: dict[str, Any]) -> None:
 
 
 class AnchorSettings(Section):
-    """Where checkpoints are kept outside of the database. One of `vault`, `file` and `webhook` is set."""
+    """Where checkpoints are kept outside of the database. One of `vault`, `file`, `webhook` and `stamps` is set."""
 
     model_config = ConfigDict(json_schema_extra=_allow_word)
 
@@ -94,10 +94,31 @@ class AnchorSettings(Section):
         examples=[{"credential": "webhook-secret"}],
     )
 
+    stamps: OptionalFilePath = Field(
+        default=None,
+        description="In a file as above, each with a time stamp (RFC 3161): `authority` signs that it existed, and "
+        "when. So who owns this host, the key and the vaults cannot date a log back.",
+        examples=["audit-stamps.jsonl"],
+    )
+    authority: AuthorityUrl | None = Field(
+        default=None,
+        description="Who is asked for the time stamps.",
+        examples=["http://timestamp.digicert.com"],
+    )
+    certificates: OptionalFilePath = Field(
+        default=None,
+        description="The certificates (PEM) that the authority's stamps are checked with: its root, and those between "
+        "that are not in the stamps.",
+        examples=["/etc/rotator/time-stamps.pem"],
+    )
+
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
-        if self.vault + (self.file is not None) + (self.webhook is not None) != 1:
-            raise ValueError("needs one of vault, file and webhook")
+        kinds = (self.file, self.webhook, self.stamps)
+        if self.vault + sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("needs one of vault, file, webhook and stamps")
+        if any((self.stamps is None) != (given is None) for given in (self.authority, self.certificates)):
+            raise ValueError("stamps, authority and certificates belong together")
         if self.secret is not None and self.webhook is None:
             raise ValueError("secret is for a webhook only")
         return self
@@ -134,8 +155,8 @@ class AuditSettings(Section):
     anchors: tuple[Annotated[AnchorSettings, BeforeValidator(_fill_word)], ...] = Field(
         default=("vault",),
         validate_default=True,
-        description="Where the checkpoints are kept outside of the database: `vault`, in files, by webhooks. `[]`: "
-        "nowhere.",
+        description="Where the checkpoints are kept outside of the database: `vault`, in files, by webhooks, with time "
+        "stamps. `[]`: nowhere.",
     )
 
     @field_validator("public_key")
