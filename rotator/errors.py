@@ -1,4 +1,4 @@
-"""Every error that rotator raises, shaped by what the caller does about it.
+"""The errors that rotator raises, shaped by what the caller does about it. `domain/monitoring_errors` has a few more.
 
     RotatorError                    code, exit_code, fix
       ConfigError                   settings or policy: all problems at once             exit 2
@@ -33,9 +33,6 @@
         ClaimHeldError              this ManagedPat is already claimed                   exit 11
         ClaimLostError              our claim was taken over: stop immediately           exit 11
       AuditChainError               sequence, expected, found
-      MonitoringError               what monitoring is to hear could not be written or sent
-        DeliveryError               a receiver did not take a notification; is_refusal
-          HookError                 a hook failed, or cannot be called; output
       InternalError                 a bug in rotator, isolated to one ManagedPat
     StoppedError                    the process must stop: not a failure, and what isolates failures lets it pass
 
@@ -47,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum, auto
-from typing import TypedDict, Unpack
+from typing import TypedDict
 
 _NO_IDS: Mapping[str, str] = {}
 
@@ -365,32 +362,6 @@ class InternalError(RotatorError):
     """A bug in rotator, met while working on one ManagedPat; the others are still processed."""
 
     code = "internal"
-
-
-class MonitoringError(RotatorError):
-    """Metrics could not be written, or a ping not be sent. The work itself is not affected."""
-
-    code = "monitoring_failed"
-
-
-class DeliveryError(MonitoringError):
-    """A receiver did not take a notification, or nobody knows whether it did. `is_refusal`: it may take others."""
-
-    code = "delivery_failed"
-
-    def __init__(self, message: str, *, is_refusal: bool = False, **terms: Unpack[Terms]) -> None:
-        super().__init__(message, **terms)
-        self.is_refusal = is_refusal
-
-
-class HookError(DeliveryError):
-    """A hook failed, or cannot be called. `output` is what it printed, cut and without secrets."""
-
-    code = "hook_failed"
-
-    def __init__(self, message: str, *, is_refusal: bool = False, output: str = "", **terms: Unpack[Terms]) -> None:
-        super().__init__(message, is_refusal=is_refusal, **terms)
-        self.output = output
 
 
 class StoppedError(BaseException):

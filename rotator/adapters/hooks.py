@@ -15,9 +15,10 @@ from rotator.adapters.child_group import ChildEnd, ChildGroups
 from rotator.adapters.notify.webhook import SignedPost
 from rotator.adapters.redaction import LONGEST_TEXT, redact_text
 from rotator.domain.hook import HookEvent, HookTerms
+from rotator.domain.monitoring_errors import DeliveryError, HookError
 from rotator.domain.outside import make_harmless
 from rotator.domain.words import say_duration
-from rotator.errors import DeliveryError, FailureKind, HookError
+from rotator.errors import FailureKind
 from rotator.ports.hook import HOOK_UNUSABLE
 
 LONGEST_OUTPUT = 2000

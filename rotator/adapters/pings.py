@@ -18,8 +18,9 @@ import requests
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.single_request import find_host, send_once
+from rotator.domain.monitoring_errors import MonitoringError
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import MonitoringError, StoppedError
+from rotator.errors import StoppedError
 from rotator.ports.clock import BootClock
 from rotator.ports.stop import Stop
 

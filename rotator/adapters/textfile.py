@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
-from rotator.errors import MonitoringError
+from rotator.domain.monitoring_errors import MonitoringError
 
 
 def write_textfile(path: Path, text: bytes) -> None:

@@ -8,7 +8,7 @@ from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument
 from rotator.documents.pat import PatReference, make_reference
 from rotator.domain.refusal import Refusal
 from rotator.engine.explaining import explain_refusal
-from rotator.engine.rebuilding import Rebuild
+from rotator.engine.looking import Rebuild
 from rotator.engine.rebuilt import Found
 from rotator.engine.tags import AUTHORIZATION_TAG
 

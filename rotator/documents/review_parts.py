@@ -200,7 +200,9 @@ class LogReviewDocument(TypedDict):
     sealed: Annotated[int, "How many events the newest checkpoint covers."]
     signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
     sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
-    anchored: Annotated[list[AuditEventDocument], "Anchors that the vaults were given in the period, the newest."]
+    anchored: Annotated[
+        list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
+    ]
     anchors_given: Annotated[int, "How many that were."]
     vaults_asked: Annotated[bool, "Whether the vaults were asked for their anchors."]
     anchors_held: Annotated[int, "How many anchors the vaults hold, as far as they were asked."]

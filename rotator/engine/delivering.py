@@ -24,6 +24,7 @@ from rotator.domain.events.deliveries import (
 )
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.job_run import KEPT_FOR
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification, make_event_notification, make_notification
 from rotator.domain.runbook_events import EVENTS as ADVISED
 from rotator.domain.telling import Notice, Told, find_ended, find_forgotten, find_notices
@@ -34,7 +35,7 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.outage import DeliveryMemory, note_database, note_outage
 from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags, rests
-from rotator.errors import AuditChainError, DatabaseError, DeliveryError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.notifier import Notifier
 

@@ -22,13 +22,14 @@ from rotator.domain.events.hooks import HookCallDropped, HookFailed, HookRemoved
 from rotator.domain.events.rotations import SecretStored
 from rotator.domain.hook import HookCall, HookEvent, is_about_pat, make_hook_event
 from rotator.domain.managed_pat import Failure
+from rotator.domain.monitoring_errors import HookError
 from rotator.engine.auditing import find_lasting, find_record, record
 from rotator.engine.awaiting import end_wait, find_awaiting
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
 from rotator.engine.receiver_claim import FIRST_RETRY, LONGEST_RETRY, ReceiverClaim, Wording, lags, rests
-from rotator.errors import AuditChainError, DatabaseError, FailureKind, HookError, RotatorError
+from rotator.errors import AuditChainError, DatabaseError, FailureKind, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.hook import Hook
 

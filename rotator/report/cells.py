@@ -10,7 +10,9 @@ from rotator.domain.words import say_duration
 from rotator.report.summary import say_time
 
 NONE = "none"
-_PLACE = frozenset({"account", "organization", "reason", "rotation_id", "e2e_id", "activity_id", "request_id"})
+_PLACE = frozenset(
+    {"account", "organization", "reason", "command", "rotation_id", "e2e_id", "activity_id", "request_id"}
+)
 """Fields of events that a table says elsewhere, or not at all."""
 
 

@@ -12,6 +12,8 @@ from rotator.report.tables import TIME_LEFT
 _WIDTH = 720
 _TALL = 160
 _ROW = 28
+_LABEL = 190
+"""How wide a label is where the text is large, as on a narrow screen."""
 
 
 def render_timeline(buckets: Sequence[BucketDocument]) -> Markup:
@@ -50,13 +52,13 @@ def render_time_left(rows: Sequence[TimeLeftDocument]) -> Markup:
 def _draw_bars(rows: Sequence[TimeLeftDocument]) -> Iterator[Markup]:
     most = max((row["pats"] for row in rows), default=0) or 1
     for place, row in enumerate(rows):
-        top, length = place * _ROW, (_WIDTH - 220) * row["pats"] / most
+        top, length = place * _ROW, (_WIDTH - _LABEL - 80) * row["pats"] / most
         kind = "bad" if row["left"] in ("expired", "day") else "done"
         yield Markup('<text x="0" y="{0}">{1}</text>').format(top + 18, TIME_LEFT[row["left"]])
-        yield Markup('<rect x="140" y="{0}" width="{1:.1f}" height="18" {2}/>').format(
-            top + 4, length, _fill("time-left-chart", kind)
+        yield Markup('<rect x="{0}" y="{1}" width="{2:.1f}" height="18" {3}/>').format(
+            _LABEL, top + 4, length, _fill("time-left-chart", kind)
         )
-        yield Markup('<text x="{0:.1f}" y="{1}">{2}</text>').format(148 + length, top + 18, row["pats"])
+        yield Markup('<text x="{0:.1f}" y="{1}">{2}</text>').format(_LABEL + 8 + length, top + 18, row["pats"])
 
 
 def _fill(chart: str, kind: str) -> Markup:

@@ -106,7 +106,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     )
     yield make_table(
         "ages",
-        "Expiry, last rotation, and age against the policy; ages in whole days",
+        "Expiry, last rotation, and age against the policy",
         ("PAT", "Expires", "Time left", "Last rotated", "Event", "Age", "Age allowed", "Rule", "Verdict"),
         (
             (
@@ -114,8 +114,8 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 say_time(pat["expires_at"]),
                 _say_left(pat["expires_at"], review["generated_at"]),
                 *say_proof(pat["rotated"], "never"),
-                str(pat["age_days"]),
-                say_or(pat["age_limit_days"], NONE if pat["age_verdict"] == "blocked" else "no limit"),
+                _say_between(pat["valid_from"], review["generated_at"]),
+                _say_limit(pat),
                 pat["rule"] or NONE,
                 VERDICTS[pat["age_verdict"]],
             )
@@ -137,7 +137,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "policies",
         "The policy at the beginning of the period, and its changes",
-        ("Event", "In force from", "SHA-256 of the file", "Changed by", "Reason"),
+        ("Event", "In force from", "SHA-256 of the file", "First used by", "Reason of that command"),
         (
             (
                 str(event["sequence"]),
@@ -226,7 +226,7 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "revocations",
         "Revocations in the period",
-        ("PAT", "Requested", "Proven", "Slowest proof", "Events that prove it, the newest"),
+        ("PAT", "Requests", "PATs proven gone", "Slowest proof", "Events that prove it, the newest"),
         (
             (
                 row["name"],
@@ -272,7 +272,8 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
 
 def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
-    yield make_events_table("anchors", "Checkpoints that the vaults were given", log["anchored"], log["anchors_given"])
+    caption = "New anchors that vaults and other places were given"
+    yield make_events_table("anchors", caption, log["anchored"], log["anchors_given"])
     yield make_events_table("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
     yield make_table(
         "attackers",
@@ -309,6 +310,16 @@ def _make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: i
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:
     return "full access" if "app_token" in pat["scopes"] else " ".join(pat["scopes"])
+
+
+def _say_between(begins: str, ends: str) -> str:
+    return say_span(datetime.fromisoformat(ends) - datetime.fromisoformat(begins))
+
+
+def _say_limit(pat: ReviewedPatDocument) -> str:
+    if pat["rotate_after"] is None:
+        return NONE if pat["age_verdict"] == "blocked" else "no limit"
+    return _say_between(pat["valid_from"], pat["rotate_after"])
 
 
 def _say_left(ends: str, now: str) -> str:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from rotator.documents.hook import HookTest, make_hook_document
 from rotator.domain.hook import HookEvent, make_test_event
 from rotator.domain.job_run import JobName
+from rotator.domain.monitoring_errors import HookError
 from rotator.engine.hooking import HookMemory, call_hooks, load_failing
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.report import PatOutcome, RunReport
 from rotator.engine.stalled import BY_ONCE, watching
-from rotator.errors import ConfigError, HookError, RotatorError, StoppedError, UsageError
+from rotator.errors import ConfigError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext

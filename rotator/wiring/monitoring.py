@@ -15,12 +15,13 @@ from rotator.daemon.job import JobEnd, Monitor
 from rotator.domain.events.daemon import MetricsFailed, MetricsRestored, PingFailed, PingRestored
 from rotator.domain.exit_code import DONE, FAILED
 from rotator.domain.job_run import JobName
+from rotator.domain.monitoring_errors import MonitoringError
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.log_job import reconcile_audit
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
 from rotator.engine.status_memory import StatusMemory
 from rotator.engine.upkeep import keep_up
-from rotator.errors import DatabaseError, MonitoringError, RotatorError, StoppedError
+from rotator.errors import DatabaseError, RotatorError, StoppedError
 from rotator.wiring.hooks import call_at_end, make_hooks
 from rotator.wiring.notifying import deliver_at_end, make_notifiers
 from rotator.wiring.service_logs import make_service_log

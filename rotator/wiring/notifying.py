@@ -13,13 +13,14 @@ from rotator.domain.digest import Weekday
 from rotator.domain.events.daemon import JobFailed
 from rotator.domain.events.event import Severity
 from rotator.domain.job_run import JobName
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification, make_test
 from rotator.domain.telling import Habits
 from rotator.engine.digesting import deliver_all
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.stalled import BY_ONCE, watching
-from rotator.errors import ConfigError, DeliveryError, RotatorError, StoppedError, UsageError
+from rotator.errors import ConfigError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext

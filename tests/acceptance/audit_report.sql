@@ -25,11 +25,12 @@ CREATE TEMP VIEW record AS
 CREATE TEMP VIEW shown AS
     SELECT sequence, event, at, what, subject, actor, coalesce((
         SELECT group_concat(replace(key, '_', ' ') || ': ' || replace(value, '+00:00', 'Z'), '; ') FROM json_each(details) WHERE key NOT IN
-            ('account', 'organization', 'reason', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
+            ('account', 'organization', 'reason', 'command', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
         AS said, coalesce(reason, 'none given') AS reason
     FROM known;
 CREATE TEMP VIEW by_hand AS
-    SELECT run_id, min(sequence) AS number FROM known
+    SELECT run_id, min(sequence) AS number,
+        coalesce(min(CASE WHEN event <> 'policy_changed' THEN sequence END), min(sequence)) AS named FROM known
     WHERE reason NOT NULL OR command NOT NULL OR event IN ('pat_adopted', 'pat_paused', 'pat_renamed', 'pat_forgotten') GROUP BY run_id;
 
 -- pats
@@ -42,14 +43,23 @@ SELECT name, CASE WHEN scope = 'app_token' THEN 'full access' ELSE scope END,
 FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = reach ORDER BY ends, name;
 
 -- ages
-SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends), CASE
-        WHEN (julianday(ends) - julianday(:now)) * 24 < 47.5 THEN printf('%.0f h', (julianday(ends) - julianday(:now)) * 24)
-        ELSE printf('%.0f days', julianday(ends) - julianday(:now)) END,
-    coalesce(at, 'never'), coalesce(rotated, 'none'), CAST(julianday(:now) - julianday(valid_from) AS INTEGER),
-    CASE WHEN all_organizations THEN 'none' ELSE CAST(due - julianday(valid_from) + 1e-6 AS INTEGER) END,
+WITH aged AS (
+    SELECT *, (julianday(ends) - julianday(:now)) * 24 AS rest, strftime('%s', :now) - strftime('%s', valid_from) AS age,
+        (due - julianday(valid_from)) * 24 AS allowed
+    FROM record)
+SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
+    CASE WHEN rest < 47.5 THEN printf('%.0f h', rest) ELSE printf('%.0f days', rest / 24) END,
+    coalesce(at, 'never'), coalesce(rotated, 'none'), CASE
+        WHEN age < 120 THEN age || ' s'
+        WHEN age < 7170 THEN printf('%.0f min', age / 60.0)
+        WHEN age < 171000 THEN printf('%.0f h', age / 3600.0)
+        ELSE printf('%.0f days', age / 86400.0) END, CASE
+        WHEN all_organizations THEN 'none'
+        WHEN allowed < 47.5 THEN printf('%.0f h', allowed)
+        ELSE printf('%.0f days', allowed / 24) END,
     CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
         ELSE 'everything-else' END
-FROM record LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
+FROM aged LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
 
 -- time-left
 WITH rest AS (SELECT julianday(ends) - julianday(:now) AS days FROM record)
@@ -92,7 +102,7 @@ GROUP BY event ORDER BY event;
 
 -- by-hand
 SELECT number, max(sequence), count(*), (SELECT at FROM known WHERE sequence = number),
-    (SELECT what FROM known WHERE sequence = number), (SELECT subject FROM known WHERE sequence = number), actor,
+    (SELECT what FROM known WHERE sequence = named), (SELECT subject FROM known WHERE sequence = named), actor,
     coalesce((SELECT reason FROM known WHERE sequence = number), 'none given'),
     coalesce((SELECT command FROM known WHERE sequence = number), 'not in the log')
 FROM by_hand JOIN known k USING (run_id) WHERE k.sequence >= number GROUP BY number ORDER BY number;

@@ -170,7 +170,9 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         "ones are not covered yet.",
         f"{found['signed']} events are covered by a checkpoint whose signature holds.",
     ]
-    assert said[3].startswith(f"The vaults were given {found['anchored']} new anchors in the period.")
+    assert said[3].startswith(
+        f"Vaults and other places outside of the database were given {found['anchored']} new anchors in the period."
+    )
     held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
     places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
     anchors = [

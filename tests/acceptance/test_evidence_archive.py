@@ -39,10 +39,14 @@ FILES = (
 )
 
 
-def verify(folder: Path, *words: str) -> tuple[int, str]:
+OLDEST = (3, 9)
+"""The oldest Python that `verify.py` says it needs."""
+
+
+def verify(folder: Path, *words: str, python: str = sys.executable) -> tuple[int, str]:
     """Run the archive's own program in a bare Python without an environment."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "verify.py", *words],
+        [python, "-I", "-S", "verify.py", *words],
         cwd=folder,
         env={},
         capture_output=True,
@@ -129,8 +133,29 @@ def test_lines_of_events_are_what_their_hashes_are_made_of(archive: Path, filled
         assert hashlib.sha256(line).hexdigest() == stored[json.loads(line)["sequence"]]
 
 
-def test_verifier_imports_nothing_but_the_standard_library(archive: Path) -> None:
-    tree = ast.parse((archive / "verify.py").read_text(encoding="utf-8"))
+def list_other_pythons() -> list[str]:
+    """The other versions of Python on this machine that `verify.py` says it runs on; there need not be any."""
+    names = (f"python3.{minor}" for minor in range(OLDEST[1], 30) if minor != sys.version_info.minor)
+    found = [place for name in names if (place := shutil.which(name)) is not None]
+    return [
+        place for place in found if not subprocess.run([place, "-c", ""], capture_output=True, check=False).returncode
+    ]
+
+
+def test_archive_is_proven_by_every_other_python_of_the_machine(archive: Path, copy: Path) -> None:
+    told = verify(archive)
+    (copy / "report.html").write_text("another page", encoding="utf-8")
+    refused = verify(copy)
+    assert (told[0], refused[0]) == (0, 1)
+    for python in list_other_pythons():
+        assert (verify(archive, python=python), verify(copy, python=python)) == (told, refused), python
+
+
+def test_verifier_needs_no_newer_python_than_it_says_and_only_its_standard_library(archive: Path) -> None:
+    text = (archive / "verify.py").read_text(encoding="utf-8")
+    tree = ast.parse(text, feature_version=OLDEST)
+    for said in (text, (archive / "README.txt").read_text(encoding="utf-8")):
+        assert "needs Python {}.{} or newer and nothing else".format(*OLDEST) in " ".join(said.split())
     names = {
         name
         for node in ast.walk(tree)

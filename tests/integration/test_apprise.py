@@ -15,10 +15,10 @@ import pytest
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.notify.apprise import AppriseNotifier
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import make_test
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.telling import Habits
-from rotator.errors import DeliveryError
 from rotator.ports.notifier import UNUSABLE
 from rotator.sandbox.certificates import write_certificates
 from tests.support.receiver_server import HOOK_PATH, MAIL_PASSWORD, MailServer, WebhookServer

@@ -22,7 +22,8 @@ from rotator.adapters.stop import ProcessStop
 from rotator.engine.auditing import load_events
 from rotator.engine.context import RunContext
 from rotator.engine.log_checking import check_log
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.looking import look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
 from rotator.engine.stopping import StoppableDatabase

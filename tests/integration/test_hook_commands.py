@@ -23,8 +23,9 @@ from rotator.adapters.redaction import LONGEST_TEXT
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.events.event import Severity
 from rotator.domain.hook import HookEvent, HookTerms
+from rotator.domain.monitoring_errors import HookError
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import HookError, StoppedError
+from rotator.errors import StoppedError
 from rotator.ports.hook import HOOK_UNUSABLE
 from rotator.sandbox.certificates import write_certificates
 from rotator.wiring.hooks import render

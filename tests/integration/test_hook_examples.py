@@ -24,7 +24,7 @@ from rotator.adapters.clock import SystemBootClock
 from rotator.adapters.hooks import CommandHook
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.hook import HookEvent, HookTerms, make_test_event
-from rotator.errors import HookError
+from rotator.domain.monitoring_errors import HookError
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.messages import Request, Response
 from rotator.wiring.hooks import render

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.report.page import render_page
-from tests.support.browser import check_with_axe
+from tests.support.browser import ask_browser, check_with_axe, make_printed
 from tests.unit.test_report_page import DAY, NOW, make_document, make_status
 
 PLACE = "build-bot/contoso"
@@ -43,9 +43,45 @@ def list_events() -> Iterator[AuditEvent]:
         yield AuditEvent(number, NOW - 5 * DAY + timedelta(hours=number), entry, "", "")
 
 
+A4 = 680
+"""How many pixels of 1/96 inch an A4 page is wide between its margins."""
+LAYOUT = """
+const style = (element) => getComputedStyle(element);
+const all = (what) => Array.from(document.querySelectorAll(what)).filter((found) => found.id !== "told");
+const values = (what, name) => Array.from(new Set(all(what).map((found) => style(found)[name])));
+tell({
+  hidden: all("body *:not(script)").filter((found) => style(found).display === "none").map((found) => found.localName),
+  clipped: all("body, body *").filter((found) => found.scrollWidth > found.clientWidth + 1 && found.clientWidth
+    && style(found).display !== "inline").map((found) => found.outerHTML.slice(0, 200)),
+  widest: Math.max(...all("td, th, p, li, svg").map((found) => found.getBoundingClientRect().right)),
+  whole: values("tr, figure, .warnings", "breakInside"),
+  repeated: values("thead", "display"),
+  kept: values("h2, h3, caption", "breakAfter"),
+  links: Array.from(new Set(all("main a").map((found) => style(found).color === style(found.parentNode).color))),
+  scrolls: values(".scroll", "overflowX"),
+});"""
+
+
+def make_page() -> str:
+    """A page with something in each section, a hash and an address that are too long for a line among it."""
+    return render_page(make_document(list_events(), [make_status(), make_status("old", age=40 * DAY, left=DAY)]))
+
+
+def test_print_hides_nothing_and_cuts_nothing_off(tmp_path: Path) -> None:
+    """Rows and charts stay whole, each page begins with the names of the columns, and no heading stands alone."""
+    page = make_page()
+    assert "counter(page)" in page
+    found = ask_browser(make_printed(page), LAYOUT, A4, tmp_path)
+    assert found["hidden"] == ["a", "nav"]
+    assert found["clipped"] == []
+    assert found["widest"] <= A4
+    assert (found["whole"], found["repeated"], found["kept"]) == (["avoid"], ["table-header-group"], ["avoid"])
+    assert (found["links"], found["scrolls"]) == ([True], ["visible"])
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_nothing(width: int, tmp_path: Path) -> None:
-    page = render_page(make_document(list_events(), [make_status(), make_status("old", age=40 * DAY, left=DAY)]))
+    page = make_page()
     assert all(f'<table id="{name}">' in page for name in ("pats", "service-logs", "foreign", "lacking", "user-pats"))
     assert "<td>event 9: it may not</td>" in page
     check_with_axe(page, width, tmp_path)

@@ -15,8 +15,9 @@ from rotator.engine.context import RunContext
 from rotator.engine.creating import create, make_order
 from rotator.engine.keeping import forget, pause, rename, resume, revoke_current, revoke_previous
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
+from rotator.engine.looking import look
 from rotator.engine.pausing import pause_all, resume_all
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.recovery import recover_all
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.updating import Change, make_change, update

@@ -19,7 +19,7 @@ from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.context import RunContext, Services, Timing, Trust
 from rotator.engine.log_checking import check_log
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
@@ -35,7 +35,7 @@ from tests.simulation.calendar import Calendar
 from tests.simulation.crashing import Life
 from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.oracle import Oracle, Place
-from tests.support.clock import FakeClock
+from tests.support.clock import START, FakeClock
 from tests.support.engine import check_conditions
 from tests.support.engine_fakes import CommitFault
 from tests.support.fake_database import MemoryDatabase
@@ -79,8 +79,8 @@ class InvariantError(AssertionError):
 class WatchedClock(FakeClock):
     """A clock whose every move lets the consumers be asked."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, start: datetime = START) -> None:
+        super().__init__(start)
         self.start = self.now()
         self.oracle: Oracle | None = None
 
@@ -135,6 +135,7 @@ class World:
         spots: tuple[Spot, ...] = (Spot(), Spot()),
         days_left: int = 3,
         make_database: MakeDatabase = make_memory,
+        start: datetime = START,
     ) -> None:
         self.random = randomness
         self.tools: random.Random | None = None
@@ -144,7 +145,7 @@ class World:
         self.names = names
         self.days_left = days_left
         self.spots = dict(zip(names, spots, strict=False))
-        self.clock = WatchedClock()
+        self.clock = WatchedClock(start)
         self.pats = FakePatService(self.clock)
         self.secrets = FakeSecretStore(self.clock)
         self.database = make_database(self.clock.now, self.clock)
@@ -163,6 +164,7 @@ class World:
         self.oracle = Oracle(self)
         self.clock.oracle = self.oracle
         self.marker_key: SecretValue | None = None
+        self.trust: Trust | None = None
         self.restored = False
         self.failed_by_database: set[str] = set()
         self.database_faults = self.skews = 0
@@ -469,7 +471,7 @@ class World:
         text = repr(self.database.snapshot())
         if any(fake.value in text for fake in self.pats.pats.values()):
             raise InvariantError("I6: the value of a PAT is in the database")
-        check_log(self.database)
+        check_log(self.database, trust=self.trust)
         with self.database.read() as reading:
             check_conditions(reading, self.policy, self.clock.now())
 
@@ -550,6 +552,10 @@ class World:
             secret_name=location.name,
             confirmed_version=confirmed,
         )
+        self._manage(record)
+
+    def _manage(self, record: ManagedPat) -> None:
+        """Put it into the inventory, without an event."""
         with self.database.begin() as work:
             work.inventory.add(record)
 

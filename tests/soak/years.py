@@ -11,10 +11,10 @@ import gc
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rotator.daemon.beats import Beats
@@ -27,7 +27,8 @@ from rotator.engine.context import RunContext
 from rotator.engine.jobs import Pulse
 from rotator.errors import TransientError
 from tests.simulation.crashing import Crash, Life
-from tests.simulation.world import ACCOUNTS, SKEWS, InvariantError, Spot, World
+from tests.simulation.world import ACCOUNTS, NAMES, SKEWS, InvariantError, Spot, World
+from tests.support.clock import START
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EVERY = Intervals(
@@ -61,8 +62,14 @@ _LEAKING = ("rotator.engine", "rotator.daemon", "rotator.adapters")
 class SoakWorld(World):
     """The world of the simulation, with one host, whose clock is ahead by as much as whoever set it made it."""
 
-    def __init__(self, randomness: random.Random) -> None:
-        super().__init__(randomness, spots=(Spot(), Spot(ACCOUNTS[1].name, "fabrikam")))
+    def __init__(
+        self,
+        randomness: random.Random,
+        names: tuple[str, ...] = NAMES,
+        spots: tuple[Spot, ...] = (Spot(), Spot(ACCOUNTS[1].name, "fabrikam")),
+        start: datetime = START,
+    ) -> None:
+        super().__init__(randomness, names, spots, start=start)
         self.ahead = timedelta(0)
         self.lag = timedelta(minutes=1)
 
@@ -119,11 +126,15 @@ class Report:
 
 
 class Years:
-    """The years of one seed."""
+    """The years of one seed; `bounded` is as `BOUNDED`."""
 
-    def __init__(self, seed: int) -> None:
+    bounded: Mapping[str, int] = BOUNDED
+
+    def __init__(
+        self, seed: int, make_world: Callable[[random.Random], SoakWorld] = lambda randomness: SoakWorld(randomness)
+    ) -> None:
         self._random = random.Random(f"soak {seed}")
-        self.world, self.report = SoakWorld(random.Random(seed)), Report(seed)
+        self.world, self.report = make_world(random.Random(seed)), Report(seed)
         self._start = self.world.clock.now()
         self._processes = 0
         self._process = self._start_process()
@@ -298,9 +309,9 @@ class Years:
         yield "file handles", len(list(Path("/proc/self/fd").iterdir()))
 
 
-def check_growth(report: Report) -> None:
+def check_growth(report: Report, bounded: Mapping[str, int] = BOUNDED) -> None:
     """InvariantError where something grew that may not, from one rest to another."""
-    for what, most in BOUNDED.items():
+    for what, most in bounded.items():
         found = max(sizes[what] for sizes in report.sizes)
         if found > most:
             raise InvariantError(f"{found} {what}, and no more than {most} should ever be kept")

@@ -8,16 +8,19 @@ import re
 import subprocess
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 from tests.support.programs import need
 
 _RUN = """
-<script>%s</script><pre id="axe"></pre>
-<script>axe.run().then((found) => {
-  document.getElementById("axe").textContent = JSON.stringify(
-    {violations: found.violations.map((wrong) => [wrong.id, wrong.nodes.map((node) => node.html)]),
-     passes: found.passes.length});
-});</script></body>"""
+<pre id="told"></pre>
+<script>const tell = (found) => { document.getElementById("told").textContent = JSON.stringify(found); };
+%s</script></body>"""
+_AXE = """
+axe.run().then((found) => {
+  tell({violations: found.violations.map((wrong) => [wrong.id, wrong.nodes.map((node) => node.html)]),
+    passes: found.passes.length});
+});"""
 
 
 def browse(address: str, width: int, profile: Path) -> str:
@@ -36,14 +39,24 @@ def read_axe() -> str:
     return Path(str(place.locate())).read_text(encoding="utf-8")
 
 
-def check_with_axe(page: str, width: int, folder: Path) -> None:
-    """Fail if axe finds anything in a page of that width, whose own policy would not let a script run."""
+def ask_browser(page: str, script: str, width: int, folder: Path) -> Any:
+    """What a script calls `tell` with, in a page of that width, whose own policy would not let a script run."""
     open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     file = folder / "page.html"
-    file.write_text(open_page.replace("</body>", _RUN % read_axe()), encoding="utf-8")
+    file.write_text(open_page.replace("</body>", _RUN % script), encoding="utf-8")
     seen = browse(file.as_uri(), width, folder / "profile")
-    told = re.search(r'<pre id="axe">(.*?)</pre>', seen, re.DOTALL)
+    told = re.search(r'<pre id="told">(.*?)</pre>', seen, re.DOTALL)
     assert told is not None
-    found = json.loads(html.unescape(told[1]))
+    return json.loads(html.unescape(told[1]))
+
+
+def check_with_axe(page: str, width: int, folder: Path) -> None:
+    """Fail if axe finds anything in a page of that width."""
+    found = ask_browser(page, read_axe() + _AXE, width, folder)
     assert found["violations"] == []
     assert found["passes"] > 20
+
+
+def make_printed(page: str) -> str:
+    """The page as it is when it is printed, for a screen."""
+    return page.replace("@media screen", "@media none").replace("@media print", "@media screen")

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.domain.clocks import BootMoment
 
+START = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+
 
 class FakeClock:
     """The engine's `Clock` and `BootClock` for tests: sleeping moves the time on and returns at once. Thread-safe.
@@ -12,7 +14,7 @@ class FakeClock:
     `slept` lists the seconds of every sleep, in order.
     """
 
-    def __init__(self, start: datetime = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)) -> None:
+    def __init__(self, start: datetime = START) -> None:
         if start.tzinfo is None:
             raise ValueError("the clock needs an aware datetime")
         self._now = start.astimezone(UTC)

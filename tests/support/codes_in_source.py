@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import ModuleType
 
 from rotator.adapters import http_failures
+from rotator.adapters.azure_devops import pat_service, service_log, token_admin
 from rotator.adapters.azure_devops.call import Call, Trace
 from rotator.adapters.azure_devops.pat_errors import PAT_ERRORS, make_pat_error
 from rotator.adapters.database import failures
@@ -78,6 +79,8 @@ def _read_tables(found: Found) -> None:
     for name in PAT_ERRORS:
         error = make_pat_error(Call("mint_pat", "create a PAT", "build-bot", "contoso", "POST", ""), Trace(), name, "")
         found.add(error.code, error.exit_code)
+    for paged in (pat_service, service_log, token_admin):
+        found.add(paged._ENDLESS.code, RotatorError.exit_code)
     for meaning in (value for value in _list_values(vars(refusals)) if isinstance(value, refusals.Meaning)):
         found.add(meaning.code, SignInRequiredError.exit_code)
     for _, code, *_ in http_failures._EXPLANATIONS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rotator.domain.hook import HookEvent, HookTerms
-from rotator.errors import HookError
+from rotator.domain.monitoring_errors import HookError
 
 
 class ScriptedHook:

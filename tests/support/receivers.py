@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification
 from rotator.domain.telling import Habits
-from rotator.errors import DeliveryError
 
 
 class ScriptedNotifier:

@@ -9,7 +9,8 @@ from datetime import timedelta
 from rotator.domain.account import Identity
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.looking import look
+from rotator.engine.rebuilding import rebuild
 from rotator.errors import VerificationError
 from rotator.ports.pat_service import MintedPat, PatList
 from tests.support.engine import ACCOUNT, NAME, SCOPE, EngineWorld, make_world

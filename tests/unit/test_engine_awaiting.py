@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.monitoring_errors import HookError
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Match
@@ -19,7 +20,7 @@ from rotator.engine.keeping import check_overlapping, rename, revoke_previous
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeReason
 from rotator.engine.status import PatState
-from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, HookError, RotationError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, RotationError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import NAME, ORGANIZATION, OVERLAP, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied

@@ -13,6 +13,7 @@ from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
+from rotator.domain.monitoring_errors import DeliveryError, HookError
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.adopting import adopt, propose
@@ -27,15 +28,7 @@ from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.periods import do_in_period
 from rotator.engine.stalled import note_no_progress, note_once, note_success
 from rotator.engine.status import PatState
-from rotator.errors import (
-    AuditChainError,
-    DeliveryError,
-    DeniedError,
-    FailureKind,
-    HookError,
-    SignInRequiredError,
-    VerificationError,
-)
+from rotator.errors import AuditChainError, DeniedError, FailureKind, SignInRequiredError, VerificationError
 from rotator.ports.notifier import UNUSABLE
 from rotator.ports.pat_service import PatList
 from rotator.ports.sign_in import TokenCacheDamage

@@ -23,6 +23,7 @@ from rotator.domain.events.places import (
 from rotator.domain.events.rotations import RotationBlocked, RotationCompleted
 from rotator.domain.managed_pat import Failure
 from rotator.domain.measurements import ReceiverFigures
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Affected, NotificationKind, make_notification
 from rotator.domain.telling import Cause, Habits, Notice, Phase
 from rotator.engine.auditing import record
@@ -32,7 +33,7 @@ from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
 from rotator.engine.status_memory import StatusMemory
-from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, DeliveryError, FailureKind, StoppedError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, FailureKind, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world

@@ -9,7 +9,8 @@ from rotator.domain.events.event import SubjectKind
 from rotator.engine.auditing import load_events
 from rotator.engine.failover import DATABASE, reconcile_timeline
 from rotator.engine.keeping import revoke_current
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.looking import look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.errors import FailoverError

@@ -13,6 +13,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import SignInLapsed
 from rotator.domain.events.rotations import RotationCompleted
 from rotator.domain.measurements import ReceiverFigures
+from rotator.domain.monitoring_errors import HookError
 from rotator.domain.policy import Match
 from rotator.engine.auditing import record
 from rotator.engine.delivering import deliver
@@ -23,7 +24,7 @@ from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR, MOVE_CURSOR_AFTER
 from rotator.engine.report import RunReport
 from rotator.engine.status_memory import StatusMemory
-from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, FailureKind, HookError, StoppedError
+from rotator.errors import DatabaseLockedError, DatabaseUnreachableError, FailureKind, StoppedError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.hook import HOOK_UNUSABLE
 from rotator.wiring.hooks import call_at_end

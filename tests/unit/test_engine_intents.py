@@ -16,7 +16,8 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import forget
 from rotator.engine.left_behind import load_left_behind, revoke_left_behind
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.looking import look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter

@@ -11,7 +11,8 @@ import pytest
 
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.left_behind import load_left_behind
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.looking import look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.engine.status import PatState

@@ -12,9 +12,10 @@ from rotator.domain.log_comparison import OwnAction
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehindKind, load_left_behind, revoke_left_behind
+from rotator.engine.looking import look
 from rotator.engine.own_actions import load_own_actions
 from rotator.engine.planning import make_plan
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, make_change, preview, update

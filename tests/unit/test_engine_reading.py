@@ -9,8 +9,9 @@ from itertools import chain, repeat
 import pytest
 
 from rotator.domain.managed_pat import Hold
+from rotator.engine.looking import look
 from rotator.engine.reading import fetch_newest
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.errors import ClaimHeldError, RejectedError, TransientError
 from tests.support.engine import EngineWorld, codes_of, make_world

@@ -18,7 +18,8 @@ from rotator.engine.claiming import claimed
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.keeping import forget, pause, rename, revoke_current
-from rotator.engine.rebuilding import UNCOVERED_OVERLAP, Rebuild, look, rebuild
+from rotator.engine.looking import UNCOVERED_OVERLAP, Rebuild, look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import (
     ACCOUNT_TAG,

@@ -16,8 +16,9 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.keeping import forget, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.looking import look
 from rotator.engine.planning import make_plan
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState, PatStatus

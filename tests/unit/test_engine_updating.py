@@ -13,8 +13,9 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
 from rotator.engine.keeping import pause, resume
 from rotator.engine.left_behind import load_left_behind
+from rotator.engine.looking import look
 from rotator.engine.planning import make_plan
-from rotator.engine.rebuilding import look, rebuild
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState

@@ -9,13 +9,23 @@ from collections.abc import Callable
 import pytest
 
 from rotator import errors
+from rotator.domain import monitoring_errors
 from rotator.errors import RotatorError
 
-RAISABLE = {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, BaseException)}
+MODULES = (errors, monitoring_errors)
+RAISABLE = {
+    name
+    for module in MODULES
+    for name, kind in vars(module).items()
+    if inspect.isclass(kind) and issubclass(kind, BaseException)
+}
 APART = {"StoppedError"}
 """No failure and no Exception, so no RotatorError either."""
 CLASSES: dict[str, type[RotatorError]] = {
-    name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, RotatorError)
+    name: kind
+    for module in MODULES
+    for name, kind in vars(module).items()
+    if inspect.isclass(kind) and issubclass(kind, RotatorError)
 }
 REMOTE = {"service": "azure_devops", "operation": "mint_pat"}
 NEEDED: dict[str, dict[str, object]] = {
@@ -38,7 +48,7 @@ def draw_tree() -> dict[str, tuple[str, int | None]]:
     """Parent and exit code of every class, as the docstring draws them by indentation."""
     drawn: dict[str, tuple[str, int | None]] = {}
     path: list[tuple[int, str]] = []
-    for line in (inspect.getdoc(errors) or "").splitlines():
+    for line in "\n".join(inspect.getdoc(module) or "" for module in MODULES).splitlines():
         match = re.fullmatch(r"( +)(\w+Error)\b(.*?)(?:exit (\d+))?", line)
         if match is None:
             continue

@@ -15,8 +15,8 @@ import pytest
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.pings import LEAST_GAP, MOST_TRIES, MOST_WAITING, Pinger
 from rotator.adapters.stop import ProcessStop
+from rotator.domain.monitoring_errors import MonitoringError
 from rotator.domain.secret_value import SecretValue
-from rotator.errors import MonitoringError
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.proxy import run_proxy
 from tests.support.check_server import KEY, CheckServer

@@ -169,6 +169,27 @@ def test_pat_that_is_blocked_has_a_rule_and_no_age_that_is_right() -> None:
     assert (shown[2], shown[6], shown[8]) == ("3 days", "none", "blocked: it cannot be rotated")
 
 
+def test_ages_are_rounded_as_status_rounds_them() -> None:
+    """22 days and 18 hours are 23 days wherever rotator says so."""
+    row = make_status(age=22 * DAY + timedelta(hours=18), left=7 * DAY + timedelta(hours=6))
+    [shown] = read_table(read_page(render_page(make_document([], [row]))), "ages")
+    assert (shown[2], shown[5], shown[6]) == ("7 days", "23 days", "20 days")
+
+
+def test_command_is_told_by_what_it_did_and_not_by_the_policy_that_it_used_first() -> None:
+    story = (("policy_changed", "policy", {"sha256": "0" * 64}), ("pat_adopted", "npm-feed", {"authorization_id": "x"}))
+    events = [
+        AuditEvent(number, NOW - DAY, AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", "run", said), "", "")
+        for number, (name, subject, details) in enumerate(story, 1)
+        for said in [{**details, "reason": "first day", "command": "rotator inventory adopt x"}]
+    ]
+    page = read_page(render_page(make_document(events)))
+    [row] = read_table(page, "by-hand")
+    assert (row[0], row[1], *row[4:6], row[8]) == ("1", "2", "pat adopted", "npm-feed", "rotator inventory adopt x")
+    [change] = read_table(page, "changes")
+    assert change[5] == "authorization id: x"
+
+
 def test_words_cover_every_value() -> None:
     assert set(VERDICTS) == set(AgeVerdict)
     assert set(TIME_LEFT) == set(TimeLeft)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.textfile import write_textfile
-from rotator.errors import MonitoringError
+from rotator.domain.monitoring_errors import MonitoringError
 
 
 def test_textfile_is_replaced_whole_and_everybody_may_read_it(tmp_path: Path) -> None:

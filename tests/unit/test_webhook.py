@@ -16,10 +16,10 @@ import pytest
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier, make_signature
 from rotator.documents.notification import make_notification_document
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification, make_test
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.telling import Habits
-from rotator.errors import DeliveryError
 from rotator.sandbox.certificates import write_certificates
 from tests.support.clock import FakeClock
 from tests.support.receiver_server import HOOK_PATH, SIGNING_KEY, WebhookServer

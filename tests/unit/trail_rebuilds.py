@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.engine.adopting import adopt, propose
-from rotator.engine.rebuilding import Rebuild, look, rebuild
+from rotator.engine.looking import Rebuild, look
+from rotator.engine.rebuilding import rebuild
 from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG
 from tests.support.engine import NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
 from tests.support.engine_restores import lose, make_late_in_restored, make_lost, make_restored, make_restored_open

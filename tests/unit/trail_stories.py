@@ -10,7 +10,7 @@ from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.creating import create, make_order
 from rotator.engine.left_behind import revoke_left_behind
-from rotator.engine.rebuilding import Rebuild
+from rotator.engine.looking import Rebuild
 from rotator.engine.report import RunReport
 from rotator.engine.tags import ROTATION_TAG
 from rotator.engine.updating import make_change, update

@@ -17,7 +17,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import load_events
 from rotator.engine.exit_codes import find_code_of_report
-from rotator.engine.rebuilding import Rebuild
+from rotator.engine.looking import Rebuild
 from rotator.engine.report import PatOutcome, RunReport
 from rotator.errors import RotatorError
 from tests.support.clock import FakeClock

@@ -30,6 +30,7 @@ from rotator.adapters.azure_devops.documents import (
     parse_page,
     render_moment,
 )
+from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.azure_devops.pat_errors import NOT_FOUND, make_pat_error
 from rotator.adapters.azure_devops.reply import Reply
 from rotator.adapters.bearer import BearerSource
@@ -45,6 +46,11 @@ from rotator.ports.stop import Stop
 
 PAGE_SIZE = 100
 MOST_PAGES = 500
+_ENDLESS = Endless(
+    "listing_incomplete",
+    loops="the list loops: it named the same next page twice",
+    goes_on=f"the list has not ended after {MOST_PAGES} pages",
+)
 
 
 class AzureDevOpsPatService:
@@ -97,25 +103,18 @@ class AzureDevOpsPatService:
         call = self._pats_call("list_pats", purpose, account, organization, "GET", query)
         found: dict[str, Pat] = {}
         unreadable: list[str] = []
-        seen = {""}
-        token = ""
-        while len(seen) <= MOST_PAGES:
-            page = replace(call, query={**call.query, "continuationToken": token}) if token else call
-            reply = self._ask(page)
-            try:
-                pats, token = parse_page(reply.document)
-            except MalformedError as error:
-                raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+        for pats in fetch_pages(call, self._fetch_page, MOST_PAGES, _ENDLESS):
             found.update((pat.authorization_id, pat) for pat in pats)
             unreadable.extend(pats.unreadable)
-            if not token:
-                return PatList(found.values(), unreadable)
-            if token in seen:
-                reason = "the list loops: it named the same next page twice"
-                raise make_transient(call, reply.trace, "listing_incomplete", reason)
-            seen.add(token)
-        reason = f"the list has not ended after {MOST_PAGES} pages"
-        raise make_transient(call, Trace(), "listing_incomplete", reason)
+        return PatList(found.values(), unreadable)
+
+    def _fetch_page(self, call: Call) -> Page[PatList]:
+        reply = self._ask(call)
+        try:
+            pats, token = parse_page(reply.document)
+        except MalformedError as error:
+            raise make_transient(call, reply.trace, "malformed_answer", f"it sent {error}") from error
+        return Page(pats, token or None, reply.trace)
 
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """Return one PAT's metadata, revoked and expired ones included; None if the id is not known."""

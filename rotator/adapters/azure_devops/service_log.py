@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_tr
 from rotator.adapters.azure_devops.client import AzureDevOpsClient
 from rotator.adapters.azure_devops.credential import AccountBearer
 from rotator.adapters.azure_devops.documents import MalformedError, parse_moment, render_moment
+from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.redaction import redact_text
@@ -28,6 +29,12 @@ from rotator.ports.stop import Stop
 PAGE_SIZE = 200
 MOST_PAGES = 20_000
 API_VERSION = "7.1-preview.1"
+_ENDLESS = Endless(
+    "service_log_incomplete",
+    loops="its log does not come to an end: it names no next page, or the same one twice",
+    goes_on=f"its log has not ended after {MOST_PAGES} pages",
+    fix="Ask for a shorter period with --since.",
+)
 _FAMILY = "token.pat"
 _KINDS = {
     "token.patcreateevent": EntryKind.MINTED,
@@ -73,7 +80,8 @@ class AzureDevOpsServiceLog:
         """Return what the log says of PATs in the period, or raise."""
         found: dict[str, ServiceLogEntry] = {}
         unreadable, read = set[str](), 0
-        for entries in self._fetch_pages(account, organization, since, until):
+        call = self._make_call(account, organization, since, until)
+        for entries in fetch_pages(call, self._fetch_page, MOST_PAGES, _ENDLESS):
             for raw in entries:
                 try:
                     entry = parse_entry(raw)
@@ -87,7 +95,7 @@ class AzureDevOpsServiceLog:
         kept = sorted(found.values(), key=lambda entry: (entry.at, entry.id))
         return ServiceLogRead(tuple(kept), read, len(unreadable))
 
-    def _fetch_pages(self, account: str, organization: str, since: datetime, until: datetime) -> Iterator[list[object]]:
+    def _make_call(self, account: str, organization: str, since: datetime, until: datetime) -> Call:
         purpose = f"show the audit log of {organization}"
         url = f"{self._audit_url}/{quote(organization, safe='')}/_apis/audit/auditlog"
         query = {
@@ -96,24 +104,14 @@ class AzureDevOpsServiceLog:
             "batchSize": str(PAGE_SIZE),
             "api-version": API_VERSION,
         }
-        token, seen = "", {""}
-        for _ in range(MOST_PAGES):
-            asked = {**query, "continuationToken": token} if token else query
-            call = Call("fetch_service_log", purpose, account, organization, "GET", url, asked)
-            reply = self._ask(call)
-            try:
-                entries, token, has_more = parse_log_page(reply)
-            except MalformedError as error:
-                raise make_transient(call, Trace(), "malformed_answer", f"it sent {error}") from error
-            yield entries
-            if not has_more:
-                return
-            if token in seen:
-                reason = "its log does not come to an end: it names no next page, or the same one twice"
-                raise make_transient(call, Trace(), "service_log_incomplete", reason)
-            seen.add(token)
-        reason = f"its log has not ended after {MOST_PAGES} pages"
-        raise make_transient(call, Trace(), "service_log_incomplete", reason, "Ask for a shorter period with --since.")
+        return Call("fetch_service_log", purpose, account, organization, "GET", url, query)
+
+    def _fetch_page(self, call: Call) -> Page[list[object]]:
+        try:
+            entries, token, has_more = parse_log_page(self._ask(call))
+        except MalformedError as error:
+            raise make_transient(call, Trace(), "malformed_answer", f"it sent {error}") from error
+        return Page(entries, token if has_more else None, Trace())
 
     def _ask(self, call: Call) -> object | None:
         try:

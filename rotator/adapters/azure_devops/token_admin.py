@@ -11,6 +11,7 @@ from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_re
 from rotator.adapters.azure_devops.client import AzureDevOpsClient
 from rotator.adapters.azure_devops.credential import AccountBearer
 from rotator.adapters.azure_devops.documents import parse_page
+from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.azure_devops.reply import Reply
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http import HttpOptions
@@ -27,6 +28,11 @@ from rotator.ports.token_admin import UserList
 
 PAGE_SIZE = 100
 MOST_PAGES = 2_000
+_ENDLESS = Endless(
+    "listing_incomplete",
+    loops="its list does not come to an end: it names the same next page twice",
+    goes_on=f"its list has not ended after {MOST_PAGES} pages",
+)
 _GRAPH_VERSION = "7.1-preview.1"
 _ADMIN_VERSION = "7.1"
 _SERVICES = ("svc", "s2s", "aadsp")
@@ -97,19 +103,11 @@ class AzureDevOpsTokenAdmin:
         return self._ask(replace(call, method="POST", query=query, body=body)).trace.answer_ids
 
     def _fetch_pages(self, call: Call) -> Iterator[Reply]:
-        token, seen = "", {""}
-        for _ in range(MOST_PAGES):
-            page = replace(call, query={**call.query, "continuationToken": token}) if token else call
-            reply = self._ask(page)
-            yield reply
-            token = _find_next_page(call, reply)
-            if not token:
-                return
-            if token in seen:
-                reason = "its list does not come to an end: it names the same next page twice"
-                raise make_transient(call, reply.trace, "listing_incomplete", reason)
-            seen.add(token)
-        raise make_transient(call, Trace(), "listing_incomplete", f"its list has not ended after {MOST_PAGES} pages")
+        return fetch_pages(call, self._fetch_page, MOST_PAGES, _ENDLESS)
+
+    def _fetch_page(self, call: Call) -> Page[Reply]:
+        reply = self._ask(call)
+        return Page(reply, _find_next_page(call, reply) or None, reply.trace)
 
     def _call(self, operation: str, purpose: str, account: str, organization: str, path: str) -> Call:
         url = f"{self._identity_url}/{quote(organization, safe='')}/_apis/{path}"

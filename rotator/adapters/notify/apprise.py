@@ -15,10 +15,11 @@ from rotator.adapters.children import start_child
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.redaction import redact_text
 from rotator.domain.events.event import Severity
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.telling import Habits, Phase
-from rotator.errors import DeliveryError, FailureKind
+from rotator.errors import FailureKind
 from rotator.ports.notifier import UNUSABLE
 
 _CHILD = "rotator.adapters.notify.apprise_child"

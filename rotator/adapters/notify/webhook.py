@@ -15,10 +15,10 @@ import requests
 
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.single_request import find_host, send_once
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.telling import Habits
-from rotator.errors import DeliveryError
 from rotator.ports.clock import Clock
 
 PREFIX = "whsec_"

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
-from rotator.errors import AuditChainError, UsageError
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.documents.review import ReviewDocument
     from rotator.domain.period import Period
-    from rotator.engine.context import Trust
     from rotator.engine.review.facts import Review
-    from rotator.ports.signing import Signer
-    from rotator.report.archive import Contents
-    from rotator.wiring.installation import Installation
 
 
 @click.command(
@@ -56,11 +52,12 @@ def report(
     """
     from rotator.cli.console import progress
     from rotator.cli.exporting import check_free, opened, opened_raw
+    from rotator.cli.reviewing import gather_contents, review_period
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
     from rotator.report.archive import write_archive
     from rotator.report.page import render_page
-    from rotator.wiring.sealing import find_trust
+    from rotator.wiring.sealing import find_trust, make_signer
 
     with progress(cli, "reading the audit log"), open_installation(cli) as installation:
         now = _end_second(installation.clock.now())
@@ -69,13 +66,14 @@ def report(
         for target in filter(None, (path, archive)):
             check_free(target, force=force)
         trust, problem = find_trust(installation)
-        review = _review(installation, asked, now, trust, problem, anchors=anchors)
+        review = review_period(installation, asked, now, trust, problem, anchors=anchors)
         document = make_review_document(review, str(path), None if archive is None else str(archive))
         page = render_page(document)
         with opened(path, force=force) as stream:
             stream.write(page)
         if archive is not None:
-            contents, signer = _gather(installation, review, document, page, trust)
+            contents = gather_contents(installation, review, document, page, trust)
+            signer = None if review.log.key_problem else make_signer(installation)
             with opened_raw(archive, force=force) as raw:
                 write_archive(raw, contents, signer)
     _tell(cli, document)
@@ -118,65 +116,6 @@ def _find_period(text: str | None, now: datetime) -> Period:
     if period.since >= now:
         raise UsageError(f'--period: "{text}" has not begun yet', fix=_PERIODS)
     return period
-
-
-def _review(
-    installation: Installation, period: Period, now: datetime, trust: Trust, problem: str | None, *, anchors: bool
-) -> Review:
-    from rotator.engine.anchoring import fetch_anchors
-    from rotator.engine.review.reviewing import look_at_log, make_review
-
-    sight = None
-    if anchors:
-        try:
-            sight = fetch_anchors(installation.make_run())
-        except AuditChainError:
-            sight = None  # the check of the log names what is wrong with it
-    log = look_at_log(installation.database, sight, trust, problem, period, now)
-    rotation = installation.settings.rotation
-    return make_review(
-        installation.database,
-        installation.policy,
-        installation.accounts,
-        rotation.settle,
-        rotation.lease,
-        log,
-        period,
-        now,
-    )
-
-
-def _gather(
-    installation: Installation, review: Review, document: ReviewDocument, page: str, trust: Trust
-) -> tuple[Contents, Signer | None]:
-    from rotator.documents.inventory import make_inventory_document
-    from rotator.engine.anchoring import list_stamps
-    from rotator.engine.gaps import load_accepted
-    from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
-    from rotator.engine.signing_keys import follow_keys
-    from rotator.report.archive import Contents
-    from rotator.wiring.sealing import make_signer
-
-    database = installation.database
-    believed = trust if review.log.fault else follow_keys(database, trust)
-    evidence = gather_evidence(database, review)
-    sight, sizes = review.log.sight, {found.size for found in evidence.checkpoints}
-    stamped = [] if sight is None else [found.sequence for found in sight.anchors if found.stamped_at is not None]
-    contents = Contents(
-        review=review,
-        document=document,
-        page=page,
-        evidence=evidence,
-        events=spell_events(database, evidence.first, evidence.last),
-        cited=spell_cited(database, evidence.cited),
-        key_changes=spell_cited(database, sorted(believed.changes)),
-        inventory=make_inventory_document(standing.record for standing in review.pats),
-        policy=installation.settings.policy.read_bytes(),
-        public_keys=believed.public_keys,
-        accepted=frozenset() if review.log.fault else load_accepted(database, trust),
-        stamps=tuple(list_stamps(installation.services.anchor_places, sizes | {max(stamped)})) if stamped else (),
-    )
-    return contents, None if review.log.key_problem else make_signer(installation)
 
 
 def _find_code(review: Review) -> int:

@@ -343,13 +343,13 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
     from rotator.domain.exit_code import FAILED
-    from rotator.engine import exit_codes, rebuilding
+    from rotator.engine import exit_codes, looking, rebuilding
 
     check_can_confirm(cli, "a rebuild overwrites what the inventory says", "inventory rebuild", yes=yes or dry_run)
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
         with progress(cli, "reading the vaults"):
-            plan = rebuilding.look(run)
+            plan = looking.look(run)
         names = ", ".join(item.record.name for item in plan.news)
         if names and not dry_run and not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
             say(cli, "Nothing was written.")

@@ -8,7 +8,7 @@ from rotator.cli.console import clean
 from rotator.domain.words import say_duration, say_moment
 from rotator.engine.explaining import explain_left_behind, explain_refusal
 from rotator.engine.left_behind import LeftBehind
-from rotator.engine.rebuilding import Rebuild
+from rotator.engine.looking import Rebuild
 from rotator.engine.rebuilt import Found
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.recovery import RecoveryPlan

@@ -84,6 +84,7 @@ BY_HAND = _name(
     anchors.GapAccepted,
 )
 """What only a person does. Anything else is one's too if it has a command or a reason, or a revocation says so."""
+_POLICY_CHANGED = places.PolicyChanged.type.name
 FAILING = _name(
     rotations.RotationFailed, rotations.RotationBlocked, rotations.RotationFrozen, rotations.RotationAbandoned
 )
@@ -109,7 +110,7 @@ class Collector:
             inventory.PatLeftBehind.type.name: self._leave,
             inventory.LeftBehindResolved.type.name: self._leave,
             rotations.PredecessorKept.type.name: self._leave,
-            places.PolicyChanged.type.name: self._change_policy,
+            _POLICY_CHANGED: self._change_policy,
             anchors.GapAccepted.type.name: self.found.gaps.add,
         }
 
@@ -224,6 +225,8 @@ class Collector:
         by_hand = entry.event in BY_HAND or entry.details.get("why") == RevocationKind.BY_HAND
         if known is not None:
             known.events, known.last = known.events + 1, event.sequence
+            if known.event == _POLICY_CHANGED:  # the run noticed that before it began its work
+                known.event, known.subject = entry.event, entry.subject
         elif by_hand or reason is not None or command is not None:
             number = event.sequence
             run = HandRun(
