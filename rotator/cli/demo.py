@@ -204,7 +204,7 @@ class Story:
         old = self._stage.create_pat(KEPT, "vso.packaging")
         self._tell(
             "A hook is a command of your own that is called when something happens, here to restart a build agent. "
-            "Added to rotator.yaml:"
+            "It is required, so the overlap begins only when it has succeeded. Added to rotator.yaml:"
         )
         self._show_text(self._stage.add_hook())
         note_start(self._cli, "rotator daemon  &")

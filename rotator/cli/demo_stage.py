@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +21,7 @@ from rotator.cli.console import find_width
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
 from rotator.sandbox.certificates import write_private
-from rotator.sandbox.messages import Request, Response
-from rotator.sandbox.server import HttpsServer, Reply
+from rotator.sandbox.receiver import receive
 from rotator.wiring.children import start_own_command
 
 PATIENCE = 60.0
@@ -39,6 +37,7 @@ hooks:
   - name: {HOOK}
     on: [secret_stored]
     command: [./{HOOK}]
+    required: true
 """
 _RECEIVER_SETTINGS = """\
 notify:
@@ -93,12 +92,8 @@ class DaemonProcess:
 class Receiver:
     """Who is notified: keeps what comes by webhook."""
 
-    def __init__(self, certificate: Path) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        self._server = HttpsServer(context, self._take)
-        self._received: list[dict[str, str]] = []
-        self.url = f"{self._server.base_url}/ops"
+    def __init__(self, url: str, received: list[dict[str, str]]) -> None:
+        self.url, self._received = url, received
 
     def find(self, name: str) -> dict[str, str]:
         """Return the notification of that name that came."""
@@ -106,19 +101,6 @@ class Receiver:
             if document["name"] == name:
                 return document
         raise make_failure(f"the receiver was not told of {name}")
-
-    @contextmanager
-    def running(self) -> Iterator[Self]:
-        """Receive inside."""
-        self._server.start()
-        try:
-            yield self
-        finally:
-            self._server.stop()
-
-    def _take(self, request: Request) -> Reply:
-        self._received.append(json.loads(request.body))
-        return Reply(Response(200))
 
 
 class Stage:
@@ -236,9 +218,12 @@ class Stage:
         write_private(self._directory / "ops-url", url.encode())
         return self._add_settings(_RECEIVER_SETTINGS)
 
-    def receiving(self) -> AbstractContextManager[Receiver]:
+    @contextmanager
+    def receiving(self) -> Iterator[Receiver]:
         """Receive notifications inside."""
-        return Receiver(self._directory / "server.pem").running()
+        received: list[dict[str, str]] = []
+        with receive(self._directory / "server.pem", received.append) as url:
+            yield Receiver(url, received)
 
     def end_sign_in(self) -> None:
         """End every sign-in of the demo's user, and what it was good for, as when the password is changed."""

@@ -19,6 +19,7 @@ from rotator.engine.context import RunContext, RunMode
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport, RunSkewedError
 from rotator.engine.sealing import sealed
+from rotator.engine.status import Need, count_needs, status_from
 from rotator.errors import StoppedError
 from rotator.ports.progress import Progress
 
@@ -80,9 +81,10 @@ def do_and_print(
         done = list(render_done(report, run.services.clock.now()))
         is_ended = not (report.is_stopped or cli.quiet)
         plan = _make_plan(run) if is_ended and mode is RunMode.DUE else None
-        standing = [] if plan is None or report.outcomes else list(render_standing(plan))
+        needs = {} if plan is None else _count_needs(run)
+        standing = [] if plan is None or report.outcomes else list(render_standing(plan, needs))
         print_lines(cli, report, done, otherwise="Nothing was done." if standing else otherwise)
-        for line in standing or (render_totals(report, plan) if is_ended and done else ()):
+        for line in standing or (render_totals(report, plan, needs) if is_ended and done else ()):
             say(cli, line)
     note_stop(cli, report)
     return report
@@ -94,6 +96,13 @@ def _make_plan(run: RunContext) -> Plan | None:
         return make_plan(run)
     except StoppedError:
         return None
+
+
+def _count_needs(run: RunContext) -> dict[Need, int]:
+    """Count the PATs that wait for a person now."""
+    services, timing = run.services, run.services.timing
+    now = services.clock.now()
+    return count_needs(status_from(services.database, run.policy, now, settle=timing.settle, lease=timing.lease))
 
 
 def print_lines(cli: CliContext, report: RunReport, done: list[str], *, otherwise: str) -> None:

@@ -79,8 +79,9 @@ class OrganizationScanDocument(Document):
 
 
 class AdminRevocationDocument(Document):
-    """A PAT whose revocation an administrator requested."""
+    """A PAT whose revocation an administrator requested, or would request."""
 
+    dry_run: Annotated[bool, "Whether nothing was requested, because only a look was asked for."]
     run_id: Annotated[str, "Id of the run, as the audit log has it."]
     account: Annotated[str, "Account that asked for it."]
     organization: Annotated[str, "Azure DevOps organization."]
@@ -124,12 +125,13 @@ def count_users_pats(scans: Sequence[OrganizationScan]) -> OrganizationScanSumma
 
 
 def make_admin_revocation_document(
-    run_id: str, account: str, organization: str, authorization_id: str, may_take_seconds: int
+    run_id: str, account: str, organization: str, authorization_id: str, may_take_seconds: int, *, dry_run: bool
 ) -> AdminRevocationDocument:
-    """Say what was requested."""
+    """Say what was requested, or would be."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
+        "dry_run": dry_run,
         "account": account,
         "organization": organization,
         "authorization_id": authorization_id,

@@ -29,7 +29,7 @@ _BEGUN = {kind: [event.type for event in EVENTS if event.type.begins is kind] fo
 SEVERITIES: Mapping[ConditionKind, Severity] = {
     kind: max((event.severity for event in begun), key=_ORDER.index) for kind, begun in _BEGUN.items()
 }
-"""How much each condition matters: as the worst event that begins it."""
+"""How much each condition matters: every event that begins it has that severity."""
 PASSING = frozenset(kind for kind, begun in _BEGUN.items() if not any(event.needs_person for event in begun))
 """The conditions that may pass by themselves."""
 

@@ -57,16 +57,22 @@ def check_foreign(run: RunContext, authorization_id: str) -> str:
     return identifier
 
 
+def check_ready(run: RunContext, authorization_id: str, account: str, organization: str) -> None:
+    """Raise what keeps a revocation from being requested now, as `revoke_as_admin` does. Changes nothing."""
+    ServerView(run).refresh_account(account)
+    _check_mints(run, authorization_id, organization)
+    check_clocks(run, revokes=True)
+    with run.services.database.read() as reading:
+        _check_records(reading, organization)
+
+
 def revoke_as_admin(run: RunContext, admin: TokenAdmin, authorization_id: str, account: str, organization: str) -> None:
     """Request the revocation of a PAT. Whether it is gone is not looked for: it may take an hour.
 
     UsageError as in `check_foreign`, also if a mint that was not answered may have made the PAT, or one that a newer
     database knew.
     """
-    view = ServerView(run)
-    view.refresh_account(account)
-    _check_mints(run, authorization_id, organization)
-    check_clocks(run, revokes=True)
+    check_ready(run, authorization_id, account, organization)
     place = {"account": account, "organization": organization}
 
     def begin() -> None:

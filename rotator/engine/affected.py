@@ -8,7 +8,8 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.notification import Affected
 from rotator.domain.telling import Notice
 from rotator.engine.context import RunContext
-from rotator.engine.status import status_in
+from rotator.engine.in_force import put_in_force
+from rotator.engine.status import make_effective, status_in
 from rotator.engine.subjects import find_place
 from rotator.ports.database import Reading
 
@@ -31,7 +32,7 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
         waiting = _list_waiting(run, reading)
         pats = [pat for pat in pats if pat.name in waiting]
     first = min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
-    return Affected(len(pats), first, _find_failure(reading, notice, pats))
+    return Affected(len(pats), first, _find_failure(run, reading, notice, pats))
 
 
 def _list_waiting(run: RunContext, reading: Reading) -> set[str]:
@@ -57,11 +58,14 @@ def _name_subject(kind: ConditionKind, pat: ManagedPat) -> str | None:
             return find_place(kind, pat)
 
 
-def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> Failure | None:
+def _find_failure(run: RunContext, reading: Reading, notice: Notice, pats: list[ManagedPat]) -> Failure | None:
+    """Return what went wrong with one of them, or what the policy has against it."""
     kind = notice.cause.kind
     if kind is ConditionKind.SIGN_IN_NEEDED:
         return reading.sign_ins.load(notice.subjects[0]).refusal
     if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_VANISHED):
         return None
-    failures = [pat.last_failure for pat in pats if pat.last_failure is not None]
+    policy, limits, now = put_in_force(reading, run.policy), reading.limits.load(), run.services.clock.now()
+    known = [make_effective(pat, policy, limits, now).last_failure for pat in pats]
+    failures = [failure for failure in known if failure is not None]
     return next((found for found in failures if found.code == notice.cause.code), next(iter(failures), None))

@@ -53,9 +53,9 @@ class Alarm(StrEnum):
 class Cause(StrEnum):
     """Why a check is red.
 
-    `stale`: no recent run succeeded. `overdue`: expired, or due for long and no rotation has begun. `expiring`: expires
-    soon, and cannot or will not be rotated before. `in_trouble`: failed or blocked. `job_stalled`: a job has not
-    succeeded for several of its intervals.
+    `not_run`: nothing has ever run. `stale`: no recent run succeeded. `overdue`: expired, or due for long and no
+    rotation has begun. `expiring`: expires soon, and cannot or will not be rotated before. `in_trouble`: failed or
+    blocked. `job_stalled`: a job has not succeeded for several of its intervals.
     """
 
     SIGN_IN = auto()
@@ -66,6 +66,7 @@ class Cause(StrEnum):
     UNCONFIRMED = auto()
     FOR_PERSON = auto()
     JOB_STALLED = auto()
+    NOT_RUN = auto()
     STALE = auto()
 
 
@@ -132,7 +133,10 @@ def find_findings(
         Cause.JOB_STALLED: [found.subject for found in conditions if found.kind is ConditionKind.JOB_STALLED],
     }
     findings = [Finding(cause, tuple(subjects)) for cause, subjects in found.items() if subjects]
-    return (*findings, *([Finding(Cause.STALE)] if _is_stale(runs, now, tolerance.max_age, bool(needed)) else []))
+    if not _is_stale(runs, now, tolerance.max_age, bool(needed)):
+        return tuple(findings)
+    has_run = runs.started_at is not None or runs.succeeded_at is not None
+    return (*findings, Finding(Cause.STALE if has_run else Cause.NOT_RUN))
 
 
 def _is_stale(runs: RunTimes, now: datetime, max_age: timedelta, waits_for_sign_in: bool) -> bool:

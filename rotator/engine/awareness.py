@@ -8,6 +8,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import ConditionContinued, ConditionEnded
 from rotator.domain.events.event import Event
 from rotator.domain.runbook import CONDITIONS
+from rotator.domain.telling import SEVERITIES
 from rotator.engine.context import RunContext
 
 
@@ -38,7 +39,13 @@ class Awareness:
             self._told = set(lasting)
         for key in sorted(found):
             condition, headline = lasting[key], CONDITIONS[key[0]].say_one(key[1])
-            told = ConditionContinued(kind=key[0].value, message=headline, since=condition.since, code=condition.code)
+            told = ConditionContinued(
+                kind=key[0].value,
+                message=headline,
+                since=condition.since,
+                code=condition.code,
+                severity=SEVERITIES[key[0]].value,
+            )
             run.progress(told, key[1])
         for kind, subject in sorted(ended):
             run.progress(ConditionEnded(kind=kind.value), subject)

@@ -139,8 +139,8 @@ def check_place(run: RunContext, account: str, organization: str) -> None:
     organizations = accounts[account].organizations
     if organization not in organizations:
         raise UsageError(
-            f'account {account} has no organization "{organization}" in the settings',
-            fix=f"A PAT is made for one organization; use one of: {', '.join(organizations)}.",
+            f'account {account} has no organization "{organization}" in the settings, only {", ".join(organizations)}',
+            fix=f"Name it in the organizations of {account} in rotator.yaml, or choose an account that has it.",
         )
 
 
@@ -199,17 +199,19 @@ def _check_free(pat: ManagedPat, others: tuple[ManagedPat, ...], rotating: set[s
         )
 
 
-def check_display_name(display_name: str, listing: Listing, *, besides: str = "") -> None:
+def check_display_name(display_name: str, listing: Listing, *, besides: str = "", moves: str = "") -> None:
     """Raise PlanRefusedError when the server has a PAT of that display name in that organization, other than `besides`.
 
-    People could not tell the two apart.
+    People could not tell the two apart. `moves`: the ManagedPat that is to move there with its display name.
     """
     for pat in listing.pats:
         if strip_mark(pat.display_name) == display_name and pat.authorization_id != besides:
             raise PlanRefusedError(
                 f'{listing.organization} has a PAT called "{display_name}" already: {pat.authorization_id}',
                 code="display_name_taken",
-                fix=f"Choose another name, or `rotator inventory adopt {pat.authorization_id}`.",
+                fix=f"Give {moves} another name first: `rotator update {moves} --display-name OTHER`."
+                if moves
+                else f"Choose another name, or `rotator inventory adopt {pat.authorization_id}`.",
             )
 
 

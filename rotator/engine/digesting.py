@@ -19,7 +19,7 @@ from rotator.engine.delivering import deliver
 from rotator.engine.jobs import JobResult
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR
-from rotator.engine.status import PatState, PatStatus, status_from
+from rotator.engine.status import Need, PatStatus, find_need, status_from
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
@@ -28,7 +28,6 @@ from rotator.ports.outbox import OutboxReader
 
 _ROTATED = OverlapStarted.type.name
 _MOST_EVENTS = 10_000
-_WAITS = (PatState.BLOCKED, PatState.EXPIRED)
 
 
 def deliver_all(run: RunContext, notifiers: Sequence[Notifier], memory: DeliveryMemory) -> JobResult:
@@ -109,10 +108,9 @@ def _make_standing(row: PatStatus) -> Standing:
 
 def _find_need(row: PatStatus) -> str:
     """Return what a person must do for a PAT; nothing for what passes by itself or is tried again."""
-    if row.next_action is NextAction.REPLACE_BY_HAND:
+    need, error = find_need(row), row.last_error
+    if need is None:
+        return ""
+    if need is Need.REPLACEMENT:
         return "Replace it by hand."
-    is_left_behind = row.state is PatState.UNTRACKED and row.next_action is NextAction.NONE
-    error = row.last_error
-    if row.state in _WAITS or (is_left_behind and error is not None):
-        return error.fix or error.message if error is not None else "It has expired. See `rotator status`."
-    return ""
+    return error.fix or error.message if error is not None else "It has expired. See `rotator status`."

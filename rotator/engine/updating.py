@@ -167,7 +167,7 @@ def _check_ready(run: RunContext, name: str, rotation: Rotation | None) -> None:
         raise RotationError(
             f"{name} has a rotation that is not finished ({rotation.state.value})",
             code="rotation_not_finished",
-            fix="Run `rotator once` until it has finished, then update it.",
+            fix="Run `rotator once` until it has finished, then try again.",
         )
 
 
@@ -212,5 +212,6 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
         )
     listing = view.fetch_listing(wanted.next_account, wanted.organization)
     if wanted.wanted_display_name is not None or wanted.wanted_account is not None:
-        check_display_name(strip_mark(wanted.as_wanted().display_name), listing, besides=wanted.authorization_id)
+        display_name, moves = strip_mark(wanted.as_wanted().display_name), wanted.wanted_account is not None
+        check_display_name(display_name, listing, besides=wanted.authorization_id, moves=wanted.name if moves else "")
     return decision

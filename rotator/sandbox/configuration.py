@@ -25,7 +25,7 @@ accounts:
     client_id: {client_id}
     username: {username}
     organizations: [{organization}]
-entra:
+{more_accounts}entra:
   authority: {addresses.entra_url}
   instance_discovery: false
 azure_devops:
@@ -52,6 +52,21 @@ http:
 {proxy}rotation:
   settle: 10s
   lease: 1m
+{notify}"""
+
+_OTHER_ACCOUNT = """\
+  - name: {other_account}
+    tenant: {tenant}
+    client_id: {client_id}
+    username: {other_username}
+    organizations: [{organization}]
+"""
+
+_NOTIFY = """\
+notify:
+  - name: ops
+    kind: webhook
+    url: {file: ops-url}
 """
 
 _POLICY = """\
@@ -103,21 +118,29 @@ class Addresses:
         }
 
 
-def write_configuration(addresses: Addresses, proxy_url: str | None = None) -> None:
-    """Write the settings and the policy side by side, the proxy's URL, and each key that is not there already."""
+def write_configuration(addresses: Addresses, proxy_url: str | None = None, receiver_url: str | None = None) -> None:
+    """Write the settings and the policy side by side, the URLs that are secret, and each key that is not there already.
+
+    With a receiver the settings have a second account too.
+    """
     seeded = {
         "addresses": addresses,
         "proxy": "" if proxy_url is None else "  proxy: {file: proxy.url}\n",
+        "notify": "" if receiver_url is None else _NOTIFY,
         "account": seeds.ACCOUNT,
         "tenant": seeds.TENANT_ID,
         "client_id": seeds.CLIENT_ID,
         "username": seeds.USERNAME,
         "organization": seeds.ORGANIZATION,
+        "other_account": seeds.OTHER_ACCOUNT,
+        "other_username": seeds.OTHER_USERNAME,
     }
+    seeded["more_accounts"] = _OTHER_ACCOUNT.format(**seeded) if receiver_url is not None else ""
     addresses.config_path.write_text(_SETTINGS.format(**seeded), encoding="utf-8")
     addresses.policy_path.write_text(_POLICY.format(**seeded), encoding="utf-8")
-    if proxy_url is not None:
-        write_private(addresses.config_path.with_name("proxy.url"), proxy_url.encode())
+    for name, url in (("proxy.url", proxy_url), ("ops-url", receiver_url)):
+        if url is not None:
+            write_private(addresses.config_path.with_name(name), url.encode())
     key_path = addresses.config_path.with_name("token-cache.key")
     if not key_path.exists():
         write_private(key_path, Fernet.generate_key())

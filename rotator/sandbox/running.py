@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,8 @@ from rotator.sandbox.entra import EntraService
 from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.key_vault import KeyVaultService
 from rotator.sandbox.proxy import ConnectProxy
-from rotator.sandbox.seeds import VAULT, seed_demo_pats, seed_world
+from rotator.sandbox.receiver import receive
+from rotator.sandbox.seeds import VAULT, seed_administrator, seed_demo_pats, seed_world
 from rotator.sandbox.server import HttpsServer, Service
 from rotator.sandbox.world import Vault, World
 
@@ -27,14 +29,24 @@ class Sandbox:
     """The stand-ins for Entra, Azure DevOps and Key Vault on loopback; a context manager.
 
     `world`, `entra` and `key_vault` (for their `configure`) exist from the beginning, `addresses` from `start` on.
-    With `has_proxy`, its settings name a proxy that wants a password. An object can be started once.
+    With `has_proxy`, its settings name a proxy that wants a password. With `hear` it is a full one: its settings have
+    a second account, whose user administers the organization, and a receiver, and `hear` gets each notification. An
+    object can be started once.
     """
 
-    def __init__(self, directory: Path, seed_demo: bool = True, has_proxy: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed_demo: bool = True,
+        has_proxy: bool = False,
+        hear: Callable[[dict[str, str]], object] | None = None,
+    ) -> None:
         self.world = World()
         seed_world(self.world)
         if seed_demo:
             seed_demo_pats(self.world)
+        if hear is not None:
+            seed_administrator(self.world)
         self.addresses: Addresses
         self.entra = EntraService(self.world)
         self.key_vault = KeyVaultService(self.world)
@@ -46,6 +58,8 @@ class Sandbox:
         }
         self._control = ControlService(self.world, self.entra.configure, self.key_vault.configure)
         self.proxy = ConnectProxy() if has_proxy else None
+        self._hear = hear
+        self._receiving = ExitStack()
         self._servers: list[HttpsServer] = []
         self._context: ssl.SSLContext
 
@@ -67,7 +81,9 @@ class Sandbox:
         )
         if self.proxy is not None:
             self.proxy.start()
-        write_configuration(self.addresses, None if self.proxy is None else self.proxy.url)
+        proxy_url = None if self.proxy is None else self.proxy.url
+        receiver_url = None if self._hear is None else self._receiving.enter_context(receive(server_path, self._hear))
+        write_configuration(self.addresses, proxy_url, receiver_url)
         return self.addresses
 
     def start_vault(self, name: str) -> str:
@@ -79,6 +95,7 @@ class Sandbox:
     def stop(self) -> None:
         """Release what hangs, disconnect the clients and close the ports. A second call does nothing."""
         self.world.faults.close()
+        self._receiving.close()
         if self.proxy is not None:
             self.proxy.stop()
         while self._servers:
@@ -108,12 +125,17 @@ class Sandbox:
 
 
 def run_sandbox(
-    directory: Path, ready: Callable[[dict[str, object]], None], stop: threading.Event, *, has_proxy: bool = False
+    directory: Path,
+    ready: Callable[[dict[str, object]], None],
+    stop: threading.Event,
+    *,
+    has_proxy: bool = False,
+    hear: Callable[[dict[str, str]], object] | None = None,
 ) -> None:
     """Run a demo sandbox until `stop` is set; call `ready` once with the addresses as a JSON document.
 
-    FolderError when it cannot run in that folder.
+    With `hear` it is a full one. FolderError when it cannot run in that folder.
     """
-    with keep_folder(directory), Sandbox(directory, has_proxy=has_proxy) as sandbox:
+    with keep_folder(directory), Sandbox(directory, has_proxy=has_proxy, hear=hear) as sandbox:
         ready(sandbox.addresses.document())
         stop.wait()

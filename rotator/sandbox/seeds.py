@@ -13,6 +13,8 @@ ACCOUNT = "build-bot"
 USERNAME = "build-bot@contoso.com"
 USER_ID = "0d5b1c2e-6a0f-4a57-9c5e-7f0a4be1a001"
 OTHER_USERNAME = "someone.else@contoso.com"
+OTHER_ACCOUNT = "deputy"
+"""The second account of a full sandbox, whose user administers the organization."""
 OTHER_USER_ID = "0d5b1c2e-6a0f-4a57-9c5e-7f0a4be1a002"
 ORGANIZATION = "contoso"
 ORGANIZATION_ID = "38c1b7f4-52f0-4f3c-8a75-2f1f6f3f0c01"
@@ -43,6 +45,11 @@ def seed_world(world: World) -> None:
     world.organizations[ORGANIZATION] = Organization(ORGANIZATION, ORGANIZATION_ID)
     world.organizations[OTHER_ORGANIZATION] = Organization(OTHER_ORGANIZATION, OTHER_ORGANIZATION_ID)
     world.vaults[VAULT] = Vault(VAULT)
+
+
+def seed_administrator(world: World) -> None:
+    """Let the second user list and revoke the PATs of everybody in the organization."""
+    world.organizations[ORGANIZATION].token_admins.add(OTHER_USER_ID)
 
 
 def seed_demo_pats(world: World) -> None:

@@ -92,6 +92,13 @@ def test_status_says_what_resumes_a_pat_that_was_paused_by_name(managed: Rotator
     assert rows["npm-feed"].endswith(" -")  # there is nothing to resume
 
 
+def test_status_and_once_count_alike_who_waits_for_a_person(managed: Rotator) -> None:
+    assert managed("inventory", "pause", "ci-build", "npm-feed", "release-notes").returncode == 0
+    done = managed("once").stdout.splitlines()
+    assert done[-1] == "3 PATs wait for a person (1 to replace by hand, 2 blocked): see `rotator status`."
+    assert managed("status").stdout.splitlines()[-1].endswith("; 3 wait for a person")
+
+
 def test_status_and_plan_count_alike(managed: Rotator) -> None:
     assert managed("inventory", "pause", "docs-site").returncode == 0
     planned, shown = managed("plan").stdout.splitlines()[-1], managed("status").stdout.splitlines()[-1]

@@ -235,7 +235,10 @@ def test_all_organization_pat_is_blocked_with_reason_and_fix_when_adopted(sandbo
     report = json.loads(signed_in("once", "--json").stdout)
     assert _names(report["blocked"]) == {"nightly-everywhere", "old-admin"}
     assert all(entry["error"]["message"] and entry["error"]["fix"] for entry in report["blocked"])
-    assert signed_in("once").stdout.splitlines() == ["Nothing was done.", "2 PATs are blocked: see `rotator status`."]
+    assert signed_in("once").stdout.splitlines() == [
+        "Nothing was done.",
+        "2 PATs wait for a person (2 blocked): see `rotator status`.",
+    ]
     lines = signed_in("plan").stdout.splitlines()
     assert [line[0] for line in lines if line[0] != " "] == ["x", "x", "P"]
     assert lines[-1] == "Plan: nothing to rotate, 2 blocked. No changes were made."

@@ -75,7 +75,9 @@ def test_all_users_pats_are_shown_and_one_is_revoked(stage: Stage) -> None:
     revoke = (*ADMIN, foreign.authorization_id, *WHERE)
     assert "the audit log needs a reason" in say(stage, *revoke, "--yes", code=2)
     assert "there is no terminal to ask on" in say(stage, *revoke, "--reason", "left", code=2)
+    assert ask(stage, *revoke, "--dry-run")["dry_run"] is True
     assert not foreign.revoked
+    assert ask(stage, "audit", "list", "--name", foreign.authorization_id)["events"] == []
     assert "It may take up to an hour" in say(stage, *revoke, "--reason", "left", "--yes")
     assert foreign.revoked
     events = ask(stage, "audit", "list", "--name", foreign.authorization_id)["events"]
@@ -88,6 +90,7 @@ def test_managed_pat_is_refused(stage: Stage) -> None:
     [current] = [pat["authorization_id"] for pat in ask(stage, "status")["pats"] if pat["name"] == NAME]
     said = ask(stage, *ADMIN, current, *WHERE, "--reason", "x", "--yes", code=2)
     assert f"is the current PAT of {NAME}" in said["error"]["message"]
+    assert f"is the current PAT of {NAME}" in say(stage, *ADMIN, current, *WHERE, "--dry-run", code=2)
     assert not stage.world.pats[current].revoked
 
 

@@ -314,7 +314,7 @@ def test_fetch_names_is_denied_with_what_to_grant_when_listing_is_not_allowed(su
     assert caught.value.code == "vault_denied"
     assert "`list`" in caught.value.fix
     if isinstance(subject, SandboxVault):
-        assert caught.value.message.startswith("rotator may not list secret of any name in 127.0.0.1")
+        assert caught.value.message.startswith("rotator may not list the secrets in 127.0.0.1")
 
 
 def test_fetch_names_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:

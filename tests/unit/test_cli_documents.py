@@ -27,7 +27,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import PatState, PatStatus
+from rotator.engine.status import Need, PatState, PatStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
@@ -166,6 +166,16 @@ def test_report_lines_are_one_per_fact_when_a_run_did_several_things() -> None:
     assert list(render_failures(report)) == ["blocked  other  (contoso): the policy says no", "    fix: Ask for it."]
 
 
+def test_what_the_limit_postpones_is_one_line_however_many_there_are() -> None:
+    report = RunReport("run")
+    for number in range(12):
+        report.add(PatOutcome.of(OutcomeKind.POSTPONED, replace(PAT, name=f"p{number}")))
+    assert list(render_done(report, NOW)) == [
+        "postponed  12 PATs: max_rotations_per_hour is reached; later runs rotate them: "
+        "p0, p1, p2, p3, p4, p5, p6, p7, p8, p9 and 2 more"
+    ]
+
+
 INTERRUPTED = OutcomeReason.INTERRUPTED
 
 
@@ -283,42 +293,43 @@ def test_times_in_the_details_of_an_event_end_in_z_and_its_hash_stays() -> None:
 
 
 def test_run_says_what_waits_for_a_person_when_it_had_nothing_to_do() -> None:
-    def render(blocked: int, by_hand: int, retried: int = 0) -> list[str]:
-        kinds = [ActionKind.BLOCKED] * blocked + [ActionKind.ALERT] * by_hand
-        actions = [Action(kind, PAT, ActionReason.FORBIDDEN) for kind in kinds]
-        actions += [Action(ActionKind.WAIT, PAT, ActionReason.FAILED_BEFORE)] * retried
+    def render(needs: dict[Need, int], retried: int = 0) -> list[str]:
+        actions = [Action(ActionKind.WAIT, PAT, ActionReason.FAILED_BEFORE)] * retried
         actions += [Action(ActionKind.WAIT, PAT, ActionReason.OVERLAPPING)]
-        return list(render_standing(Plan(NOW, tuple(actions), ())))
+        return list(render_standing(Plan(NOW, tuple(actions), ()), needs))
 
-    assert render(2, 1) == ["2 PATs are blocked, 1 waits to be replaced by hand: see `rotator status`."]
-    assert render(1, 2) == ["1 PAT is blocked, 2 wait to be replaced by hand: see `rotator status`."]
-    assert render(0, 1) == ["1 PAT waits to be replaced by hand: see `rotator status`."]
-    assert render(0, 0) == []
-    assert render(0, 0, 2) == ["2 PATs wait to be tried again: see `rotator status`."]
-    assert render(1, 0, 1) == ["1 PAT is blocked, 1 waits to be tried again: see `rotator status`."]
+    assert render({Need.REPLACEMENT: 1, Need.BLOCKED: 2}) == [
+        "3 PATs wait for a person (1 to replace by hand, 2 blocked): see `rotator status`."
+    ]
+    assert render({}) == []
+    assert render({}, 2) == ["2 PATs wait to be tried again: see `rotator status`."]
+    assert render({Need.EXPIRED: 1}, 1) == [
+        "1 PAT waits for a person (1 expired), 1 waits to be tried again: see `rotator status`."
+    ]
 
 
 def test_run_that_did_something_ends_with_one_line_of_totals() -> None:
     """With what it left alone; where it was about one PAT, the line before has said it all."""
-    names = ("a", "b", "c", "d", "e", "f")
+    names = ("a", "b", "c", "d", "e")
     pats = {name: replace(PAT, name=name) for name in names}
     rotated = [PatOutcome.of(OutcomeKind.ROTATED, pats[name]) for name in ("a", "b")]
     failed = replace(PatOutcome.of(OutcomeKind.FAILED, pats["c"]), failure=Failure("x", "it failed"))
     actions = [Action(ActionKind.WAIT, pats[name], ActionReason.OVERLAPPING) for name in ("a", "b")]
     actions += [Action(ActionKind.WAIT, pats[name], ActionReason.FAILED_BEFORE) for name in ("c", "d")]
-    actions += [Action(ActionKind.BLOCKED, pats["e"], ActionReason.FORBIDDEN)]
-    actions += [Action(ActionKind.ALERT, pats["f"], ActionReason.UNDER_THRESHOLD)]
     report = RunReport("run")
     for outcome in (*rotated, failed):
         report.add(outcome)
-    assert list(render_totals(report, Plan(NOW, tuple(actions)))) == [
-        "Total: 2 rotated, 1 waiting, 1 to replace by hand, 1 blocked, 1 failed: see `rotator status`."
+    assert list(render_totals(report, Plan(NOW, tuple(actions)), {Need.REPLACEMENT: 1, Need.BLOCKED: 1})) == [
+        "Total: 2 rotated, 1 waiting, 1 failed; 2 PATs wait for a person (1 to replace by hand, 1 blocked): "
+        "see `rotator status`."
     ]
+    report.add(replace(PatOutcome.of(OutcomeKind.BLOCKED, pats["e"]), failure=Failure("x", "it is blocked")))
+    assert list(render_totals(report, None, {})) == ["Total: 2 rotated, 1 blocked, 1 failed: see `rotator status`."]
     one = RunReport("run")
     one.add(rotated[0])
-    assert list(render_totals(one, None)) == []
+    assert list(render_totals(one, None, {})) == []
     one.add(rotated[1])
-    assert list(render_totals(one, None)) == ["Total: 2 rotated."]
+    assert list(render_totals(one, None, {})) == ["Total: 2 rotated."]
 
 
 def test_exported_events_can_be_hashed_again_when_read_back() -> None:

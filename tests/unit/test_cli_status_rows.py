@@ -13,7 +13,7 @@ from rotator.cli.output import inventory, status
 from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, render_scan_summary
-from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
+from rotator.cli.output.status import find_postponed, list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
@@ -24,6 +24,7 @@ from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
+from rotator.engine.alarm import Tolerance
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
 from rotator.engine.overview import RecordView
@@ -92,6 +93,21 @@ def test_status_row_says_what_comes_next_when_in_state(row: PatStatus, expected:
     assert cells == ("npm-feed", "contoso", row.state.value, "2026-12-21 (20d)", expected)
 
 
+def test_status_row_says_that_the_limit_postpones_what_expires_last() -> None:
+    due = [
+        replace(OK, name=name, state=PatState.DUE, next_action=NextAction.ROTATE, next_at=NOW, expires_at=NOW + left)
+        for name, left in (("last", timedelta(days=3)), ("first", timedelta(days=1)), ("second", timedelta(days=2)))
+    ]
+    later = replace(OK, name="later", next_action=NextAction.ROTATE, next_at=NOW + timedelta(days=1))
+    postponed = find_postponed([*due, later], Tolerance(timedelta(hours=3), places=1, per_hour=2), NOW)
+    assert [row[-1] for row in list_status_rows([*due, later], NOW, postponed)] == [
+        "postponed: limit of 2 an hour",
+        "rotate now",
+        "postponed: limit of 2 an hour",
+        "rotate in 24 h",
+    ]
+
+
 def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
     failed = replace(OK, last_error=Failure("denied", "the vault refused", "Grant set on the vault."))
     assert list(render_status_notes([OK, failed])) == [
@@ -103,6 +119,8 @@ def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
 def test_status_summary_counts_states_when_they_differ() -> None:
     assert render_status_summary((OK, replace(OK, state=PatState.DUE), OK)) == "3 PATs: 2 ok, 1 due"
     assert render_status_summary((OK,)) == "1 PAT: 1 ok"
+    due = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
+    assert render_status_summary((OK, due)) == "2 PATs: 1 ok, 1 due (to replace by hand); 1 waits for a person"
 
 
 def test_end_of_overlap_is_said_by_weekday_when_near() -> None:

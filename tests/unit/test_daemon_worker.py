@@ -314,6 +314,7 @@ def test_heartbeat_tells_once_of_what_another_process_began_or_ended() -> None:
     assert count() == (1, 0)
     [found] = bench.list_told("condition_continued")
     assert (found["subject"], found["kind"], found["code"]) == ("build-bot", "account_down", "transient")
+    assert found["severity"] == AccountDown.type.severity
     note(AccountRestored())
     bench.do()
     bench.do()

@@ -227,6 +227,7 @@ def test_check_points_below_each_reason_to_the_entries_of_the_runbook_about_it()
         Finding(Cause.DOWN, ("build-bot/contoso", "build-bot/x")),
         Finding(Cause.FOR_PERSON, ("probe_failing npm",)),
         Finding(Cause.STALE),
+        Finding(Cause.NOT_RUN),
     ]
     assert list(render_check(findings, lasting)) == [
         "check: build-bot must sign in",
@@ -237,11 +238,22 @@ def test_check_points_below_each_reason_to_the_entries_of_the_runbook_about_it()
         "    more: `rotator runbook probe_failing`",
         "check: no recent run succeeded",
         "    more: `rotator runbook job_stalled`",
+        "check: nothing has run yet",
+        "    fix: Start the daemon with `rotator daemon`, or run `rotator once`.",
     ]
     assert list(render_check([], lasting)) == []
 
 
-@pytest.mark.parametrize("cause", Cause)
+def test_check_says_that_nothing_has_run_until_a_run_began() -> None:
+    def find_cause(runs: RunTimes) -> list[Cause]:
+        return [found.cause for found in find_findings((), (), (), runs, NOW, Tolerance(3 * HOUR))]
+
+    assert find_cause(RunTimes()) == [Cause.NOT_RUN]
+    assert find_cause(RunTimes(started_at=NOW)) == [Cause.STALE]
+    assert find_cause(RunTimes(NOW, NOW)) == []
+
+
+@pytest.mark.parametrize("cause", set(Cause) - {Cause.NOT_RUN})
 def test_every_reason_of_a_check_has_an_entry_of_the_runbook(cause: Cause) -> None:
     _, more = render_check([Finding(cause, ("npm",))], [])
     [name] = re.findall(r"`rotator runbook (\w+)`", more)

@@ -25,6 +25,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.measurements import ReceiverFigures
 from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Affected, NotificationKind, make_notification
+from rotator.domain.policy import Guardrails
 from rotator.domain.telling import Cause, Habits, Notice, Phase
 from rotator.engine.auditing import record
 from rotator.engine.delivering import MOST_AT_ONCE, deliver
@@ -39,6 +40,7 @@ from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME, VAULT, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.hooks import ScriptedHook
+from tests.support.policies import RULE, make_policy
 from tests.support.reaper import Reaper
 from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
@@ -133,6 +135,17 @@ def test_only_what_waits_for_the_sign_in_is_counted(post: Post) -> None:
     post.deliver()
     told = post.ops.sent[0][1]
     assert (told.waiting, "1 PAT waits" in told.title) == (1, True)
+
+
+def test_notification_about_a_pat_that_the_policy_blocks_says_what_the_policy_has_against_it(post: Post) -> None:
+    """Nothing of it stands in the record: it is so for as long as the policy says so."""
+    post.world.policy = make_policy(RULE, guardrails=Guardrails(deny_scopes=("vso.code",)))
+    post.world.run()
+    assert post.world.record().last_failure is None
+    post.deliver()
+    [told] = [told for _, told in post.ops.sent if told.name == "rotation_blocked"]
+    assert "Why: its scope vso.code is denied by guardrails.deny_scopes" in told.text
+    assert "only the scopes its consumers need" in told.fix
 
 
 def test_idle_look_writes_nothing(post: Post) -> None:

@@ -288,6 +288,23 @@ def test_move_is_refused_before_anything_is_sent(
     assert not MUTATIONS & set(world.timeline)
 
 
+@pytest.mark.parametrize(
+    ("arrange", "fix"),
+    [
+        (displace, f"Name it in the organizations of {HEIR} in rotator.yaml, or choose an account that has it."),
+        (name_alike, f"Give {NAME} another name first: `rotator update {NAME} --display-name OTHER`."),
+    ],
+)
+def test_refused_move_says_what_a_person_can_do_where_neither_name_nor_organization_can_be_chosen(
+    arrange: Arrange, fix: str
+) -> None:
+    world = make_current()
+    arrange(world)
+    with pytest.raises(RotatorError) as refused:
+        preview(world.make_run(), MOVE)
+    assert refused.value.fix == fix
+
+
 def test_move_that_the_server_refuses_leaves_the_pat_where_it_is() -> None:
     world = make_current()
     before = world.record()

@@ -52,6 +52,12 @@ def test_event_is_visible_by_default_when_something_is_wrong(event: type[Event])
 
 
 @pytest.mark.parametrize("kind", ConditionKind)
+def test_condition_matters_as_much_whichever_event_begins_it(kind: ConditionKind) -> None:
+    """So that the log, which has the events, and a receiver, which hears of the condition, say the same."""
+    assert len({event.type.severity for event in EVENTS if event.type.begins is kind}) == 1
+
+
+@pytest.mark.parametrize("kind", ConditionKind)
 def test_condition_begins_and_ends_about_one_kind_of_subject(kind: ConditionKind) -> None:
     begins = [event for event in EVENTS if event.type.begins is kind]
     ends = find_ends(kind)

@@ -93,7 +93,7 @@ def test_progress_has_the_level_of_its_severity_when_told() -> None:
     progress(CloneLost(code="clone_revoked_elsewhere"), "npm-feed")
     assert [(line["event"], line["level"]) for line in read(stream)] == [
         ("rotation_failed", "warning"),
-        ("rotation_blocked", "error"),
+        ("rotation_blocked", "critical"),
         ("rotation_frozen", "critical"),
         ("mint_unanswered", "warning"),
         ("account_down", "error"),

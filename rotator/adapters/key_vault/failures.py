@@ -42,8 +42,8 @@ _READ_ONLY = re.compile(r"read[- ]?only", re.IGNORECASE)
 class Call:
     """One request to a vault, in the words of its error messages.
 
-    `permission` is what Key Vault calls it: get, list or set. `value` is the secret that is being sent, if
-    any: then a lost answer is an unknown outcome.
+    `permission` is what Key Vault calls it: get, list or set. `name` is the secret's, empty for all of them. `value` is
+    the secret that is being sent, if any: then a lost answer is an unknown outcome.
     """
 
     operation: str
@@ -65,7 +65,7 @@ class Call:
     @property
     def place(self) -> str:
         """The secret, for a message."""
-        return f"secret {self.name} in {self.host}"
+        return f"secret {self.name} in {self.host}" if self.name else f"the secrets in {self.host}"
 
 
 class _Origin(TypedDict):
@@ -258,7 +258,8 @@ _ASKED = {"list": "for the versions of", "get": "for", "set": "to write"}
 def _explain_broken(answer: _Answer, call: Call, said: str, origin: _Origin) -> RemoteError:
     fix = "This usually passes by itself; if it lasts, see the service health of Key Vault."
     answered, _, request = said.partition(", ")
-    text = f"the vault {call.host} answered {answered} when asked {_ASKED[call.permission]} {call.name}"
+    asked = f"{_ASKED[call.permission]} {call.name}" if call.name else "for its secrets"
+    text = f"the vault {call.host} answered {answered} when asked {asked}"
     text += f" ({request})" if request else ""
     if call.value is not None:
         return UnknownOutcomeError(f"{text}; it may have been written", code="vault_failed", fix=fix, **origin)

@@ -118,7 +118,7 @@ class KeyVaultSecretStore:
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """Return the names of the vault's secrets whose newest version has a tag with that name, sorted."""
-        location = SecretLocation(vault, "of any name", account)  # the name is for messages only
+        location = SecretLocation(vault, "", account)
         call = self._make_call(location, "fetch_secret_names", "list")
         found = self._repeat(
             call,

@@ -9,6 +9,7 @@ import click
 
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.engine.context import RunContext
 from rotator.errors import UsageError
 
 MAY_TAKE_SECONDS = 3600
@@ -30,38 +31,45 @@ def admin() -> None:
     short_help="Revoke a PAT of any user of an organization.",
     epilog=examples(
         "rotator admin revoke ID --account A --organization O --reason 'leaked'",
+        "rotator admin revoke ID --account A --organization O --dry-run    only check whether it would be refused",
         "rotator admin revoke ID --account A --organization O --reason TEXT --yes",
     ),
 )
 @click.argument("authorization_id", metavar="ID")
 @click.option("--account", required=True, metavar="NAME", help="Account that administers the organization.")
 @click.option("--organization", required=True, metavar="NAME", help="Azure DevOps organization of the PAT.")
+@click.option("--dry-run", is_flag=True, help="Check what can be checked, and revoke nothing.")
 @yes_option
 @reason_option
 @common_options
 @click.pass_obj
-def revoke(cli: CliContext, authorization_id: str, account: str, organization: str, yes: bool) -> int:
+def revoke(cli: CliContext, authorization_id: str, account: str, organization: str, dry_run: bool, yes: bool) -> int:
     """Revoke a PAT that rotator does not manage, of whatever user, by its authorization id.
 
     --reason is needed: the audit log keeps it, with the request, before that is sent. A PAT that rotator manages, or
     that a rotation accounts for, is refused: `rotator revoke` and `rotator recover` are for those. It may take up to
     an hour until Azure DevOps refuses the PAT, and rotator does not look whether it does.
+
+    A dry run needs no --reason. It goes by rotator's records and the account's sign-in; whether there is such a PAT,
+    and whether the account may revoke it, only the request itself shows.
     """
-    from rotator.cli.console import print_json, say
+    from rotator.cli.console import say
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.documents.user_pats import make_admin_revocation_document
     from rotator.domain.exit_code import FAILED
-    from rotator.engine.admin_revoking import check_account, check_foreign, revoke_as_admin
+    from rotator.engine.admin_revoking import check_account, check_foreign, check_ready, revoke_as_admin
     from rotator.wiring.token_admins import make_token_admin
 
     command = shlex.join(["admin", "revoke", authorization_id, "--account", account, "--organization", organization])
-    if not cli.reason:
+    if not (cli.reason or dry_run):
         raise UsageError("the audit log needs a reason", fix=f"Say why: `rotator {command} --reason TEXT`.")
     with open_installation(cli) as installation, closing(make_token_admin(installation)) as service:
         run = installation.make_run(cli.reason)
         check_account(run, account, organization)
         identifier = check_foreign(run, authorization_id)
+        if dry_run:
+            check_ready(run, identifier, account, organization)
+            return _show(cli, run, identifier, account, organization, dry_run=True)
         what = f"revoking {identifier} breaks whoever uses it"
         check_can_confirm(cli, what, f"{command} --reason TEXT", yes=yes)
         if not is_sure(cli, f"Revoke {identifier} in {organization}? Whoever uses it will fail.", yes=yes):
@@ -69,8 +77,22 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
             return FAILED
         with stop_on_signals(installation.stop):
             revoke_as_admin(run, service, identifier, account, organization)
+    return _show(cli, run, identifier, account, organization, dry_run=False)
+
+
+def _show(cli: CliContext, run: RunContext, identifier: str, account: str, organization: str, *, dry_run: bool) -> int:
+    from rotator.cli.console import print_json, say
+    from rotator.documents.user_pats import make_admin_revocation_document
+
     if cli.as_json:
-        print_json(make_admin_revocation_document(run.run_id, account, organization, identifier, MAY_TAKE_SECONDS))
+        print_json(
+            make_admin_revocation_document(
+                run.run_id, account, organization, identifier, MAY_TAKE_SECONDS, dry_run=dry_run
+            )
+        )
+    elif dry_run:
+        say(cli, f"would request the revocation of {identifier} in {organization}.")
+        say(cli, "A dry run: nothing was revoked.")
     else:
         say(cli, f"requested the revocation of {identifier} in {organization}. {_LATE}")
     return 0

@@ -50,12 +50,12 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
     from rotator.engine.updating import Change, update
 
     command = f"inventory move {name} --account {account}"
-    check_can_confirm(cli, "a move makes the PAT another user's", command, yes=yes or dry_run)
     change, otherwise = Change(name, account=account), f"{name} belongs to {account} already. Nothing to do."
     asked = None
     with open_installation(cli) as installation:
         known = [one.name for one in installation.settings.accounts]
         check_known("account", [account], known, f"Known accounts: {', '.join(known)}.", globs=False)
+        check_can_confirm(cli, "a move makes the PAT another user's", command, yes=yes or dry_run)
         if dry_run or not yes:
             seen = _look(cli, installation, change)
             asked = seen.wanted

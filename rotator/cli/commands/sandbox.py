@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from types import FrameType
 
 import click
 
-from rotator.cli.console import note, note_command, print_json
+from rotator.cli.console import clean, note, note_command, print_json
 from rotator.cli.context import CliContext, common_options, examples, is_terminal
 from rotator.errors import UsageError
 
@@ -24,54 +25,78 @@ def sandbox() -> None:
 
 @sandbox.command(
     short_help="Start the stand-ins and keep them running.",
-    epilog=examples("rotator sandbox up --dir sandbox", "rotator --config sandbox/rotator.yaml scan"),
+    epilog=examples(
+        "rotator sandbox up --dir sandbox",
+        "rotator sandbox up --dir sandbox --full     for `inventory move`, `notify test`, `scan --organization-wide`",
+        "rotator --config sandbox/rotator.yaml scan",
+    ),
 )
 @click.option(
     "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder for its files."
 )
 @click.option("--proxy", "has_proxy", is_flag=True, help="Put a proxy that wants a password before the stand-ins.")
+@click.option(
+    "--full", "is_full", is_flag=True, help="With a second account, which is an administrator, and a receiver."
+)
 @common_options
 @click.pass_obj
-def up(cli: CliContext, directory: Path, has_proxy: bool) -> None:
+def up(cli: CliContext, directory: Path, has_proxy: bool, is_full: bool) -> None:
     """Start the stand-ins, with some sample PATs, and run until interrupted.
 
     Writes rotator.yaml, policy.yaml and ca.pem to DIR. When everything is ready, prints one line of JSON with the
     addresses to stdout; on a terminal, the next steps come first. Nothing leaves this computer; only the files in DIR
     remain. A folder with settings of your own, or with a running sandbox, is refused.
+
+    With --full there is a second account, deputy, whose user is an administrator of the organization, and a receiver,
+    ops: each notification that it gets is shown here.
     """
     from rotator.sandbox.folder import FolderError
     from rotator.sandbox.running import run_sandbox
 
     stop = threading.Event()
-    database = directory / "rotator.db"
-    is_old = database.exists()
+    is_old = (directory / "rotator.db").exists()
 
     def finish(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    def tell_ready(document: dict[str, object]) -> None:
-        is_read_by_people = is_terminal(sys.stdout)
-        if not is_read_by_people:
-            print_json(document, in_one_line=True)
-        note(cli, "Ready. In another terminal:")
-        note_command(cli, f"export ROTATOR_CONFIG={quote(str(document['config_path']))}")
-        if is_old:
-            note(cli, "The database knows the PATs of an earlier sandbox, which are gone. Delete it:")
-            note_command(cli, f"rm {quote(str(database.resolve()))}")
-        note(cli, "Then create the database and sign in:")
-        note_command(cli, "rotator db upgrade")
-        note_command(cli, f"rotator login {document['account']} --device-code")
-        note(cli, "Ctrl-C stops the sandbox.")
-        if is_read_by_people:
-            note(cli, "Its addresses:")
-            print_json(document, in_one_line=True)
+    def show_notification(document: dict[str, str]) -> None:
+        note(cli, clean(f"Notification to ops: {document.get('title', document)}"))
 
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
     try:
-        run_sandbox(directory, tell_ready, stop, has_proxy=has_proxy)
+        run_sandbox(
+            directory,
+            partial(_tell_ready, cli, directory if is_old else None, is_full=is_full),
+            stop,
+            has_proxy=has_proxy,
+            hear=show_notification if is_full else None,
+        )
     except FolderError as error:
         raise UsageError(error.message, fix=error.fix) from error
+
+
+def _tell_ready(cli: CliContext, used: Path | None, document: dict[str, object], *, is_full: bool) -> None:
+    """Say what comes next, and the addresses. `used`: the folder, if it has the database of an earlier sandbox."""
+    from rotator.sandbox import seeds
+
+    is_read_by_people = is_terminal(sys.stdout)
+    if not is_read_by_people:
+        print_json(document, in_one_line=True)
+    note(cli, "Ready. In another terminal:")
+    note_command(cli, f"export ROTATOR_CONFIG={quote(str(document['config_path']))}")
+    if used is not None:
+        note(cli, "The database knows the PATs of an earlier sandbox, which are gone. Delete it:")
+        note_command(cli, f"rm {quote(str((used / 'rotator.db').resolve()))}")
+    note(cli, "Then create the database and sign in:")
+    note_command(cli, "rotator db upgrade")
+    note_command(cli, f"rotator login {document['account']} --device-code")
+    if is_full:
+        note_command(cli, f"rotator login {seeds.OTHER_ACCOUNT} --device-code     # as {seeds.OTHER_USERNAME}")
+    note(cli, "Ctrl-C stops the sandbox.")
+    if is_read_by_people:
+        note(cli, "Its addresses:")
+        print_json(document, in_one_line=True)
 
 
 @sandbox.command(

@@ -76,13 +76,13 @@ def scan(cli: CliContext, organization_wide: bool) -> int:
 
 def _print(cli: CliContext, report: ScanReport, now: datetime) -> None:
     from rotator.cli.console import clean, echo, print_table, say
-    from rotator.cli.output.scan import COLUMNS, WIDE_COLUMNS, list_scan_rows, list_wide_rows, render_scan_summary
+    from rotator.cli.output.scan import WIDE_COLUMNS, list_wide_rows, make_scan_table, render_scan_summary
 
     if report.entries:
         if cli.selection.form is Form.WIDE:
             print_table(cli, WIDE_COLUMNS, list(list_wide_rows(report, now)))
         else:
-            print_table(cli, COLUMNS, list(list_scan_rows(report, now)))
+            print_table(cli, *make_scan_table(report, now))
     for account, organization, error in report.errors:
         echo(clean(f"{account}/{organization} could not be checked: {error.message}"), err=True)
         if error.fix:

@@ -194,6 +194,7 @@ def _print(cli: CliContext, seen: _Seen) -> None:
     from rotator.cli.output.status import (
         COLUMNS,
         WIDE_COLUMNS,
+        find_postponed,
         list_status_rows,
         list_wide_rows,
         render_status_notes,
@@ -205,10 +206,11 @@ def _print(cli: CliContext, seen: _Seen) -> None:
         out = [sight.memory.account for sight in sights if sight.is_signed_in(seen.view.now) is False]
         say(cli, NONE_CHOSEN if seen.view.rows else say_no_pats(out))
         return
+    postponed = find_postponed(seen.view.rows, seen.tolerance, seen.view.now)
     if cli.selection.form is Form.WIDE:
-        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.view.now)))
+        print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.view.now, postponed)))
     else:
-        print_table(cli, COLUMNS, list(list_status_rows(seen.rows, seen.view.now)))
+        print_table(cli, COLUMNS, list(list_status_rows(seen.rows, seen.view.now, postponed)))
     for line in (*render_status_notes(seen.rows), *map(render_pending, seen.pending)):
         say(cli, line)
     say(cli, render_status_summary(seen.rows))

@@ -29,6 +29,7 @@ _WORDS = {
     Cause.UNCONFIRMED: ("the revocation of {} is not confirmed", "the revocations of {} are not confirmed"),
     Cause.FOR_PERSON: ("{} needs a person", "{} need a person"),
     Cause.JOB_STALLED: ("job {} no longer succeeds", "jobs {} no longer succeed"),
+    Cause.NOT_RUN: ("nothing has run yet", "nothing has run yet"),
     Cause.STALE: ("no recent run succeeded", "no recent run succeeded"),
 }
 """What is said of one subject, and of several."""
@@ -66,11 +67,14 @@ def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
 
 
 def render_check(findings: Sequence[Finding], conditions: Iterable[Condition]) -> Iterator[str]:
-    """Give a line for each reason, and below it the command that tells more about just that."""
+    """Give a line for each reason, and below it the command that tells more about just that, or that mends it."""
     known = tuple(conditions)
     for finding, line in zip(findings, render_findings(findings), strict=True):
         yield f"check: {line}"
-        yield f"    more: `{make_command(*_list_entries(finding, known))}`"
+        if finding.cause is Cause.NOT_RUN:
+            yield "    fix: Start the daemon with `rotator daemon`, or run `rotator once`."
+        else:
+            yield f"    more: `{make_command(*_list_entries(finding, known))}`"
 
 
 def _list_entries(finding: Finding, conditions: tuple[Condition, ...]) -> list[str]:

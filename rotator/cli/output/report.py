@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_pats, say_until
+from rotator.cli.output.words import RESUME_ALL, say_counts, say_for_person, say_held_back, say_pats, say_until
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
+from rotator.engine.status import Need
 
 _WORDS = {
     OutcomeKind.ADOPTED: "taken over",
@@ -42,7 +43,9 @@ _FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 def render_done(report: RunReport, now: datetime) -> Iterator[str]:
     """Give a line for each thing that was done or left for later."""
     for kind in _WORDS:
-        if kind not in _FAILURES:
+        if kind is OutcomeKind.POSTPONED:
+            yield from _say_postponed(report.of_kind(kind))
+        elif kind not in _FAILURES:
             for outcome in report.of_kind(kind):
                 said = _say_done(outcome, now)
                 if outcome.held_back is not None:
@@ -81,18 +84,12 @@ def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
     return clean(f"{_WORDS[first.kind]}  {first.place}: {message}{f'; {wait}' if names else ''}")
 
 
-def render_standing(plan: Plan) -> Iterator[str]:
+def render_standing(plan: Plan, needs: Mapping[Need, int]) -> Iterator[str]:
     """Say what a run left alone: a person has to act, or it is tried later; nothing when there is no such PAT."""
-    blocked, by_hand = len(plan.of_kind(ActionKind.BLOCKED)), len(plan.of_kind(ActionKind.ALERT))
     retried = sum(action.reason is ActionReason.FAILED_BEFORE for action in plan.of_kind(ActionKind.WAIT))
     backs = [action.held_back for action in plan.of_kind(ActionKind.WAIT) if action.held_back is not None]
     held, is_paused = len(backs), any(back.by is HeldBackBy.ALL_PAUSED for back in backs)
-    said = []
-    if blocked:
-        said.append(f"{say_pats(blocked)} {'is' if blocked == 1 else 'are'} blocked")
-    if by_hand:
-        waiting = str(by_hand) if blocked else say_pats(by_hand)
-        said.append(f"{waiting} {'waits' if by_hand == 1 else 'wait'} to be replaced by hand")
+    said = [say_for_person(needs)] if needs else []
     if retried:
         waiting = str(retried) if said else say_pats(retried)
         said.append(f"{waiting} {'waits' if retried == 1 else 'wait'} to be tried again")
@@ -104,26 +101,27 @@ def render_standing(plan: Plan) -> Iterator[str]:
         yield f"{', '.join(said)}: see `rotator status`."
 
 
-def render_totals(report: RunReport, plan: Plan | None) -> Iterator[str]:
+def render_totals(report: RunReport, plan: Plan | None, needs: Mapping[Need, int]) -> Iterator[str]:
     """Give the sum of a run in one line, with what it left alone by the plan after it; nothing where one line said it.
 
-    What a run has just rotated waits for the end of its overlap: that is counted as rotated, and not as waiting.
+    What a run has just rotated waits for the end of its overlap: that is counted as rotated, and not as waiting. With a
+    plan, what is blocked is among the `needs`, which wait for a person.
     """
     names = {kind: {outcome.name for outcome in report.of_kind(kind) if not outcome.is_of_place} for kind in _WORDS}
     actions = () if plan is None else plan.actions
     waiting = {action.pat.name for action in actions if action.kind is ActionKind.WAIT and _is_put_off(action)}
-    names[OutcomeKind.BLOCKED] |= {action.pat.name for action in actions if action.kind is ActionKind.BLOCKED}
     waiting |= names[OutcomeKind.HELD] | names[OutcomeKind.POSTPONED] | names[OutcomeKind.SETTLING]
     counts = {_WORDS[kind]: len(names[kind]) for kind in _TOLD_FIRST}
     counts |= {
         "waiting": len(waiting - names[OutcomeKind.FAILED] - names[OutcomeKind.BLOCKED]),
-        "to replace by hand": sum(action.kind is ActionKind.ALERT for action in actions),
-        "blocked": len(names[OutcomeKind.BLOCKED] - names[OutcomeKind.FAILED]),
+        "blocked": len(names[OutcomeKind.BLOCKED] - names[OutcomeKind.FAILED]) if plan is None else 0,
         "failed": len(names[OutcomeKind.FAILED]),
     }
-    if sum(counts.values()) > 1:
-        is_all_done = sum(counts.values()) == sum(len(names[kind]) for kind in _TOLD_FIRST)
-        yield f"Total: {say_counts(counts)}{'' if is_all_done else ': see `rotator status`'}."
+    total = sum(counts.values()) + sum(needs.values())
+    if total > 1:
+        is_all_done = total == sum(len(names[kind]) for kind in _TOLD_FIRST)
+        said = "; ".join(filter(None, (say_counts(counts), say_for_person(needs))))
+        yield f"Total: {said}{'' if is_all_done else ': see `rotator status`'}."
 
 
 def _is_put_off(action: Action) -> bool:
@@ -161,8 +159,6 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             return f"{_say_interrupted(outcome)}; its last request may still take effect{end}"
         case OutcomeKind.HELD:
             return "another run is working on it"
-        case OutcomeKind.POSTPONED:
-            return "max_rotations_per_hour is reached; a later run rotates it"
         case _:
             return _say_reason(outcome)
 
@@ -173,6 +169,18 @@ def say_left(authorization_id: str) -> str:
         f"its account cannot be used, so rotator cannot revoke the old PAT ({authorization_id}) and will leave it "
         "behind: once nobody uses it, revoke it in Azure DevOps"
     )
+
+
+def _say_postponed(outcomes: Sequence[PatOutcome]) -> Iterator[str]:
+    """Give one line, however many have to wait for the next hour."""
+    why = "max_rotations_per_hour is reached"
+    if len(outcomes) == 1:
+        yield _say(outcomes[0], f"{why}; a later run rotates it")
+    elif outcomes:
+        names = [outcome.name for outcome in outcomes]
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        named = f"{', '.join(names[:_MOST_NAMES])}{more}"
+        yield clean(f"postponed  {say_pats(len(names))}: {why}; later runs rotate them: {named}")
 
 
 def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:

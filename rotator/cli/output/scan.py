@@ -23,9 +23,10 @@ COLUMNS = (
 )
 
 
+_ACCOUNT = Column("account", may_go=True, lower=True)
 WIDE_COLUMNS = (
     *COLUMNS,
-    Column("account", may_go=True, lower=True),
+    _ACCOUNT,
     Column("created", lower=True),
     Column("authorization id", lower=True),
 )
@@ -52,6 +53,16 @@ def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...
             say_expiry(known.valid_to, now),
             ", ".join([_say_kind(entry), *_list_marks(entry, now)]),
         )
+
+
+def make_scan_table(report: ScanReport, now: datetime) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
+    """Return columns and rows: `COLUMNS`, and after the name whose each PAT is, where several accounts have some."""
+    rows = list(list_scan_rows(report, now))
+    accounts = [clean(entry.account) for entry in report.entries if entry.pat or entry.record]
+    if len(set(accounts)) < 2:
+        return COLUMNS, rows
+    columns = (COLUMNS[0], _ACCOUNT, *COLUMNS[1:])
+    return columns, [(row[0], account, *row[1:]) for account, row in zip(accounts, rows, strict=True)]
 
 
 def list_wide_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.cli.console import clean
@@ -15,9 +16,10 @@ from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import say_ago, say_in, say_moment
+from rotator.engine.alarm import Tolerance
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import NeededSignIn, PatState, PatStatus
+from rotator.engine.status import NeededSignIn, PatState, PatStatus, count_needs
 from rotator.errors import FailureKind
 
 COLUMNS = (
@@ -158,7 +160,24 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
         yield f"    fix: Sign in before then: `rotator login {name}`."
 
 
-def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
+@dataclass(frozen=True)
+class Postponed:
+    """What `max_rotations_per_hour` postpones, by name, and how many it allows."""
+
+    names: frozenset[str] = frozenset()
+    per_hour: int = 0
+
+
+def find_postponed(rows: Iterable[PatStatus], tolerance: Tolerance, now: datetime) -> Postponed:
+    """Find those of all PATs that are due, and that a run would not begin now: those that expire last."""
+    due = [row for row in rows if row.next_action is NextAction.ROTATE and (row.next_at or now) <= now]
+    due.sort(key=lambda row: (row.expires_at, row.name))
+    return Postponed(frozenset(row.name for row in due[max(0, tolerance.places) :]), tolerance.per_hour)
+
+
+def list_status_rows(
+    rows: Iterable[PatStatus], now: datetime, postponed: Postponed = Postponed()
+) -> Iterator[tuple[str, ...]]:
     """One row of `COLUMNS` per PAT."""
     for row in rows:
         yield (
@@ -166,7 +185,7 @@ def list_status_rows(rows: Iterable[PatStatus], now: datetime) -> Iterator[tuple
             clean(row.organization),
             row.state.value,
             say_expiry(row.expires_at, now),
-            _say_next(row, now),
+            f"postponed: limit of {postponed.per_hour} an hour" if row.name in postponed.names else _say_next(row, now),
         )
 
 
@@ -175,9 +194,11 @@ def describe_status(row: PatStatus) -> Facts:
     return Facts(row.name, row.account, row.organization, row.state.value, row.expires_at)
 
 
-def list_wide_rows(rows: Sequence[PatStatus], now: datetime) -> Iterator[tuple[str, ...]]:
+def list_wide_rows(
+    rows: Sequence[PatStatus], now: datetime, postponed: Postponed = Postponed()
+) -> Iterator[tuple[str, ...]]:
     """One row of `WIDE_COLUMNS` per PAT."""
-    for row, shown in zip(rows, list_status_rows(rows, now), strict=True):
+    for row, shown in zip(rows, list_status_rows(rows, now, postponed), strict=True):
         where = (row.vault or "-", row.secret_name or "-")
         yield (*shown, clean(row.account), " ".join(row.scopes), *where, row.authorization_id)
 
@@ -214,9 +235,11 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
-    """`4 PATs: 1 due, 3 ok`, in the order of the states."""
+    """`4 PATs: 1 due, 2 ok, 1 blocked; 1 waits for a person`, in the order of the states."""
     counts = {state.value: sum(row.state is state for row in rows) for state in PatState}
     due, by_hand = counts[PatState.DUE], sum(row.by_hand and row.state is PatState.DUE for row in rows)
     replaced = f"{by_hand} of them to replace by hand" if due != by_hand else "to replace by hand"
     counts = {f"due ({replaced})" if by_hand and word == PatState.DUE else word: counts[word] for word in counts}
-    return f"{say_pats(len(rows))}: {say_counts(counts)}"
+    waiting = sum(count_needs(rows).values())
+    ending = f"; {waiting} {'waits' if waiting == 1 else 'wait'} for a person" if waiting else ""
+    return f"{say_pats(len(rows))}: {say_counts(counts)}{ending}"

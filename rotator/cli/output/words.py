@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.cli.console import clean
 from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_in, say_moment, say_span
+from rotator.engine.status import Need
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -19,6 +20,13 @@ NOT_CONFIRMED = (
 
 
 RESUME_ALL = "after `rotator inventory resume --all`"
+
+
+def say_for_person(needs: Mapping[Need, int]) -> str:
+    """`3 PATs wait for a person (1 to replace by hand, 2 blocked)`; nothing when none does."""
+    count = sum(needs.values())
+    said = say_counts({need.value: number for need, number in needs.items()})
+    return f"{say_pats(count)} {'waits' if count == 1 else 'wait'} for a person ({said})" if count else ""
 
 
 def say_left(moment: datetime, now: datetime) -> str:

@@ -140,12 +140,18 @@ class JobDropped(Event, name="job_dropped", subject=SubjectKind.JOB, ends=[Condi
 class ConditionContinued(
     Event, name="condition_continued", subject=SubjectKind.CONDITION, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):
-    """A condition lasts that the daemon has not logged before: from before its start, or begun by another process."""
+    """A condition lasts that the daemon has not logged before; the level of its line is the condition's `severity`."""
 
     kind: str
     message: str
     since: datetime
     code: str | None
+    severity: str
+
+    @property
+    def log_severity(self) -> Severity:
+        """How much its condition matters."""
+        return Severity(self.severity)
 
 
 class ConditionEnded(Event, name="condition_ended", subject=SubjectKind.CONDITION):

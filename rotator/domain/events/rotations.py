@@ -209,7 +209,7 @@ class RotationBlocked(
     name="rotation_blocked",
     subject=SubjectKind.MANAGED_PAT,
     outcome=Outcome.FAILED,
-    severity=Severity.ERROR,
+    severity=Severity.CRITICAL,
     needs_person=True,
     begins=ConditionKind.ROTATION_BLOCKED,
     ends=(ConditionKind.ROTATION_FAILING,),
