@@ -12,6 +12,14 @@ from rotator.engine.status import status_in
 from rotator.engine.subjects import find_place
 from rotator.ports.database import Reading
 
+_KNOWN_BY_RECORDS = (
+    ConditionKind.ROTATION_FAILING,
+    ConditionKind.ROTATION_BLOCKED,
+    ConditionKind.PAT_VANISHED,
+    ConditionKind.PAT_EXPIRING,
+)
+"""Why these last may be the last failure of a record, if it has their code: it may have failed otherwise since."""
+
 
 def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected:
     """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known.
@@ -61,7 +69,8 @@ def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> F
     kind = notice.cause.kind
     if kind is ConditionKind.SIGN_IN_NEEDED:
         return reading.sign_ins.load(notice.subjects[0]).refusal
-    if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_VANISHED):
+    if kind not in _KNOWN_BY_RECORDS:
         return None
-    failures = [pat.last_failure for pat in pats if pat.last_failure is not None]
-    return next((found for found in failures if found.code == notice.cause.code), next(iter(failures), None))
+    failures = (pat.last_failure for pat in pats if pat.last_failure is not None)
+    code = notice.cause.code or notice.code
+    return next((found for found in failures if code in (None, found.code)), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition, ConditionKind
@@ -23,7 +23,7 @@ from rotator.domain.events.deliveries import (
     ReceiverRestored,
 )
 from rotator.domain.events.event import Event, SubjectKind
-from rotator.domain.job_run import KEPT_FOR
+from rotator.domain.job_run import KEPT_FOR, lives
 from rotator.domain.notification import Notification, make_event_notification, make_notification
 from rotator.domain.runbook_events import EVENTS as ADVISED
 from rotator.domain.telling import Notice, Told, find_ended, find_forgotten, find_notices
@@ -41,6 +41,8 @@ from rotator.ports.notifier import Notifier
 MOST_TRIES = 3
 """After so many failed tries a notification is set aside, if the receiver takes others or refuses it as it is."""
 MOST_AT_ONCE = 50
+LONGEST_ROUND = timedelta(minutes=1)
+"""Nothing further is sent to a receiver after that time: what waits is sent next time, after the others were told."""
 
 TELLABLE = frozenset(event.type.name for event in EVENTS if event.type.subject is not SubjectKind.RECEIVER)
 """The events that a receiver may ask for: all but those of deliveries."""
@@ -123,9 +125,13 @@ class _Round:
         counts: Counter[str] = Counter()
         if not self._has_work():
             return counts
+        boot = self._run.services.boot
+        began = boot.read_boot().elapsed
         try:
             self._claim.check(self._notifier.check)
-            while counts.total() < MOST_AT_ONCE and (item := self._take()) is not None:
+            while counts.total() < MOST_AT_ONCE and boot.read_boot().elapsed - began < LONGEST_ROUND:
+                if (item := self._take()) is None:
+                    break
                 outcome = self._deliver(item)
                 counts[outcome] += 1
                 if outcome == "failed":
@@ -152,7 +158,8 @@ class _Round:
                 find_ended(state.told, state.lasting),
                 find_forgotten(state.told, state.lasting, self._notifier.habits, now),
             )
-            return any(changes) or self._finds_event(reading, receiver) or lags(reading, receiver, now)
+            is_moved = self._finds_event(reading, receiver) or lags(reading, receiver, now)
+            return any(changes) or is_moved or _is_silent(reading, now)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
         try:
@@ -223,7 +230,7 @@ class _Round:
             self._run.services.stop.check()
             try:
                 with naming_bugs("the other receivers are told"):
-                    self._notifier.send(item.notification, item.id)
+                    self._notifier.send(item.notification.as_sent(self._run.services.clock.now()), item.id)
             except DatabaseError:
                 raise
             except RotatorError as error:
@@ -276,6 +283,12 @@ class _Round:
 
         self._claim.note(change, now)
         return outcome
+
+
+def _is_silent(reading: Reading, now: datetime) -> bool:
+    """Whether the daemons' heartbeats have stopped: a database that can only be read shows itself at the next write."""
+    beats = reading.job_runs.load_heartbeats()
+    return bool(beats) and not lives(beats, now)
 
 
 def _is_hopeless(tried: Delivery, receiver: Receiver, error: RotatorError) -> bool:
