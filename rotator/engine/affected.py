@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -30,10 +32,10 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
     kind, subjects = notice.cause.kind, set(notice.subjects)
     if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
-        return Affected(failure=next(filter(None, failures), None))
+        return Affected(failure=_find_common(failures, notice))
     if kind is ConditionKind.JOB_STALLED:
         lasts = [reading.job_runs.find_last(JobName(subject), reading.now()) for subject in notice.subjects]
-        return Affected(failure=next((last.failure for last in lasts if last is not None and last.failure), None))
+        return Affected(failure=_find_common([last.failure for last in lasts if last is not None], notice))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
     if kind is ConditionKind.SIGN_IN_NEEDED:
         waiting = _list_waiting(run, reading)
@@ -71,6 +73,11 @@ def _find_failure(reading: Reading, notice: Notice, pats: list[ManagedPat]) -> F
         return reading.sign_ins.load(notice.subjects[0]).refusal
     if kind not in _KNOWN_BY_RECORDS:
         return None
-    failures = (pat.last_failure for pat in pats if pat.last_failure is not None)
+    return _find_common([pat.last_failure for pat in pats], notice)
+
+
+def _find_common(failures: Iterable[Failure | None], notice: Notice) -> Failure | None:
+    """Return the first failure with the code that the notice is about; where it names none, one that all agree on."""
     code = notice.cause.code or notice.code
-    return next((found for found in failures if code in (None, found.code)), None)
+    found = [failure for failure in failures if failure is not None and code in (None, failure.code)]
+    return found[0] if len({failure.code for failure in found}) == 1 else None

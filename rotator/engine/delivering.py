@@ -273,11 +273,17 @@ class _Round:
             outcome = "failed"
             if receiver.delivered_at is not None and receiver.delivered_at > now:  # by a clock that was fast
                 receiver = replace(receiver, delivered_at=None)
-            if _is_hopeless(tried, receiver, error):
+            takes_others = receiver.delivered_at is not None and receiver.delivered_at > tried.made_at
+            if _is_hopeless(tried, error, takes_others=takes_others):
                 outcome = "set_aside"
-                self._settle(work, item, replace(receiver, retry_at=None), replace(tried, set_aside_at=now), now)
+                was_failing = receiver.failure is not None
+                receiver = replace(receiver, retry_at=None)
+                if takes_others:  # it works, but for this one
+                    receiver = replace(receiver, failures=0, failure=None)
+                self._settle(work, item, receiver, replace(tried, set_aside_at=now), now)
                 about = item.notification.title
-                return [NotificationRefused(about=about, code=error.code, message=error.message, delivery_id=item.id)]
+                refused = NotificationRefused(about=about, code=error.code, message=error.message, delivery_id=item.id)
+                return [refused, *([ReceiverRestored()] if was_failing and takes_others else [])]
             work.outbox.save_delivery(tried)
             return self._claim.fail(work, receiver, error, now)
 
@@ -291,10 +297,9 @@ def _is_silent(reading: Reading, now: datetime) -> bool:
     return bool(beats) and not lives(beats, now)
 
 
-def _is_hopeless(tried: Delivery, receiver: Receiver, error: RotatorError) -> bool:
+def _is_hopeless(tried: Delivery, error: RotatorError, *, takes_others: bool) -> bool:
     """Whether a notification is to be set aside: the receiver refuses it as it is, or has taken others since."""
     is_refused = isinstance(error, DeliveryError) and error.is_refusal
-    takes_others = receiver.delivered_at is not None and receiver.delivered_at > tried.made_at
     return tried.tries >= MOST_TRIES and (is_refused or takes_others)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event
-from rotator.domain.events.rotations import ExpiryForeseen, RotationBlocked, RotationCompleted
+from rotator.domain.events.rotations import ExpiryForeseen, RotationBlocked, RotationCompleted, RotationFailed
 from rotator.domain.job_run import Heartbeat
 from rotator.domain.managed_pat import Failure
 from rotator.domain.notification import Notification
@@ -188,8 +188,8 @@ def test_why_a_pat_expires_is_in_the_notification_itself(post: Post) -> None:
     assert (told.fix, f"Why: {failure.message}" in told.text) == (failure.fix, True)
 
 
-def _fail(post: Post, failure: Failure) -> None:
-    with claimed(post.world.make_run(), NAME) as held:
+def _fail(post: Post, failure: Failure, name: str = NAME) -> None:
+    with claimed(post.world.make_run(), name) as held:
         held.save(replace(held.pat, last_failure=failure))
 
 
@@ -200,3 +200,30 @@ def post() -> Post:
     made.deliver()
     assert made.world.record().account == ACCOUNT
     return made
+
+
+def test_receiver_that_takes_others_works_again_when_one_is_set_aside(post: Post) -> None:
+    """It may be weeks until it is sent anything else."""
+    post.ops.refuses = lambda item: item.name == "rotation_blocked"
+    post.begin(RotationBlocked(code="denied", message="no"), "pat-1")
+    post.begin(LAPSED)
+    for _ in range(6):
+        post.deliver()
+        post.world.advance(hours=1)
+    assert post.list_events("notification_refused") == ["ops"]
+    assert ConditionKind.RECEIVER_FAILING not in post.list_kinds()
+    assert len(post.list_events("receiver_failed")) == len(post.list_events("receiver_restored")) == 2
+    assert [found.is_up for found in post.measure()] == [True]
+
+
+def test_pats_that_fail_for_different_reasons_are_not_told_the_reason_of_one(post: Post) -> None:
+    """Which reason each has, the command says; with one reason it is told."""
+    post.ops.habits = Habits(down_after=timedelta(0), repeat=timedelta(hours=1))
+    post.world.add_managed("other")
+    for name, code in ((NAME, "throttled"), ("other", "server_error")):
+        _fail(post, Failure(code, f"It is {code}.", "Wait."), name)
+        post.begin(RotationFailed(code=code, message=""), name)
+    post.deliver()
+    told = post.ops.sent[-1][1]
+    assert told.title.startswith("2 PATs could not be rotated; ")
+    assert (told.code, "Why:" in told.text) == (None, False)
