@@ -17,6 +17,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.notification import Notification
 from rotator.domain.telling import Habits
 from rotator.engine.claiming import claimed
+from rotator.engine.keeping import rename
 from rotator.errors import DatabaseError, DatabaseLockedError, DeliveryError, FailureKind
 from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME
@@ -200,6 +201,20 @@ def post() -> Post:
     made.deliver()
     assert made.world.record().account == ACCOUNT
     return made
+
+
+def test_what_waits_while_a_pat_is_renamed_can_be_acted_on(post: Post) -> None:
+    """Its title is that of then; its command has the name of now."""
+    post.ops.errors = [DOWN]
+    post.begin(RotationBlocked(code="foreign_write", message="x"), NAME)
+    post.deliver()
+    rename(post.world.make_run(), NAME, "feed")
+    post.world.advance(minutes=1)
+    post.deliver()
+    told = post.ops.sent[0][1]
+    assert (told.subjects, told.command) == (("feed",), "rotator status feed")
+    assert f"rotator status {NAME}" not in told.text
+    assert told.text.endswith(f"{NAME} is called feed now.")
 
 
 def test_receiver_that_takes_others_works_again_when_one_is_set_aside(post: Post) -> None:
