@@ -5,6 +5,7 @@ Our own code puts no secret into a text; libraries and servers might. Imports th
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,8 +21,24 @@ _FIELDS = (
 )
 _FIELD = re.compile(rf"(?:{_FIELDS})", re.IGNORECASE)
 
+_PAT_IN_BYTES = re.compile(rb"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|[a-z2-7]{52}")
+
+
+def _mask_encoded(found: re.Match[str]) -> str:
+    """Mask a run of base64 that a PAT can be read from, wherever in it that begins: alone, or behind a user's name."""
+    run = found[0].rstrip("=").translate(_TO_BASE64)
+    for start in range(4):
+        piece = run[start:]
+        piece = piece[: len(piece) - (len(piece) % 4 == 1)]
+        if _PAT_IN_BYTES.search(base64.b64decode(piece + "=" * (-len(piece) % 4))):
+            return MASK
+    return found[0]
+
+
+_TO_BASE64 = str.maketrans("-_", "+/")
+
 # No pattern asks for a boundary in front: in the repr of a text a secret may follow the `n` of a line break.
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # PEM private keys, also when cut or with escaped line breaks.
     (
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -38,6 +55,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # PATs: today's and the older ones.
     (re.compile(r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"), MASK),
     (re.compile(r"[a-z2-7]{52,}"), MASK),
+    # Base64 of a PAT, as a secret of Kubernetes or an .npmrc has it.
+    (re.compile(r"[A-Za-z0-9+/_-]{70,}={0,2}"), _mask_encoded),
     # Base64 of a colon and a PAT, as Basic sends it: it begins with O and one of j to n.
     (re.compile(r"O[j-n][A-Za-z0-9+/_-]{66,}={0,2}"), MASK),
     # Fields of forms, of JSON and of a printed dict, whatever their value looks like. An authorization code's field

@@ -55,7 +55,9 @@ class DigestDocument(TypedDict):
     coming: Annotated[list[DatedDocument], "What will be rotated, by time."]
     waiting: Annotated[list[WaitDocument], "What waits for a person, by expiry."]
     mails: Annotated[list[MailDocument], "The mails that Microsoft will send, by time."]
-    is_whole: Annotated[bool, "False: the audit log cannot be read to its end, and more may have been rotated."]
+    is_whole: Annotated[
+        bool, "False: the audit log has too much for one digest or cannot be read, and more may have been rotated."
+    ]
 
 
 class NotificationDocument(Document):

@@ -45,9 +45,18 @@ class Delivery:
         return self.delivered_at is None and self.set_aside_at is None
 
     def rename(self, old_name: str, new_name: str) -> Delivery:
-        """Return it with another name for one of its subjects; what is said in it stays."""
-        names = (new_name if name == old_name else name for name in self.notification.subjects)
-        return replace(self, notification=replace(self.notification, subjects=tuple(sorted(set(names)))))
+        """Return it with another name for one of its subjects; what is said in it stays.
+
+        One that waits says so, and its command can be typed.
+        """
+        told = self.notification
+        names = (new_name if name == old_name else name for name in told.subjects)
+        renamed = replace(told, subjects=tuple(sorted(set(names))))
+        if self.is_waiting:
+            command = " ".join(new_name if word == old_name else word for word in told.command.split(" "))
+            text = told.text.replace(told.command, command) if told.command else told.text
+            renamed = replace(renamed, command=command, text=f"{text}\n{old_name} is called {new_name} now.")
+        return replace(self, notification=renamed)
 
     def find_told(self) -> Told | None:
         """Return what the receiver knows by it about a cause; None if it is about an event."""

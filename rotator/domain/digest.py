@@ -188,7 +188,9 @@ def say_digest(digest: Digest) -> str:
     """Return the digest in words, a line for each fact."""
     lines = [f"Rotated since {say_moment(digest.since)}: {_say_names([each.name for each in digest.rotated])}"]
     if not digest.is_whole:
-        lines.append("There may be more: the audit log cannot be read to its end. See `rotator audit verify`.")
+        lines.append(
+            "There may be more: the audit log has too much for one digest, or cannot be read (`rotator audit verify`)."
+        )
     coming = [f"{each.name} ({each.at:%a %d %b})" for each in digest.coming]
     lines.append(f"To be rotated by {say_moment(digest.until)}: {_say_names(coming)}")
     lines.append("Waiting for a person:" if digest.waiting else "Waiting for a person: none")

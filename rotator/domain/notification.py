@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.condition import ConditionKind
@@ -16,6 +16,8 @@ from rotator.domain.telling import SEVERITIES, Notice, Phase
 from rotator.domain.words import say_in, say_moment
 
 _MOST_NAMES = 10
+_FRESH_FOR = timedelta(minutes=15)
+"""One that is sent later says when it was made: a receiver was down, and `expires in 2 days` may be long past."""
 _OF_PATS = frozenset(
     {
         ConditionKind.ROTATION_FAILING,
@@ -63,6 +65,12 @@ class Notification:
     fix: str = ""
     runbook: str = ""
     digest: Digest | None = None
+
+    def as_sent(self, now: datetime) -> Notification:
+        """Return it as it is sent now: one that had to wait says when its words were true."""
+        if now - self.made_at < _FRESH_FOR:
+            return self
+        return replace(self, title=f"{self.title} (as of {say_moment(self.made_at)})")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, ManagedPat
@@ -13,6 +15,14 @@ from rotator.engine.status import make_effective, status_in
 from rotator.engine.subjects import find_place
 from rotator.ports.database import Reading
 
+_KNOWN_BY_RECORDS = (
+    ConditionKind.ROTATION_FAILING,
+    ConditionKind.ROTATION_BLOCKED,
+    ConditionKind.PAT_VANISHED,
+    ConditionKind.PAT_EXPIRING,
+)
+"""Why these last may be the last failure of a record, if it has their code: it may have failed otherwise since."""
+
 
 def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected:
     """Return how many ManagedPats wait because of it, when the first of them expires, and why, if that is known.
@@ -23,10 +33,10 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
     kind, subjects = notice.cause.kind, set(notice.subjects)
     if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
-        return Affected(failure=next(filter(None, failures), None))
+        return Affected(failure=_find_common(failures, notice))
     if kind is ConditionKind.JOB_STALLED:
         lasts = [reading.job_runs.find_last(JobName(subject), reading.now()) for subject in notice.subjects]
-        return Affected(failure=next((last.failure for last in lasts if last is not None and last.failure), None))
+        return Affected(failure=_find_common([last.failure for last in lasts if last is not None], notice))
     pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
     if kind is ConditionKind.SIGN_IN_NEEDED:
         waiting = _list_waiting(run, reading)
@@ -63,9 +73,14 @@ def _find_failure(run: RunContext, reading: Reading, notice: Notice, pats: list[
     kind = notice.cause.kind
     if kind is ConditionKind.SIGN_IN_NEEDED:
         return reading.sign_ins.load(notice.subjects[0]).refusal
-    if kind not in (ConditionKind.ROTATION_FAILING, ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_VANISHED):
+    if kind not in _KNOWN_BY_RECORDS:
         return None
     policy, limits, now = put_in_force(reading, run.policy), reading.limits.load(), run.services.clock.now()
-    known = [make_effective(pat, policy, limits, now).last_failure for pat in pats]
-    failures = [failure for failure in known if failure is not None]
-    return next((found for found in failures if found.code == notice.cause.code), next(iter(failures), None))
+    return _find_common([make_effective(pat, policy, limits, now).last_failure for pat in pats], notice)
+
+
+def _find_common(failures: Iterable[Failure | None], notice: Notice) -> Failure | None:
+    """Return the first failure with the code that the notice is about; where it names none, one that all agree on."""
+    code = notice.cause.code or notice.code
+    found = [failure for failure in failures if failure is not None and code in (None, failure.code)]
+    return found[0] if len({failure.code for failure in found}) == 1 else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition, ConditionKind
@@ -23,7 +23,7 @@ from rotator.domain.events.deliveries import (
     ReceiverRestored,
 )
 from rotator.domain.events.event import Event, SubjectKind
-from rotator.domain.job_run import KEPT_FOR
+from rotator.domain.job_run import KEPT_FOR, lives
 from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification, make_event_notification, make_notification
 from rotator.domain.runbook_events import EVENTS as ADVISED
@@ -42,6 +42,8 @@ from rotator.ports.notifier import Notifier
 MOST_TRIES = 3
 """After so many failed tries a notification is set aside, if the receiver takes others or refuses it as it is."""
 MOST_AT_ONCE = 50
+LONGEST_ROUND = timedelta(minutes=1)
+"""Nothing further is sent to a receiver after that time: what waits is sent next time, after the others were told."""
 
 TELLABLE = frozenset(event.type.name for event in EVENTS if event.type.subject is not SubjectKind.RECEIVER)
 """The events that a receiver may ask for: all but those of deliveries."""
@@ -124,9 +126,13 @@ class _Round:
         counts: Counter[str] = Counter()
         if not self._has_work():
             return counts
+        boot = self._run.services.boot
+        began = boot.read_boot().elapsed
         try:
             self._claim.check(self._notifier.check)
-            while counts.total() < MOST_AT_ONCE and (item := self._take()) is not None:
+            while counts.total() < MOST_AT_ONCE and boot.read_boot().elapsed - began < LONGEST_ROUND:
+                if (item := self._take()) is None:
+                    break
                 outcome = self._deliver(item)
                 counts[outcome] += 1
                 if outcome == "failed":
@@ -153,7 +159,8 @@ class _Round:
                 find_ended(state.told, state.lasting),
                 find_forgotten(state.told, state.lasting, self._notifier.habits, now),
             )
-            return any(changes) or self._finds_event(reading, receiver) or lags(reading, receiver, now)
+            is_moved = self._finds_event(reading, receiver) or lags(reading, receiver, now)
+            return any(changes) or is_moved or _is_silent(reading, now)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
         try:
@@ -224,7 +231,7 @@ class _Round:
             self._run.services.stop.check()
             try:
                 with naming_bugs("the other receivers are told"):
-                    self._notifier.send(item.notification, item.id)
+                    self._notifier.send(item.notification.as_sent(self._run.services.clock.now()), item.id)
             except DatabaseError:
                 raise
             except RotatorError as error:
@@ -267,11 +274,17 @@ class _Round:
             outcome = "failed"
             if receiver.delivered_at is not None and receiver.delivered_at > now:  # by a clock that was fast
                 receiver = replace(receiver, delivered_at=None)
-            if _is_hopeless(tried, receiver, error):
+            takes_others = receiver.delivered_at is not None and receiver.delivered_at > tried.made_at
+            if _is_hopeless(tried, error, takes_others=takes_others):
                 outcome = "set_aside"
-                self._settle(work, item, replace(receiver, retry_at=None), replace(tried, set_aside_at=now), now)
+                was_failing = receiver.failure is not None
+                receiver = replace(receiver, retry_at=None)
+                if takes_others:  # it works, but for this one
+                    receiver = replace(receiver, failures=0, failure=None)
+                self._settle(work, item, receiver, replace(tried, set_aside_at=now), now)
                 about = item.notification.title
-                return [NotificationRefused(about=about, code=error.code, message=error.message, delivery_id=item.id)]
+                refused = NotificationRefused(about=about, code=error.code, message=error.message, delivery_id=item.id)
+                return [refused, *([ReceiverRestored()] if was_failing and takes_others else [])]
             work.outbox.save_delivery(tried)
             return self._claim.fail(work, receiver, error, now)
 
@@ -279,10 +292,15 @@ class _Round:
         return outcome
 
 
-def _is_hopeless(tried: Delivery, receiver: Receiver, error: RotatorError) -> bool:
+def _is_silent(reading: Reading, now: datetime) -> bool:
+    """Whether the daemons' heartbeats have stopped: a database that can only be read shows itself at the next write."""
+    beats = reading.job_runs.load_heartbeats()
+    return bool(beats) and not lives(beats, now)
+
+
+def _is_hopeless(tried: Delivery, error: RotatorError, *, takes_others: bool) -> bool:
     """Whether a notification is to be set aside: the receiver refuses it as it is, or has taken others since."""
     is_refused = isinstance(error, DeliveryError) and error.is_refusal
-    takes_others = receiver.delivered_at is not None and receiver.delivered_at > tried.made_at
     return tried.tries >= MOST_TRIES and (is_refused or takes_others)
 
 

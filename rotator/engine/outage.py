@@ -19,6 +19,9 @@ from rotator.ports.notifier import Notifier
 
 DATABASE = "database"
 
+Message = tuple[str, Phase, datetime | None, int]
+"""Which message it is: the receiver, and the phase, the beginning and the number of its notice."""
+
 
 @dataclass
 class DeliveryMemory:
@@ -33,7 +36,7 @@ class DeliveryMemory:
     down_since: datetime | None = None
     failure: Failure | None = None
     told: dict[str, Told] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[Message, str] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
     is_swept: bool = False
 
@@ -75,14 +78,15 @@ def _tell(
 def _send(run: RunContext, notifier: Notifier, memory: DeliveryMemory, notice: Notice, now: datetime) -> None:
     notification = make_notification(notice, Affected(failure=memory.failure), now)
     run.services.stop.check()
-    delivery_id = memory.ids.setdefault(notifier.name, run.services.entropy.make_id())
+    message = (notifier.name, notice.phase, notice.since, notice.messages)
+    delivery_id = memory.ids.setdefault(message, run.services.entropy.make_id())
     try:
         with naming_bugs("the other receivers were told"):
             notifier.send(notification, delivery_id)
     except RotatorError as error:
         run.progress(ReceiverFailed(code=error.code, message=error.message), notifier.name)
         return
-    del memory.ids[notifier.name]
+    del memory.ids[message]
     if notice.phase is Phase.OVER:
         del memory.told[notifier.name]
     else:

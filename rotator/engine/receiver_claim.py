@@ -11,7 +11,7 @@ from rotator.domain.backoff import is_kept_from, make_backoff
 from rotator.domain.delivery import Receiver
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import Failure
-from rotator.engine.auditing import record
+from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.errors import AuditChainError, DatabaseError, FailureKind, RotatorError
@@ -101,11 +101,16 @@ class ReceiverClaim:
             work.outbox.save_receiver(replace(receiver, cursor=newest, cursor_at=now))
 
     def fail(self, work: UnitOfWork, receiver: Receiver, error: RotatorError, now: datetime) -> list[Event]:
-        """Note that a receiver failed; it rests for a while."""
+        """Note that a receiver failed; it rests for a while. It is told unless that lasts.
+
+        What was told of it ended when it left the settings: if it comes back and still fails, that is told again.
+        """
         failures = receiver.failures + 1
         pause = make_backoff(failures, first=FIRST_RETRY, longest=LONGEST_RETRY)
         work.outbox.save_receiver(replace(receiver, failures=failures, retry_at=now + pause, failure=Failure.of(error)))
-        return [] if receiver.failure is not None else [self._wording.failed(error)]
+        failed = self._wording.failed(error)
+        begun = failed.type.begins
+        return [] if begun is not None and self._name in find_lasting(work, begun) else [failed]
 
     def skip(self, error: AuditChainError) -> bool:
         """Set an event aside that cannot be read; return whether the next one can be taken."""

@@ -791,7 +791,7 @@ class _MemoryOutbox(_MemoryOutboxReader):
             raise ValueError(f"no receiver {name}")
         now = self._clocks.host_now()
         held = self._tables.deliverers.get(name)
-        if held is not None and not may_claim(*held, holder, now, lambda holder: False):
+        if held is not None and not may_claim(*held, holder, now, span, lambda holder: False):
             return None
         self._tables.deliverers[name] = (holder, now + span)
         return self._tables.receivers[name]

@@ -82,7 +82,7 @@ def test_digest_of_a_quiet_week_says_so() -> None:
     assert told.title == "Digest: 0 rotated, 0 to be rotated within a week, 0 wait for a person"
     assert told.text.splitlines() == [
         "Rotated since 2026-11-23 06:00Z: none",
-        "There may be more: the audit log cannot be read to its end. See `rotator audit verify`.",
+        "There may be more: the audit log has too much for one digest, or cannot be read (`rotator audit verify`).",
         "To be rotated by 2026-12-07 06:00Z: none",
         "Waiting for a person: none",
         "Mails that Microsoft will send: none",

@@ -61,7 +61,7 @@ class SqlOutbox(SqlOutboxReader):
         if row is None:
             raise ValueError(f"no receiver {name}")
         now = self._now()
-        if not may_claim(row.claimed_by, row.claimed_until, holder, now, self._is_gone):
+        if not may_claim(row.claimed_by, row.claimed_until, holder, now, span, self._is_gone):
             return None
         values = {"claimed_by": holder, "claimed_until": now + span}
         self._connection.execute(update(receiver).where(receiver.c.name == name).values(values))
@@ -115,12 +115,20 @@ class SqlOutbox(SqlOutboxReader):
 
 
 def may_claim(
-    claimed_by: str | None, until: datetime | None, holder: str, now: datetime, is_gone: Callable[[str], bool]
+    claimed_by: str | None,
+    until: datetime | None,
+    holder: str,
+    now: datetime,
+    span: timedelta,
+    is_gone: Callable[[str], bool],
 ) -> bool:
-    """Whether a receiver that was claimed so may be claimed by this holder."""
+    """Whether a receiver that was claimed so may be claimed by this holder, for that span.
+
+    An end that is further ahead than any claim lasts was written by a wrong clock, and binds nobody.
+    """
     if claimed_by is None or until is None or claimed_by == holder:
         return True
-    return until <= now or is_gone(claimed_by)
+    return not now < until <= now + 2 * span or is_gone(claimed_by)
 
 
 def _make_receiver(row: Row[Any]) -> Receiver:
