@@ -14,11 +14,12 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import ExpiryForeseen, RotationBlocked, RotationCompleted, RotationFailed
 from rotator.domain.job_run import Heartbeat
 from rotator.domain.managed_pat import Failure
+from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification
 from rotator.domain.telling import Habits
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import rename
-from rotator.errors import DatabaseError, DatabaseLockedError, DeliveryError, FailureKind
+from rotator.errors import DatabaseError, DatabaseLockedError, FailureKind
 from rotator.ports.notifier import UNUSABLE
 from tests.support.engine import ACCOUNT, NAME
 from tests.support.engine_fakes import ProcessDied
