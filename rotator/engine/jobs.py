@@ -146,32 +146,49 @@ def work_due(run: RunContext, pulse: Pulse) -> JobResult:
     ended = end_work(run, began, report)
     code = find_code_of_report(report)
     is_news = bool(report.outcomes) or ended.outcome is not JobOutcome.SUCCEEDED
+    seen = _Standing(is_done=False)
     if ended.outcome is JobOutcome.SUCCEEDED:
-        is_down, has_raised = _look_back(run)
-        if is_down:
+        seen = _look_back(run)
+        if seen.is_down:
             code = code or FAILED
         else:
             pulse.work_succeeded_at = ended.ended_at
-        if is_down and (is_news or has_raised):
+        if seen.is_down and (is_news or seen.has_raised):
             ended, is_news = replace(ended, outcome=JobOutcome.FAILED), True
     if is_news:
         save_end(run, ended)
     if report.is_stopped:
         return JobResult(ended.counts, exit_code=None)
-    return JobResult(ended.counts, find_next_moment(run), _forgive_others(code), report.is_down)
+    next_at = seen.next_at if seen.is_done else find_next_moment(run)
+    return JobResult(ended.counts, next_at, _forgive_others(code), report.is_down)
 
 
-def _look_back(run: RunContext) -> tuple[bool, bool]:
-    """Return what the database says of earlier runs.
+@dataclass(frozen=True)
+class _Standing:
+    """How things stand after work, by the database.
 
-    Whether the last look at every account and organization found one that cannot be worked with, and whether an error
-    ended the last work that left a trace.
+    `is_down`: the last look at every account and organization found one that cannot be worked with. `has_raised`: an
+    error ended the last work that left a trace. `is_done`: nothing is due, and `next_at` is when something will be.
     """
+
+    is_done: bool
+    next_at: datetime | None = None
+    is_down: bool = False
+    has_raised: bool = False
+
+
+def _look_back(run: RunContext) -> _Standing:
+    moment = run.services.clock.now()
     with run.services.database.read() as reading:
         now = reading.now()
         look, work = (reading.job_runs.find_last(job, now) for job in (JobName.RECONCILE, JobName.WORK))
-    is_down = look is not None and look.outcome is JobOutcome.FAILED
-    return is_down, work is not None and work.failure is not None
+        is_due, ahead = bool(reading.queue.load_due(moment)), reading.queue.find_next(moment)
+    return _Standing(
+        is_done=not is_due,
+        next_at=_add_margin(ahead),
+        is_down=look is not None and look.outcome is JobOutcome.FAILED,
+        has_raised=work is not None and work.failure is not None,
+    )
 
 
 def reconcile_all(run: RunContext) -> JobResult:
@@ -205,6 +222,10 @@ def find_next_moment(run: RunContext) -> datetime | None:
         step = find_next_step(matter, policy, policy.decide(pat, now=now, longest=None), now, settle)
         if step.action in _BY_TIME and step.at is not None and timedelta(0) <= now - step.at < _PROVEN_SOON:
             return now + _LOOK_AGAIN
+    return _add_margin(ahead)
+
+
+def _add_margin(ahead: datetime | None) -> datetime | None:
     return None if ahead is None else ahead + _SURELY
 
 
@@ -285,7 +306,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
     pulse.note_written(len(dead))
     _write_noted(run, pulse)
-    return JobResult(work_at=None if ahead is None else ahead + _SURELY)
+    return JobResult(work_at=_add_margin(ahead))
 
 
 def _write_noted(run: RunContext, pulse: Pulse) -> None:
