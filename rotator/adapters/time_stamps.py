@@ -30,7 +30,7 @@ _LONGEST = 64 * 1024
 """More bytes than an anchor and its stamp have, with the authority's certificates in it."""
 _MOST_SKEW = timedelta(minutes=5)
 """How far the authority's clock may be behind ours."""
-_REFUSED = "stamp_refused"
+_FIX = "Check authority and certificates in audit.anchors."
 _TYPE = "application/timestamp-query"
 
 
@@ -56,11 +56,13 @@ class TimeStampAuthority:
 
         answer = send_once(self._http, self._url, post, is_binary=True)
         if not answer.is_good:
-            raise self._fail(answer.message, answer.code if answer.status is None else _REFUSED, answer.fix)
+            code = "stamp_refused" if answer.status is not None else answer.code
+            raise RotatorError(answer.message, code=code, fix=answer.fix or _FIX)
         try:
             _verify(answer.body, data, certificates, request.nonce)
         except ValueError as error:
-            raise self._fail(f"{self.name} sent no time stamp that fits: {error}", _REFUSED, "") from error
+            said = f"{self.name} sent no time stamp that fits: {error}"
+            raise RotatorError(said, code="stamp_refused", fix=_FIX) from error
         return answer.body
 
     def read(self, stamp: bytes, data: bytes) -> datetime:
@@ -75,9 +77,6 @@ class TimeStampAuthority:
             reason = error.strerror if isinstance(error, OSError) else "holds no certificates in PEM"
             fix = "Name the certificates of the time-stamp authority in audit.anchors."
             raise RotatorError(f"{self._certificates}: {reason}", code="stamp_certificates", fix=fix) from error
-
-    def _fail(self, message: str, code: str, fix: str) -> RotatorError:
-        return RotatorError(message, code=code, fix=fix or "Check authority and certificates in audit.anchors.")
 
 
 class StampFile:

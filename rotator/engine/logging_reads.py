@@ -27,7 +27,8 @@ def logging_reads(run: RunContext) -> Iterator[None]:
         with suppress(RotatorError, StoppedError):
             log_reads(run)
         raise
-    log_reads(run)
+    with suppress(StoppedError):  # what was done is done: what is still noted is written when all is closed
+        log_reads(run)
 
 
 def log_reads(run: RunContext) -> None:

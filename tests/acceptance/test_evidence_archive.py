@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from rotator.adapters.signing import Ed25519Signer, make_signing_key
 from rotator.documents.evidence import spell_signature
 from rotator.domain.checkpoint import decode_public_key, make_key_id
+from rotator.domain.key_change import KeyChange
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.checkpointing import seal
 from rotator.engine.giving_anchors import give_anchors
@@ -456,6 +458,27 @@ def test_change_of_the_key_that_was_altered_is_found(
     path.write_bytes(data)
     seal_again(folder, keys[1])
     assert "none of the keys to check with" in verify(folder, "--public-key", signer.public_key)[1]
+
+
+def test_change_that_the_old_key_did_not_sign_is_not_followed(
+    filled: Filled, settings: Path, signer: Ed25519Signer
+) -> None:
+    """As by somebody who makes an archive of their own, of a key that nobody else has."""
+    folder, other = _archive(filled, settings, 0), Ed25519Signer(make_signing_key())
+    change = KeyChange("0" * 16, 9, "0" * 64, signer.public_key, other.public_key)
+    signature = other.sign(change.make_statement())
+    cases = {
+        "has a signature that does not fit": replace(change, signature=signature, new_signature=signature),
+        "none of the keys to check with": replace(change, new_signature=signature),
+        "event 1000000 has a signature": replace(change, signature=signer.sign(b"x"), new_signature=signature),
+    }
+    for said, forged in cases.items():
+        details = {name: value for name, value in vars(forged).items() if value is not None}
+        line = json.dumps({"sequence": 1_000_000, "details": details}) + "\n"
+        (folder / "key-changes.jsonl").write_text(line, encoding="utf-8")
+        seal_again(folder, other)
+        code, told = verify(folder, "--public-key", signer.public_key)
+        assert (code, said in told) == (1, True), told
 
 
 def test_archive_has_the_time_stamps_and_openssl_checks_them(filled: Filled, settings: Path, tmp_path: Path) -> None:

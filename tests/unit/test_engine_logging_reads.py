@@ -15,12 +15,14 @@ from rotator.engine.context import RunContext
 from rotator.engine.jobs import JobResult, probe_values, verify_audit, work_due
 from rotator.engine.logging_reads import MOST_VALUES, log_reads
 from rotator.engine.periods import do_in_period
+from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.engine.sealing import sealed
 from rotator.errors import DatabaseError, StoppedError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
+from tests.support.engine_fakes import CommitFault
 from tests.unit.test_engine_jobs import make_pulse
 
 DAY = timedelta(days=1)
@@ -149,5 +151,21 @@ def test_what_could_not_be_written_is_written_by_the_next_try() -> None:
         log_reads(run)
     assert list_reads(world) == []
     log_reads(run)
+    log_reads(run)
+    assert len(list_reads(world)) == 1
+
+
+def test_run_keeps_its_report_when_a_stop_comes_while_the_database_is_locked() -> None:
+    world = make_calm_world()
+    run = world.make_run()
+
+    def act(run: RunContext) -> RunReport:
+        run.services.secrets.fetch_latest(world.location())
+        world.stop.set()
+        world.database.faults[world.database.begun + 1] = CommitFault.LOCKED
+        return RunReport(run.run_id)
+
+    assert sealed(act)(run).outcomes == ()
+    assert list_reads(world) == []
     log_reads(run)
     assert len(list_reads(world)) == 1
