@@ -47,7 +47,6 @@ def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
     from rotator.adapters.anchor_places import AnchorFile, AnchorWebhook
     from rotator.adapters.notify.webhook import SignedPost
     from rotator.adapters.single_request import find_host
-    from rotator.adapters.time_stamps import StampFile
 
     places: list[AnchorPlace] = []
     for anchor in installation.settings.audit.anchors:
@@ -59,16 +58,18 @@ def make_anchor_places(installation: Installation) -> tuple[AnchorPlace, ...]:
             post = SignedPost(url, secret, installation.make_http(), installation.clock, "audit.anchors")
             places.append(AnchorWebhook(find_host(url), post))
         elif anchor.stamps is not None and (authority := make_authority(installation, anchor)) is not None:
+            from rotator.adapters.time_stamps import StampFile
+
             places.append(StampFile(anchor.stamps, authority))
     return tuple(places)
 
 
 def make_authority(installation: Installation, anchor: AnchorSettings) -> TimeStampAuthority | None:
     """Return whom an anchor's time stamps are asked of; None where it has none."""
-    from rotator.adapters.time_stamps import TimeStampAuthority
-
     if anchor.authority is None or anchor.certificates is None:
         return None
+    from rotator.adapters.time_stamps import TimeStampAuthority
+
     return TimeStampAuthority(anchor.authority, anchor.certificates, installation.make_http())
 
 

@@ -55,8 +55,9 @@ def doctor(
 ) -> int:
     """Check settings, policy, files, database, sign-ins, organizations, vaults, audit log, daemon and clock.
 
-    Changes nothing and creates no PAT: to test write access, it asks to change a version that does not exist. Each
-    account's sign-in is refreshed, as a run does. Run it as the user that runs rotator, with the same environment.
+    Changes nothing and creates no PAT: to test write access, it asks to change a version that does not exist. The audit
+    log says which values of secrets it read. Each account's sign-in is refreshed, as a run does. Run it as the user
+    that runs rotator, with the same environment.
 
     Only --canary creates a PAT, to see what the organization allows: of the longest lifetime that the policy asks for,
     with the least scope. It is tried, revoked at once, and proven gone. Its value is stored nowhere. Microsoft mails
