@@ -22,7 +22,7 @@ test: $(INSTALLED) ## the tests, and a sample of each proof, in three processes
 coverage: $(INSTALLED) ## how much of the product the tests reach, in lines and branches; with ARGS=tests/unit, by only these tests
 	@echo "Running the tests, and noting what they reach"
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -m "not prove or sample" $(ARGS)
+	@$(BIN)/coverage run -m pytest -q -n 3 --dist loadfile -m "not prove or sample" $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 

@@ -12,7 +12,7 @@ class InitDocument(Document):
     """Files that were written."""
 
     written: Annotated[list[str], "Paths of the files."]
-    account: Annotated[str, "Name of the account in the settings."]
+    account: Annotated[str, "Name of the account in the settings; empty: they were there and stay."]
 
 
 class ConfigCheckDocument(Document):

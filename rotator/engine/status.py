@@ -130,7 +130,7 @@ def find_need(row: PatStatus) -> Need | None:
     if row.next_action is NextAction.REPLACE_BY_HAND:
         return Need.REPLACEMENT
     if row.needs_sign_in:
-        return None if row.state is PatState.PAUSED else Need.SIGN_IN
+        return Need.SIGN_IN
     if row.state is PatState.UNTRACKED:
         is_left = row.next_action is NextAction.NONE and row.last_error is not None
         return Need.LEFT_BEHIND if is_left else None

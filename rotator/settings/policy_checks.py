@@ -113,8 +113,15 @@ def find_warnings(file: PolicyFile) -> Iterator[Finding]:
     """What is valid but may be unintended. The file must have passed `find_conflicts`."""
     for section, location, defaults in _list_rules(PolicyParts(file.defaults, file.rules, file.guardrails)):
         rule = make_rule(section, defaults)
-        if rule.action is RuleAction.ROTATE:
-            yield from _find_narrow(rule, file.guardrails, _Places(section, location, defaults))
+        if rule.action is not RuleAction.ROTATE:
+            continue
+        place = _Places(section, location, defaults)
+        if not rule.overlap:
+            yield (
+                place.find("overlap"),
+                "overlap 0s: the old PAT is revoked at once, and consumers that have not read the vault again fail",
+            )
+        yield from _find_narrow(rule, file.guardrails, place)
 
 
 def _list_rules(parts: PolicyParts) -> Iterator[tuple[RuleSection, Location, DefaultsSection]]:

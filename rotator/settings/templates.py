@@ -1,11 +1,10 @@
-"""The commented files that `rotator init` writes: kept in `config/`, shipped in the wheel as `rotator/_config`."""
+"""The files that `rotator init` writes: of `config/` and `systemd/`, in the wheel `rotator/_config` and `_systemd`."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
 from rotator.errors import ConfigError
@@ -26,13 +25,26 @@ _PLAIN = re.compile(r"(?=.*[A-Za-z])(?!(?:true|false|null)$)[A-Za-z0-9][A-Za-z0-
 
 def load_template(name: str) -> str:
     """The text of `rotator.yaml` or `policy.yaml`, with placeholders. ConfigError when the installation lacks it."""
-    packaged = resources.files("rotator") / "_config" / name
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    beside = Path(__file__).resolve().parents[2] / "config" / name
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
-    raise ConfigError([f"this installation lacks the template {name}"], fix="Install rotator again.")
+    template = _find_folder("config") / name
+    if not template.is_file():
+        raise ConfigError([f"this installation lacks the template {name}"], fix="Install rotator again.")
+    return template.read_text(encoding="utf-8")
+
+
+def load_units() -> dict[str, str]:
+    """The units of systemd, and the rules and the dashboard for monitoring, by their path in a folder of their own."""
+    folder = _find_folder("systemd")
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in found
+        if path.suffix != ".md" and not path.name.endswith(".test.yaml")
+    }
+
+
+def _find_folder(name: str) -> Path:
+    packaged = Path(__file__).resolve().parents[1] / f"_{name}"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / name
 
 
 def fill_template(text: str, values: Mapping[str, str | Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -21,6 +22,8 @@ from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
 from tests.support.installed_command import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
+from tests.support.published import check_printed
+from tests.support.source_tree import ROOT
 from tests.support.terminal import read_to_end, start_on_terminal
 
 HEAVY = ("azure", "msal", "sqlalchemy", "alembic", "pydantic", "structlog", "rich", "requests", "cryptography", "yaml")
@@ -100,7 +103,8 @@ def test_init_keeps_what_is_there_when_run_again(tmp_path: Path) -> None:
     assert parse_error(again)["code"] == "already_there"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     forced = run_command(*INIT, "--force", "--account", "other", "--json", cwd=tmp_path)
-    assert json.loads(forced.stdout)["written"] == ["rotator.yaml", "policy.yaml"]
+    written = ["rotator.yaml", "policy.yaml", "rotator.schema.json", "policy.schema.json"]
+    assert json.loads(forced.stdout)["written"] == written
     assert (tmp_path / "token-cache.key").read_bytes() == before["token-cache.key"]
 
 
@@ -119,6 +123,41 @@ def test_init_refuses_a_value_when_it_cannot_be_used(tmp_path: Path, flag: str, 
     assert result.returncode == 2
     assert f"error: {flag}: " in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_refuses_all_values_that_cannot_be_used_at_once(tmp_path: Path) -> None:
+    result = run_command("init", "--no-input", "--tenant", "common", "--username", "bob", "--vault", "kv", cwd=tmp_path)
+    assert result.returncode == 2
+    for said in ("--tenant: ", "; --username: ", "; missing: --client-id, --organization [flag_invalid]\n"):
+        assert said in result.stderr, result.stderr
+    assert "--vault" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_names_the_schema_that_an_editor_checks_each_file_by(tmp_path: Path) -> None:
+    assert run_command(*INIT, cwd=tmp_path).returncode == 0
+    for name in ("rotator", "policy"):
+        text = (tmp_path / f"{name}.yaml").read_text(encoding="utf-8")
+        assert text.startswith(f"# yaml-language-server: $schema={name}.schema.json\n")
+        schema = json.loads((tmp_path / f"{name}.schema.json").read_text(encoding="utf-8"))
+        jsonschema.validate(yaml.safe_load(text), schema)
+
+
+def test_init_writes_units_and_rules_beside_settings_that_are_there(tmp_path: Path) -> None:
+    """They are rotator's own files; the settings are the user's, and stay."""
+    assert run_command(*INIT, cwd=tmp_path).returncode == 0
+    settings = tmp_path / "rotator.yaml"
+    settings.write_text("# mine\n", encoding="utf-8")
+    result = run_command("init", "--systemd", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    check_printed(("init",), document)
+    assert {"systemd/rotator.service", "systemd/rotator-once.timer", "systemd/monitoring/rotator.rules.yaml"} <= set(
+        document["written"]
+    )
+    for path in document["written"]:
+        assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
+    assert settings.read_text(encoding="utf-8") == "# mine\n"
 
 
 def test_config_check_shows_every_problem_when_both_files_are_wrong(sandbox: Sandbox, rotator: Rotator) -> None:
@@ -256,6 +295,22 @@ def test_login_needs_no_name_where_there_is_one_account(sandbox: Sandbox, rotato
         "account": "build-bot",
         "was_signed_in": True,
     }
+
+
+def test_login_goes_to_the_device_code_at_once_where_there_is_no_display(sandbox: Sandbox, rotator: Rotator) -> None:
+    """As on a server by ssh: there is a terminal, and nothing to show a browser on."""
+    assert rotator("db", "upgrade").returncode == 0
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    config = sandbox.addresses.config_path
+    process, ours = start_on_terminal([COMMAND, "--config", config, "login"], environment, config.parent)
+    said = b""
+    while b"Waiting" not in said:
+        said += os.read(ours, 4096)
+    process.kill()
+    process.wait()
+    os.close(ours)
+    assert b"browser" not in said
+    assert b"/deviceauth" in said
 
 
 def test_login_asks_which_account_is_meant_where_it_cannot_know(sandbox: Sandbox, rotator: Rotator) -> None:

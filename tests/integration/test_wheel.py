@@ -82,6 +82,7 @@ def site(tmp_path: Path) -> Path:
 def test_wheel_carries_package_migrations_and_samples(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {"rotator/errors.py", "rotator/_migrations/env.py", "rotator/documents/schemas/status.json"}
+    expected |= {"rotator/_systemd/rotator.service", "rotator/_systemd/monitoring/rotator.rules.yaml"}
     assert expected - names == set()
     assert any(name.startswith("rotator/_migrations/versions/") and name.endswith(".py") for name in names)
     samples = {f"rotator/_config/{path.name}" for path in (ROOT / "config").iterdir() if path.is_file()}

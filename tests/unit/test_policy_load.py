@@ -271,6 +271,10 @@ TOO_LATE = ": the old PAT may expire before its overlap is over"
          "- {name: a, match: {scope: vso.code}}\n- {name: b}\n",
          ["2:79 defaults.overlap: overlap 25d and rotate_before 33% (9d21h36m) leave no room in the lifetime 30d"
           + NO_ROOM]),
+        (HEAD + "rules: [{name: a, overlap: 0s}]\n",
+         ["3:28 rules[0].overlap: overlap 0s: the old PAT is revoked at once, and consumers that have not read the "
+          "vault again fail"]),
+        (HEAD + "rules: [{name: a, overlap: 0s, action: alert}]\n", []),
         (HEAD + "rules: [{name: a, lifetime: 30d, rotate_before: 10d, overlap: 20d, action: alert}]\n", []),
         (HEAD + "rules: [{name: a, lifetime: 49h, rotate_before: 24h}]\n", []),
         (HEAD + "rules: [{name: a, lifetime: 5d}]\n", []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ Answers = dict[str, str | list[str]]
 
 KEY_NAME = "token-cache.key"
 SIGNING_NAME = "audit-signing.key"
+SCHEMAS = {"rotator.yaml": "rotator.schema.json", "policy.yaml": "policy.schema.json"}
+"""The two files, and for each what an editor checks it by."""
 QUESTIONS = {
     "tenant": "Entra tenant (its id, or a domain such as contoso.com)",
     "client_id": "Application (client) id of the app registration",
@@ -42,6 +45,7 @@ FLAGS = {
     epilog=examples(
         "rotator init",
         "rotator init --directory /etc/rotator",
+        "rotator init --directory /etc/rotator --systemd    with units, alerting rules and a dashboard",
         "rotator init --no-input --tenant contoso.com --vault contoso-kv \\",
         "    --client-id 3f7a1c52-8d44-4be6-9a0e-51c2d7e8b906 \\",
         "    --username build-bot@contoso.com --organization contoso",
@@ -67,30 +71,49 @@ FLAGS = {
     help="Folder to write to. Default: this one.",
 )
 @click.option("--force", is_flag=True, help="Replace rotator.yaml and policy.yaml. The keys are kept.")
+@click.option(
+    "--systemd",
+    "has_units",
+    is_flag=True,
+    help="Also write units, alerting rules and a dashboard to DIR/systemd. Settings that are there stay.",
+)
 @common_options
 @click.pass_obj
-def init(cli: CliContext, /, directory: Path, force: bool, **given: str | tuple[str, ...] | None) -> None:
-    """Write a commented rotator.yaml and policy.yaml, and two keys.
+def init(
+    cli: CliContext, /, directory: Path, force: bool, has_units: bool, **given: str | tuple[str, ...] | None
+) -> None:
+    """Write a commented rotator.yaml and policy.yaml, their schemas for editors, and two keys.
 
     One key encrypts the sign-ins, the other signs the checkpoints of the audit log.
 
     Asks for what the options leave out. Never asks for or writes a password or an Azure secret.
     """
-    targets = {name: directory / name for name in ("rotator.yaml", "policy.yaml", KEY_NAME, SIGNING_NAME)}
+    names = ("rotator.yaml", "policy.yaml", *SCHEMAS.values(), KEY_NAME, SIGNING_NAME)
+    targets = {name: directory / name for name in names}
+    if has_units and not force and targets["rotator.yaml"].exists():
+        _report(cli, write_units(directory / "systemd"), account="")
+        return
     check_targets(targets, force=force)
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
-    written = write_files(targets, answers)
+    written = [str(targets[name]) for name in write_files(targets, answers)]
+    if has_units:
+        written += write_units(directory / "systemd")
+    _report(cli, written, str(answers["account"]))
+    if not cli.as_json:
+        say_next_steps(cli, directory, str(answers["account"]))
+
+
+def _report(cli: CliContext, written: list[str], account: str) -> None:
     if cli.as_json:
-        print_json(make_init_document([str(targets[name]) for name in written], str(answers["account"])))
+        print_json(make_init_document(written, account))
         return
-    for name in written:
-        say(cli, f"wrote {targets[name]}")
-    say_next_steps(cli, directory, str(answers["account"]))
+    for path in written:
+        say(cli, f"wrote {path}")
 
 
 def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
     """Refuse to overwrite what is there."""
-    there = [str(path) for name, path in targets.items() if name not in (KEY_NAME, SIGNING_NAME) and path.exists()]
+    there = [str(targets[name]) for name in SCHEMAS if targets[name].exists()]
     if there and not force:
         raise UsageError(
             f"{' and '.join(there)} already exist{'s' if len(there) == 1 else ''}; nothing was written",
@@ -100,20 +123,22 @@ def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
 
 
 def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> Answers:
-    """Check what was given, and ask for the rest on a terminal."""
-    answers: Answers = {}
+    """Check what was given, and ask for the rest on a terminal. UsageError with all that is wrong or missing."""
+    answers, wrong = check_flags(given)
     for key, question in QUESTIONS.items():
-        value = given[key] or None
-        if value is not None:
-            answers[key] = check_flag(key, value)
-        elif key == "account" and (not cli.may_ask or "username" not in answers):
+        if given[key] or wrong:
             continue
-        elif cli.may_ask:
+        if key == "account" and (not cli.may_ask or "username" not in answers):
+            continue
+        if cli.may_ask:
             default = make_account_name(str(answers["username"])) if key == "account" else None
             answers[key] = click.prompt(
                 question, default=default, err=True, value_proc=lambda text, key=key: check_value(key, text)
             )
-    missing = [FLAGS[key] for key in QUESTIONS if key not in answers and key != "account"]
+    missing = [FLAGS[key] for key in QUESTIONS if key not in answers and key not in wrong and key != "account"]
+    if wrong:
+        lacking = [f"missing: {', '.join(missing)}"] if missing and not cli.may_ask else []
+        raise UsageError("; ".join([*wrong.values(), *lacking]), code="flag_invalid", fix="Correct it.")
     if missing:
         raise UsageError(
             f"missing: {', '.join(missing)}",
@@ -129,12 +154,18 @@ def make_account_name(username: str) -> str:
     return "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in username.split("@")[0]).strip("-")
 
 
-def check_flag(key: str, value: str | list[str]) -> str | list[str]:
-    """As `check_value`; a problem names the flag."""
-    try:
-        return check_value(key, value)
-    except click.UsageError as error:
-        raise UsageError(f"{FLAGS[key]}: {error.message}", code="flag_invalid", fix="Correct it.") from None
+def check_flags(given: Mapping[str, str | list[str] | None]) -> tuple[Answers, dict[str, str]]:
+    """The values of the flags that were given, and what is wrong with the others."""
+    answers: Answers = {}
+    wrong: dict[str, str] = {}
+    for key in QUESTIONS:
+        value = given[key]
+        if value:
+            try:
+                answers[key] = check_value(key, value)
+            except click.UsageError as error:
+                wrong[key] = f"{FLAGS[key]}: {error.message}"
+    return answers, wrong
 
 
 def check_value(key: str, value: str | list[str]) -> str | list[str]:
@@ -174,6 +205,7 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
     from cryptography.fernet import Fernet
 
     from rotator.domain.secret_value import SecretValue
+    from rotator.settings.reference import policy_schema, settings_schema
     from rotator.settings.templates import fill_template, load_template
     from rotator.wiring.first_files import make_folder, write_text
     from rotator.wiring.sealing import find_public_key, make_signing_key
@@ -191,14 +223,13 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
         public_key = find_public_key(SecretValue(targets[SIGNING_NAME].read_text(encoding="utf-8")))
         for name in ("policy.yaml", "rotator.yaml"):
             text = fill_template(load_template(name), answers | {"public_key": public_key})
-            write_text(targets[name], text)
+            write_text(targets[name], f"# yaml-language-server: $schema={SCHEMAS[name]}\n{text}")
             written.insert(0, name)
+        for name, schema in (("rotator.yaml", settings_schema()), ("policy.yaml", policy_schema())):
+            write_text(targets[SCHEMAS[name]], json.dumps(schema, indent=2) + "\n")
+            written.append(SCHEMAS[name])
     except OSError as error:
-        raise UsageError(
-            f"{error.filename} cannot be written: {error.strerror}",
-            code="not_writable",
-            fix="Choose a folder that you may write to, with --directory.",
-        ) from None
+        raise _make_unwritable(error) from None
     except ValueError as error:
         raise UsageError(
             f"{targets[SIGNING_NAME]} is there, and is no signing key: {error}",
@@ -206,6 +237,30 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
             fix="Move it away, or choose another folder with --directory.",
         ) from None
     return written
+
+
+def write_units(folder: Path) -> list[str]:
+    """Write the files for systemd and for monitoring; what was written. They are rotator's own, and replaced."""
+    from rotator.settings.templates import load_units
+    from rotator.wiring.first_files import make_folder, write_text
+
+    written = []
+    try:
+        for name, text in load_units().items():
+            make_folder((folder / name).parent)
+            write_text(folder / name, text)
+            written.append(str(folder / name))
+    except OSError as error:
+        raise _make_unwritable(error) from None
+    return written
+
+
+def _make_unwritable(error: OSError) -> UsageError:
+    return UsageError(
+        f"{error.filename} cannot be written: {error.strerror}",
+        code="not_writable",
+        fix="Choose a folder that you may write to, with --directory.",
+    )
 
 
 def make_key(target: Path, make: Callable[[], SecretValue]) -> bool:
