@@ -161,6 +161,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
     ConditionKind.HOOK_FAILING: {
         "hook_awaited": "The old PAT stays valid until a required hook has succeeded.",
         "hook_failed": "A hook failed, or took too long.",
+        "hook_removed": "A hook left the settings while a call of it waited, so the call is not made.",
         "hook_unusable": "A hook cannot be called: its command or its URL is not usable.",
     },
     None: {

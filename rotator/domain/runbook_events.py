@@ -73,7 +73,8 @@ EVENTS: Mapping[type[Event], Advice] = {
     HookCallDropped: Advice(
         one="a call of the hook {subject} was dropped",
         many="{count} calls of hooks were dropped",
-        meaning="The call failed ten times, or the webhook refused it as it is, or the event cannot be read.",
+        meaning="The call failed ten times, or the webhook refused it as it is, or the event cannot be read, or the "
+        "hook left the settings first.",
         otherwise="What the hook would have done for that event is not done.",
         command="rotator audit list --event hook_call_dropped",
         fix="Read in the audit log which event it was about, and do by hand what the hook does.",

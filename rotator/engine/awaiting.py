@@ -23,6 +23,12 @@ def find_awaiting(reading: Reading, call: HookCall) -> Rotation | None:
     return found if found is not None and found.state in _MAY_AWAIT else None
 
 
+def is_awaited(reading: Reading, call: HookCall) -> bool:
+    """Whether the old PAT of a rotation waits for this call, or it is not known yet whether it will."""
+    rotation = find_awaiting(reading, call)
+    return rotation is not None and (rotation.state is RotationState.STORED or call.hook in rotation.awaited_hooks)
+
+
 def end_wait(run: RunContext, call: HookCall) -> bool:
     """Note for its rotation that a hook has succeeded; with the last one that it waits for, the overlap begins.
 

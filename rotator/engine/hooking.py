@@ -25,11 +25,19 @@ from rotator.domain.job_run import KEPT_FOR
 from rotator.domain.managed_pat import Failure
 from rotator.domain.monitoring_errors import HookError
 from rotator.engine.auditing import find_lasting, find_record, record
-from rotator.engine.awaiting import end_wait, find_awaiting
+from rotator.engine.awaiting import end_wait, find_awaiting, is_awaited
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
-from rotator.engine.receiver_claim import FIRST_RETRY, LONGEST_RETRY, ReceiverClaim, Wording, lags, rests
+from rotator.engine.receiver_claim import (
+    CLAIMED_FOR,
+    FIRST_RETRY,
+    LONGEST_RETRY,
+    ReceiverClaim,
+    Wording,
+    lags,
+    rests,
+)
 from rotator.errors import AuditChainError, DatabaseError, FailureKind, RotatorError
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.hook import Hook
@@ -78,8 +86,7 @@ def call_hooks(run: RunContext, hooks: Sequence[Hook], memory: HookMemory) -> Jo
     for hook in hooks:
         counts += _Round(run, hook, memory).call()
     if not memory.is_swept:
-        _remove(run, {hook.terms.name for hook in hooks})
-        memory.is_swept = True
+        memory.is_swept = _remove(run, {hook.terms.name for hook in hooks})
     return JobResult(dict(counts))
 
 
@@ -89,14 +96,48 @@ def load_failing(reading: Reading, hooks: Sequence[Hook]) -> tuple[HookCall, ...
     return tuple(call for call in calls if call.is_waiting and call.failure is not None)
 
 
-def _remove(run: RunContext, names: set[str]) -> None:
-    """End what is wrong with hooks that are no longer in the settings."""
+def _remove(run: RunContext, names: set[str]) -> bool:
+    """End what is wrong with hooks that are no longer in the settings, and drop their calls, which a person is told.
+
+    Return whether that is done: not while an overlap waits for one of them, nor while another process makes one. If the
+    hook is in the settings again by then, the call is made.
+    """
+
     with run.services.database.read() as reading:
-        gone = find_lasting(reading, ConditionKind.HOOK_FAILING) - names
-    if gone:
-        with run.services.database.begin() as work:
-            for name in sorted(gone):
-                record(work, run, name, HookRemoved(), run.services.clock.now())
+        gone, calls = _load_removed(reading, names)
+    if not gone:
+        return not calls
+    with run.services.database.begin() as work:
+        (gone, calls), now = _load_removed(work, names), run.services.clock.now()
+        known = {found.name for found in work.outbox.load_receivers()}
+        free = {name for name in gone if name not in known or work.outbox.claim(name, run.claimant, CLAIMED_FOR)}
+        lasting = find_lasting(work, ConditionKind.HOOK_FAILING)
+        for call in calls:
+            if call.hook in free:
+                work.outbox.save_call(replace(call, set_aside_at=now))
+        for name in free:
+            work.outbox.release(name, run.claimant)
+        for call in calls:
+            if call.hook in free:
+                record(work, run, call.hook, _make_removed(call), now)
+        for name in sorted(free & lasting):
+            record(work, run, name, HookRemoved(), now)
+    return free >= {call.hook for call in calls} | gone
+
+
+def _load_removed(reading: Reading, names: set[str]) -> tuple[set[str], list[HookCall]]:
+    """Return the hooks that can be ended now, and all calls of those that are no longer in the settings."""
+    known = {found.name for found in reading.outbox.load_receivers()} - names
+    calls = [call for name in sorted(known) for call in reading.outbox.load_calls(name) if call.is_waiting]
+    awaited = {call.hook for call in calls if is_awaited(reading, call)}
+    return (
+        {call.hook for call in calls} | (find_lasting(reading, ConditionKind.HOOK_FAILING) - names)
+    ) - awaited, calls
+
+
+def _make_removed(call: HookCall) -> HookCallDropped:
+    message = f"the hook {call.hook} is no longer in the settings"
+    return HookCallDropped(about=_say_about(call), code="hook_removed", message=message, delivery_id=call.id)
 
 
 class _Round:

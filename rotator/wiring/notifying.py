@@ -6,6 +6,8 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rotator.documents.notification import ReceiverTest, make_notification_document
@@ -19,6 +21,7 @@ from rotator.domain.telling import Habits
 from rotator.engine.digesting import deliver_all
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.receiver_claim import CLAIMED_FOR
 from rotator.engine.stalled import BY_ONCE, watching
 from rotator.errors import ConfigError, RotatorError, StoppedError, UsageError
 
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
+LONGEST_SEND = CLAIMED_FOR - timedelta(minutes=1)
+"""One message takes no longer: another daemon would take the receiver over meanwhile, and send it too."""
+
+
 def make_notifiers(installation: Installation) -> tuple[Notifier, ...]:
     """Return the receivers of the settings. ConfigError for a secret that is missing."""
     return tuple(_make_notifier(installation, receiver) for receiver in installation.settings.notify)
@@ -39,6 +46,7 @@ def _make_notifier(installation: Installation, receiver: NotifySettings) -> Noti
     digest_on = None if receiver.digest is None else Weekday(receiver.digest)
     habits = Habits(receiver.repeat, receiver.down_after, Severity(receiver.min_severity), digest_on)
     events, url, http = frozenset(receiver.events), installation.resolve(receiver.url), installation.make_http()
+    http = replace(http, total_timeout=min(http.total_timeout, LONGEST_SEND))
     if receiver.kind == "webhook":
         from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier
 
