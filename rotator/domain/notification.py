@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -10,12 +11,11 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.digest import Digest, say_digest, say_title
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
-from rotator.domain.runbook import CONDITIONS, Advice, make_anchor, make_command
+from rotator.domain.runbook import CONDITIONS, NAME, Advice, make_anchor, make_command
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.telling import SEVERITIES, Notice, Phase
-from rotator.domain.words import say_in, say_moment
+from rotator.domain.words import say_in, say_moment, say_names
 
-_MOST_NAMES = 10
 _FRESH_FOR = timedelta(minutes=15)
 """One that is sent later says when it was made: a receiver was down, and `expires in 2 days` may be long past."""
 _OF_PATS = frozenset(
@@ -73,30 +73,44 @@ class Notification:
         return replace(self, title=f"{self.title} (as of {say_moment(self.made_at)})")
 
 
+class Hurt(StrEnum):
+    """Whether consumers fail because of it: they do now, they may now, not before a moment, or nobody can tell."""
+
+    NOW = auto()
+    PERHAPS = auto()
+    LATER = auto()
+    UNKNOWN = auto()
+
+
 @dataclass(frozen=True)
 class Affected:
-    """What a cause does to ManagedPats, and what is known of it: `failure` says why, and who must do what."""
+    """What a cause does to ManagedPats, and what is known of it: `failure` says why, and who must do what.
+
+    `about` names the PATs, a line for each. Consumers are `hurt`, where that is `LATER`: from `hurt_at` on, or not at
+    all. `advice` is for this very case, where more is known than the runbook says; then it comes before the failure.
+    """
 
     waiting: int = 0
     first_expires_at: datetime | None = None
     failure: Failure | None = None
+    about: tuple[str, ...] = ()
+    hurt: Hurt = Hurt.LATER
+    hurt_at: datetime | None = None
+    advice: Advice | None = None
 
 
 def make_notification(notice: Notice, affected: Affected, now: datetime) -> Notification:
     """Put a notice about a condition into words."""
-    cause, advice = notice.cause, CONDITIONS[notice.cause.kind]
-    is_over = notice.phase is Phase.OVER
-    code = _find_code(notice, affected)
+    cause, is_over = notice.cause, notice.phase is Phase.OVER
+    known = CONDITIONS[cause.kind] if is_over or affected.advice is None else affected.advice
+    code, advice = _find_code(notice, affected), known.name_in(notice.subjects)
     headline = _say(advice, notice.subjects, _name_reason(notice, affected, code))
     title = _PHASES[notice.phase].format(
         count=len(notice.joined), headline=headline, since="" if notice.since is None else say_moment(notice.since)
     )
     if not is_over:
         title += _say_affected(notice, affected, now)
-    command = _fill_command(advice, notice.subjects)
-    runbook = make_anchor(cause.kind.value)
-    lines = [] if is_over else _list_lines(notice, advice, affected, code)
-    lines += [] if is_over else _list_help(advice, command, affected)
+    lines = [] if is_over else _list_lines(notice, advice, affected, code, now)
     return Notification(
         NotificationKind.CONDITION,
         cause.kind.value,
@@ -110,21 +124,34 @@ def make_notification(notice: Notice, affected: Affected, now: datetime) -> Noti
         since=notice.since,
         waiting=0 if is_over else affected.waiting,
         first_expires_at=None if is_over else affected.first_expires_at,
-        command=command,
+        command=advice.command,
         fix=_choose_fix(advice, affected),
-        runbook=runbook,
+        runbook=make_anchor(cause.kind.value),
     )
 
 
 def make_event_notification(
-    name: str, severity: Severity, subject: str, meaning: str, details: str, advice: Advice | None, at: datetime
+    name: str,
+    severity: Severity,
+    subject: str,
+    meaning: str,
+    details: str,
+    advice: Advice | None,
+    at: datetime,
+    pat: str | None = None,
 ) -> Notification:
-    """Put a single event into words; `advice` is what the runbook says about it, if anything."""
+    """Put a single event into words; `advice` is what the runbook says about it, if anything.
+
+    `pat` is the name of the ManagedPat that an event about something else names.
+    """
     title = f"{subject}: {name.replace('_', ' ')}" if advice is None else advice.say_one(subject)
-    command = "" if advice is None else _fill_command(advice, (subject,))
     lines = [meaning, details, f"At: {say_moment(at)}"]
     if advice is not None:
-        lines += [*_list_help(advice, command, Affected()), f"Runbook: `{make_command(name)}`"]
+        advice = advice.name_in((subject,))
+        sentences = re.split(r"(?<=\.) ", advice.fix)
+        said = [text.replace(NAME, pat or "") for text in sentences if pat is not None or NAME not in text]
+        advice = replace(advice, fix=" ".join(said))
+        lines += [*_list_help(advice, Affected()), f"Runbook: `{make_command(name)}`"]
     return Notification(
         NotificationKind.EVENT,
         name,
@@ -133,7 +160,7 @@ def make_event_notification(
         "\n".join(filter(None, lines)),
         at,
         subjects=(subject,),
-        command=command,
+        command="" if advice is None else advice.command,
         fix="" if advice is None else advice.fix,
         runbook="" if advice is None else make_anchor(name),
     )
@@ -175,7 +202,7 @@ def _capitalize(title: str, subjects: tuple[str, ...]) -> str:
 
 
 def _say(advice: Advice, subjects: tuple[str, ...], code: str | None) -> str:
-    headline = advice.say_one(subjects[0]) if len(subjects) == 1 else advice.many.format(count=len(subjects))
+    headline = advice.say_one(subjects[0]) if len(subjects) == 1 else advice.say_many(len(subjects))
     return f"{headline} ({code})" if code else headline
 
 
@@ -196,55 +223,70 @@ def _name_reason(notice: Notice, affected: Affected, code: str | None) -> str | 
 
 
 def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:
-    """Return how many PATs wait, and how much time there is: `; 10 PATs wait, the first expires in 2 days`."""
+    """Return how many PATs wait, and whether consumers fail: `; 10 PATs wait, the first expires in 2 days`.
+
+    What is broken now has no expiry beside it: that would look like time that is left.
+    """
+    waiting = 0 if notice.cause.kind in _OF_PATS else affected.waiting
+    said = ["consumers may fail now"] if affected.hurt is Hurt.PERHAPS else []
+    said += [] if not waiting else ["1 PAT waits" if waiting == 1 else f"{waiting} PATs wait"]
     first = affected.first_expires_at
-    when = "" if first is None else ("has expired" if first <= now else f"expires {say_in(first, now)}")
-    if not affected.waiting:
-        return ""
-    if notice.cause.kind in _OF_PATS:
+    if affected.hurt is Hurt.NOW:
+        said.append("consumers fail now")
+    elif affected.hurt_at is not None:
+        said.append(f"nobody is hurt before {say_moment(affected.hurt_at)}")
+    elif affected.waiting and first is not None:
         which = "it" if affected.waiting == 1 else "the first"
-        return f"; {which} {when}" if when else ""
-    count = "1 PAT waits" if affected.waiting == 1 else f"{affected.waiting} PATs wait"
-    which = "it" if affected.waiting == 1 else "the first"
-    return f"; {count}, {which} {when}" if when else f"; {count}"
+        said.append(f"{which} {'has expired' if first <= now else f'expires {say_in(first, now)}'}")
+    return f"; {', '.join(said)}" if said else ""
 
 
-def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | None) -> list[str]:
-    lines, reason = [], advice.reasons.get(code or "")
+def _say_hurt(affected: Affected, now: datetime) -> str:
+    """Say whether consumers fail now, or from when on."""
+    at = affected.hurt_at or affected.first_expires_at
+    when = "" if at is None else f"{say_moment(at)} ({say_in(at, now)})"
+    match affected.hurt:
+        case Hurt.NOW:
+            return "Consumers: they fail now."
+        case Hurt.PERHAPS:
+            return "Consumers: they may fail now" + (f", and will from {when} on." if when else ".")
+        case Hurt.UNKNOWN:
+            return "Consumers: rotator cannot tell whether they are hurt, or when."
+    if at is None:
+        return "Consumers: nobody is hurt."
+    if at <= now:
+        return f"Consumers: they have failed since {when}."
+    return f"Consumers: nobody is hurt before {when}."
+
+
+def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | None, now: datetime) -> list[str]:
+    lines, reason = [_say_hurt(affected, now)], advice.reasons.get(code or "")
     if len(notice.subjects) > 1:
         first = [*notice.joined, *(name for name in notice.subjects if name not in notice.joined)]
-        lines.append(f"Which: {_say_names(tuple(first))}")
-    if affected.failure is not None:
-        lines.append(f"Why: {affected.failure.message}")
+        lines.append(f"Which: {say_names(first)}")
+    lines += affected.about
+    failure = affected.failure
+    if failure is not None:
+        lines.append(f"Why: {failure.message}")
     elif reason is not None:
         lines.append(f"Why: {reason}")
     if notice.since is not None:
         lines.append(f"Since: {say_moment(notice.since)}")
-    if affected.first_expires_at is not None:
-        lines.append(
-            f"{'Expiry' if affected.waiting == 1 else 'First expiry'}: {say_moment(affected.first_expires_at)}"
-        )
     if reason is None:
-        return [*lines, advice.meaning]
-    return lines if affected.failure is None else [*lines, f"{advice.meaning} {reason}"]
+        lines.append(advice.meaning)
+    elif failure is not None:
+        lines.append(f"{advice.meaning} {reason}")
+    return [*lines, *_list_help(advice, affected)]
 
 
-def _list_help(advice: Advice, command: str, affected: Affected) -> list[str]:
+def _list_help(advice: Advice, affected: Affected) -> list[str]:
     fix = _choose_fix(advice, affected)
-    lines = [f"Fix: {command}", fix] if advice.mends else [f"Shows more: {command}", f"Fix: {fix}"]
-    return [f"If nobody does anything: {advice.otherwise}", *lines]
+    lines = [f"Fix: {advice.command}", fix] if advice.mends else [f"Fix: {fix}", f"Details: {advice.command}"]
+    return [*lines, f"If nobody does anything: {advice.otherwise}"]
 
 
 def _choose_fix(advice: Advice, affected: Affected) -> str:
-    """Return what to do: what the failure itself says is more to the point."""
-    return affected.failure.fix if affected.failure is not None and affected.failure.fix else advice.fix
-
-
-def _fill_command(advice: Advice, subjects: tuple[str, ...]) -> str:
-    """Return the command for the first subject; an organization or vault has no command of its own."""
-    return advice.command.format(subject=subjects[0] if subjects else "")
-
-
-def _say_names(names: tuple[str, ...]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    """Return what to do: advice for this case, or what the failure itself says, is more to the point."""
+    if affected.advice is None and affected.failure is not None and affected.failure.fix:
+        return affected.failure.fix
+    return advice.fix

@@ -5,12 +5,16 @@ Notifications use it, and `docs/runbook.md` is made from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.words import say_names
 
 PAGE = "docs/runbook.md"
+SUBJECT = "{subject}"
+NAME = "{name}"
+"""Where the name of the ManagedPat belongs that an event about an organization names."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,9 @@ class Advice:
     """What to tell a person.
 
     `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
-    what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it, with
-    `{subject}` where the subject belongs; `fix` says what to do. `reasons` says more about some causes, by their codes.
-    `names` are what people call some subjects.
+    what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it; `fix` says what
+    to do. `{subject}` stands in each of them where the subject belongs. `reasons` says more about some causes, by their
+    codes. `names` are what people call some subjects.
     """
 
     one: str
@@ -35,7 +39,30 @@ class Advice:
 
     def say_one(self, subject: str) -> str:
         """Return the headline about one subject."""
-        return self.one.format(subject=self.names.get(subject, subject))
+        return self.one.replace(SUBJECT, self.names.get(subject, subject))
+
+    def say_many(self, count: int) -> str:
+        """Return the headline about several."""
+        return self.many.replace("{count}", str(count))
+
+    def name_in(self, subjects: Sequence[str]) -> Advice:
+        """Return it with the first subject wherever one belongs; what is to be done about it says who else it is for.
+
+        The headlines stay as they are.
+        """
+
+        def fill(text: str) -> str:
+            return text.replace(SUBJECT, subjects[0] if subjects else "")
+
+        others = "" if len(subjects) < 2 or SUBJECT not in self.fix else f" The same for: {say_names(subjects[1:])}."
+        return replace(
+            self,
+            meaning=fill(self.meaning),
+            otherwise=fill(self.otherwise),
+            command=fill(self.command),
+            fix=fill(self.fix) + others,
+            reasons={code: fill(reason) for code, reason in self.reasons.items()},
+        )
 
 
 _ORGANIZATION_REFUSES = (
@@ -47,8 +74,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="{count} accounts must sign in again",
         meaning="Entra no longer accepts the account's sign-in, and rotator cannot renew it alone: a person must "
         "sign in as the account.",
-        otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires. "
-        "In an overlap both PATs keep working.",
+        otherwise="No PAT of the account is rotated. Consumers notice nothing until the first of these PATs expires.",
         command="rotator login {subject}",
         fix="The person behind the account signs in, on any device, and rotator continues by itself within a minute. "
         "Entra ends a sign-in when the password was changed, the sessions were revoked or a policy asks for a new one, "
@@ -115,41 +141,39 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="{count} PATs could not be rotated",
         meaning="Something went wrong with the rotation. It is tried again at growing intervals, up to an hour, and "
         "nothing is lost in the meantime.",
-        otherwise="This usually passes by itself. If it does not, the PAT expires on the day that `rotator status` "
-        "shows.",
+        otherwise="This usually passes by itself. If it does not, the PAT expires, and its consumers fail from then "
+        "on.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. `rotator rotate NAME` tries it immediately.",
+        fix="Do what the fix of the failure says. `rotator rotate {subject}` tries again immediately.",
     ),
     ConditionKind.ROTATION_BLOCKED: Advice(
         one="{subject} cannot be rotated",
         many="{count} PATs cannot be rotated",
-        meaning="The PAT is not rotated until a person has acted.",
-        otherwise="The PAT expires, and from then on its consumers fail: sooner if what they read now does not work.",
+        meaning="The PAT is not rotated until a person has removed the cause.",
+        otherwise="The PAT expires, and its consumers fail from then on.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate NAME` tries it "
+        fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate {subject}` tries again "
         "immediately.",
         reasons={
             "blocked": "The policy forbids rotating it: the message names the setting, such as a denied scope. Change "
             "the policy, or replace the PAT by hand.",
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
-            "read our value. rotator does not know whether what they read works: try it.",
+            "read rotator's value. rotator does not know whether what they read works: try it.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
             "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
             "revoked, and consumers read what was written.",
         },
     ),
     ConditionKind.PAT_VANISHED: Advice(
-        one="{subject} was revoked before its time and may have leaked",
-        many="{count} PATs were revoked before their time and may have leaked",
-        meaning="Azure DevOps no longer lists the PAT as active, and rotator did not revoke it. Somebody did, or "
-        "Microsoft: it revokes a PAT that was found in public.",
-        otherwise="If it was revoked, its consumers fail now, until a new value is in the secret. With "
-        "`on_leak: rotate` in its rule, rotator stores one by itself if the value in the secret is refused, and keeps "
-        "trying while something is in the way.",
+        one="{subject} was revoked outside rotator, and may have leaked",
+        many="{count} PATs were revoked outside rotator, and may have leaked",
+        meaning="Either a person revoked it, or Microsoft did: it revokes PATs that are found in public places.",
+        otherwise="Consumers fail until a new PAT is in the secret. rotator stores one by itself only if the rule of "
+        "the PAT says `on_leak: rotate`.",
         command="rotator status {subject}",
-        fix="`rotator rotate NAME` makes a new one if consumers still need it; `rotator inventory forget NAME` drops "
-        "it. If nobody in your team revoked it, treat it as leaked, and find out where from before the new one leaks "
-        "too.",
+        fix="If consumers need it, run `rotator rotate {subject}`, which stores a new PAT. Ask your team who revoked "
+        "it, and look at the mail of the account's user and at `rotator audit reconcile`. If nobody in your team did, "
+        "treat it as leaked. If nobody needs it any more: `rotator inventory forget {subject}`.",
     ),
     ConditionKind.PAT_EXPIRING: Advice(
         one="{subject} expires and will not be rotated",
@@ -160,7 +184,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator status {subject}",
         fix="Do what the fix of the failure says, or replace the PAT by hand in Azure DevOps and adopt the new one.",
         reasons={
-            "paused": "Somebody paused it: `rotator inventory resume NAME` has it rotated again.",
+            "paused": "Somebody paused it: `rotator inventory resume {subject}` has it rotated again.",
             "replace_by_hand": "Its rule says `action: alert`: a person replaces it.",
             "blocked": "The policy forbids rotating it.",
             "hook_awaited": "Its last rotation still waits for a required hook.",
@@ -172,7 +196,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="new PATs for {count} PATs are given up again and again",
         meaning="Several new PATs were made within a day and had to be revoked because they could not be used, and "
         "nothing explains it. rotator waits longer and longer between attempts, so as not to make PATs for nothing.",
-        otherwise="The PAT expires on the day that `rotator status` shows.",
+        otherwise="The PAT expires, and its consumers fail from then on.",
         command="rotator audit list --name {subject} --since 2d",
         fix="See in the audit log at which step the attempts end. Often a policy of the organization refuses new PATs, "
         "or a second program manages the same PAT or secret.",
@@ -180,13 +204,14 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.LIFETIME_SHORTENED: Advice(
         one="{subject} has a shorter lifetime than its rule asks for",
         many="{count} PATs have shorter lifetimes than their rules ask for",
-        meaning="Near its expiry the PAT got a successor, but the organization granted less time than the rule asks "
-        "for. It is rotated again at two thirds of that time.",
-        otherwise="Consumers notice nothing as long as rotations succeed. They come more often, so an outage leaves "
-        "less time to fix it.",
+        meaning="Near its expiry the PAT was renewed, but the organization granted less time than the rule asks for. "
+        "It will be renewed again when two thirds of that time are over.",
+        otherwise="Nothing breaks as long as rotations succeed. They are more frequent now, so after one that fails "
+        "there is less time before consumers fail.",
         command="rotator audit list --name {subject} --event lifetime_shortened",
-        fix="Ask an administrator for the longest lifetime that the organization allows, and set `lifetime` and "
-        "`max_lifetime` in the policy accordingly.",
+        fix="This can wait until the morning. Ask an Azure DevOps administrator what maximum lifetime of PATs the "
+        "organization enforces. Either have it raised, or set `lifetime` of the rule in rotator's policy to at most "
+        "that.",
     ),
     ConditionKind.CLOCK_WRONG: Advice(
         one="the clock of {subject} is wrong",
@@ -220,8 +245,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "use it.",
         otherwise="The PAT stays valid until it expires, and nobody rotates it. If somebody uses it, that fails then.",
         command="rotator scan -o wide",
-        fix="First find out whether anybody uses it. If somebody does, adopt it: `rotator inventory adopt ID`. Only if "
-        "nobody does, revoke it: `rotator recover --revoke ID`.",
+        fix="First find out whether anybody uses it. If somebody does, adopt it: `rotator inventory adopt {subject}`. "
+        "Only if nobody does, revoke it: `rotator recover --revoke {subject}`.",
     ),
     ConditionKind.ALL_PAUSED: Advice(
         one="everything is paused",
@@ -236,13 +261,12 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.TOKEN_CACHE_DAMAGED: Advice(
         one="the token cache {subject} cannot be read",
         many="{count} token caches cannot be read",
-        meaning="Neither it nor the copy of its previous content can be decrypted: it is damaged, or the key is "
-        "another one.",
-        otherwise="No account is signed in, so no PAT is rotated. The first one that expires breaks its consumers.",
+        meaning="Both the token cache and its backup, the previous generation, are damaged, so the sign-ins of all "
+        "accounts are lost. The key is not the cause: with a wrong key commands end with `token_cache_key`.",
+        otherwise="No account is signed in, so no PAT is rotated. When the first PAT expires, its consumers fail.",
         command="rotator accounts",
-        fix="If the key was changed, put the old one into `token_cache.previous_keys`. Otherwise move the two files "
-        "away, or where the database keeps it run `DELETE FROM token_cache` there, and sign every account in again "
-        "with `rotator login`.",
+        fix="Sign every account in again: `rotator login`, with the account's name. The first sign-in replaces the "
+        "damaged cache. If a command ends with `token_cache_key`: put the old key into `token_cache.previous_keys`.",
     ),
     ConditionKind.TOKEN_CACHE_UNSAVED: Advice(
         one="new tokens cannot be saved to the token cache {subject}",
@@ -267,10 +291,13 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.REVOCATION_PENDING: Advice(
         one="the revocation of {subject} is not confirmed",
         many="the revocations of {count} PATs are not confirmed",
-        meaning="An old PAT was to be revoked at least 15 minutes ago, and Azure DevOps still shows it as valid.",
-        otherwise="Each run asks again. Until it is gone or expires, the old value still works for whoever has it.",
+        meaning="Azure DevOps was asked 15 minutes ago or earlier to revoke an old PAT, and does not show that it did.",
+        otherwise="Each run asks again. Until the old PAT is revoked or expires, whoever has its value can use it. "
+        "Consumers read the current PAT, which is not affected.",
         command="rotator status",
-        fix="Revoke it by hand in Azure DevOps, under the account's personal access tokens. rotator notices it.",
+        fix="If it lasts until the morning, revoke the PAT with the id {subject} in Azure DevOps, as the account's "
+        "user: `rotator status` says which account, and when it expires. Do not touch the current PAT, which often has "
+        "the same name there.",
     ),
     ConditionKind.AUDIT_BROKEN: Advice(
         one="the audit log was altered",
@@ -287,33 +314,35 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "restored a backup yourselves, record what the log lacks: `rotator audit accept-gap --reason TEXT`.",
     ),
     ConditionKind.ADOPTION_BLOCKED: Advice(
-        one="the PAT {subject} cannot be taken over",
-        many="{count} PATs cannot be taken over",
-        meaning="A rule of the policy says `adopt: true` and covers the PAT, but something is in the way of taking it "
-        "over, for example a secret that holds something else.",
-        otherwise="The PAT is not managed, so nobody rotates it before it expires.",
+        one="the PAT {subject} was not adopted",
+        many="{count} PATs were not adopted",
+        meaning="A rule of the policy says `adopt: true` and covers the PAT, but a person must decide something first: "
+        "`rotator plan` says what.",
+        otherwise="The PAT is not managed, so rotator does not rotate it. When it expires, its consumers fail.",
         command="rotator plan",
-        fix="Do what the fix in `rotator plan` says. To adopt it all the same: `rotator inventory adopt ID`.",
+        fix="Do what `rotator plan` says for {subject}. Adopting a PAT changes no secret at once, but its first "
+        "rotation overwrites the secret that its rule names.",
     ),
     ConditionKind.PROBE_FAILING: Advice(
-        one="the value of {subject} does not sign in",
-        many="the values of {count} PATs do not sign in",
+        one="Azure DevOps refuses the value of {subject}",
+        many="Azure DevOps refuses the values of {count} PATs",
         meaning="The daemon read the value as consumers read it, twice, and Azure DevOps refused it each time.",
-        otherwise="Consumers fail now, or as soon as they read the value again. A new PAT would not help where the "
-        "user is the cause, so none is made.",
+        otherwise="Consumers fail. The daemon tries the value about every hour, and tells you when it works. It "
+        "makes no new PAT because of this.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="Remove the cause. The daemon tries the value every hour, and says when it works. `rotator rotate NAME` "
-        "puts a new value into the secret.",
+        fix="`rotator rotate {subject}` stores a new PAT. If that is refused too, the cause is the account or its "
+        "user.",
         reasons={
-            "owner_must_sign_in": "The list shows the PAT as active, but its user has to sign in to Azure DevOps in a "
-            "browser, as after a new password.",
+            "owner_must_sign_in": "Azure DevOps lists the PAT as active and refuses it: its user must sign in to Azure "
+            "DevOps in a browser, as after a change of the password. A new PAT would be refused too.",
             "sign_in_required": "The account must sign in again: its sign-in is refused too.",
-            "secret_changed": "Somebody else wrote the secret.",
-            "wrong_identity": "Somebody else wrote the secret: its value is another user's.",
-            "access_lost": "The user may no longer enter the organization.",
+            "secret_changed": "The secret does not hold the value that rotator wrote: somebody else wrote it.",
+            "wrong_identity": "The secret holds a PAT of another user: somebody else wrote it.",
+            "access_lost": "The PAT is genuine, but its user has no access to the organization any more. A new PAT "
+            "would be refused too.",
             "pat_expired": "The PAT has expired.",
-            "pat_revoked": "Somebody revoked the PAT.",
-            "secret_missing": "There is no secret that consumers could read.",
+            "pat_revoked": "The PAT was revoked outside rotator.",
+            "secret_missing": "The secret is gone, so there is nothing that consumers could read.",
             "secret_disabled": "The secret is disabled, so consumers cannot read it.",
         },
     ),
@@ -327,15 +356,16 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Correct the receiver's `url` in the settings, or bring the service back.",
     ),
     ConditionKind.HOOK_FAILING: Advice(
-        one="the hook {subject} fails",
-        many="{count} hooks fail",
+        one="the hook {subject} is failing",
+        many="{count} hooks are failing",
         meaning="A command or a webhook of `hooks` failed, took too long, or cannot be called at all. What it printed "
-        "is in the audit log. Each call that failed is made again at growing intervals, up to an hour.",
-        otherwise="What the hook is for does not happen: a consumer that it restarts, for example, keeps the old PAT. "
-        "After ten failed tries a call is dropped. Where the hook is required, the old PAT stays valid instead, until "
-        "the hook succeeds or that PAT expires.",
+        "is in the audit log. Each call that failed is repeated at growing intervals, an hour at most.",
+        otherwise="What the hook does is not done: if it restarts a consumer, that keeps the old PAT. If the hook is "
+        "required, the old PAT is not revoked, and the call is repeated until it succeeds or that PAT expires. If it "
+        "is not required, the old PAT is revoked as planned, and a call is dropped after ten failed tries.",
         command="rotator audit list --event hook_failed",
-        fix="Correct what the output reports. `rotator hooks test` calls each hook now.",
+        fix="Mend the cause that the hook printed. The calls that wait are repeated by themselves. `rotator hooks "
+        "test` really runs each hook, with a made-up event: it shows whether a hook works now, and ends no wait.",
     ),
     ConditionKind.JOB_STALLED: Advice(
         one="the job {subject} no longer succeeds",

@@ -18,7 +18,7 @@ from rotator.domain.events.service_log import (
     OwnChangesUnlisted,
     ServiceLogLost,
 )
-from rotator.domain.runbook import CONDITIONS, Advice
+from rotator.domain.runbook import CONDITIONS, NAME, SUBJECT, Advice
 
 EVENTS: Mapping[type[Event], Advice] = {
     SignInEndForeseen: Advice(
@@ -32,8 +32,8 @@ EVENTS: Mapping[type[Event], Advice] = {
         mends=True,
     ),
     VanishedPatReplaced: Advice(
-        one="{subject} was revoked before its time, and was replaced",
-        many="{count} PATs were revoked before their time, and were replaced",
+        one="{subject} was revoked outside rotator, and was replaced",
+        many="{count} PATs were revoked outside rotator, and were replaced",
         meaning="Azure DevOps no longer listed the PAT as active and refused the value in its secret, although rotator "
         "had not revoked it. Its rule says `on_leak: rotate`, so a new value is in the secret. If the old PAT turns up "
         "again, it is reported as left behind.",
@@ -95,7 +95,8 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="A value that still signs in can be used by whoever found it. One that is refused is replaced by a "
         "run if its rule says `on_leak: rotate`; otherwise its consumers fail.",
         command="rotator audit list --event leak_reported",
-        fix="Run `rotator rotate NAME`, then `rotator revoke NAME --previous`, which ends the overlap at once. Find "
+        fix="Run `rotator rotate {name}`, then `rotator revoke {name} --previous`, which ends the overlap at once. If "
+        "rotator does not manage the PAT, revoke it in Azure DevOps. Find "
         "out where the value was published, and who may have used it.",
     ),
     OutsideChangeFound: Advice(
@@ -140,4 +141,5 @@ def list_entries() -> Iterator[tuple[str, Advice]]:
 def fill(name: str, text: str) -> str:
     """Return a text of an entry with what its subject is called: a PAT is called by its id, all else by a name."""
     about = next(event for event in ALL_EVENTS if name in (event.type.begins, event.type.name))
-    return text.replace("{subject}", "ID" if about.type.subject is SubjectKind.PAT else "NAME")
+    said = text.replace(SUBJECT, "ID" if about.type.subject is SubjectKind.PAT else "NAME")
+    return said.replace(NAME, "NAME")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -50,6 +50,12 @@ def say_ago(moment: datetime, now: datetime) -> str:
 def say_count(number: int, one: str) -> str:
     """Return `1 event`, `2 events`."""
     return f"{number} {one}{'' if number == 1 else 's'}"
+
+
+def say_names(names: Sequence[str], most: int = 10) -> str:
+    """Return the names, in a row; of many the first ones, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def say_unknown(what: str, name: str, known: Iterable[str]) -> str:

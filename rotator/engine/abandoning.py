@@ -65,7 +65,7 @@ def abandon_unusable(
     held: ClaimedPat,
     code: str,
     message: str,
-    fix: str = "The clone was revoked again; rotator tries later.",
+    fix: str = "rotator has revoked the new PAT, and will try again later.",
     kind: type[RotatorError] = VerificationError,
 ) -> RotatorError:
     """Give up a clone that is not what was asked for. Return the error to raise."""

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
+from rotator.domain.cases import say_pats
+from rotator.domain.clocks import HOST
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.notification import Affected
 from rotator.domain.telling import Notice
+from rotator.engine.cases import know_case, know_hook
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
 from rotator.engine.status import make_effective, status_in
-from rotator.engine.subjects import find_place
+from rotator.engine.subjects import find_place, name_organization
 from rotator.ports.database import Reading
 
+_OF_ALL = (ConditionKind.TOKEN_CACHE_DAMAGED, ConditionKind.TIMELINE_CHANGED, ConditionKind.ALL_PAUSED)
+"""What keeps every ManagedPat from being rotated."""
 _KNOWN_BY_RECORDS = (
     ConditionKind.ROTATION_FAILING,
     ConditionKind.ROTATION_BLOCKED,
     ConditionKind.PAT_VANISHED,
     ConditionKind.PAT_EXPIRING,
+    ConditionKind.CLONES_ABANDONED,
 )
 """Why these last may be the last failure of a record, if it has their code: it may have failed otherwise since."""
 
@@ -33,16 +40,31 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
     kind, subjects = notice.cause.kind, set(notice.subjects)
     if kind in (ConditionKind.RECEIVER_FAILING, ConditionKind.HOOK_FAILING):
         failures = [found.failure for found in reading.outbox.load_receivers() if found.name in subjects]
-        return Affected(failure=_find_common(failures, notice))
+        found = Affected(failure=_find_common(failures, notice))
+        return found if kind is ConditionKind.RECEIVER_FAILING else know_hook(run, reading, notice, found)
+    records = reading.inventory.load_all()
     if kind is ConditionKind.JOB_STALLED:
         lasts = [reading.job_runs.find_last(JobName(subject), reading.now()) for subject in notice.subjects]
-        return Affected(failure=_find_common([last.failure for last in lasts if last is not None], notice))
-    pats = [pat for pat in reading.inventory.load_all() if _name_subject(kind, pat) in subjects]
+        failure = _find_common([last.failure for last in lasts if last is not None], notice)
+        return Affected(failure=failure, hurt_at=_find_first_end(records))
+    if kind in _OF_ALL or (kind is ConditionKind.CLOCK_WRONG and HOST in subjects):
+        about = say_pats(sorted(records, key=lambda pat: pat.as_ending().valid_to))
+        return know_case(run, reading, notice, Affected(about=about, hurt_at=_find_first_end(records)), ())
+    if kind is ConditionKind.LISTING_DAMAGED:
+        behind = [pat for pat in records if name_organization((pat.account, pat.organization)) in subjects]
+        return Affected(hurt_at=_find_first_end(behind))
+    pats = [pat for pat in records if _name_subject(kind, pat) in subjects]
     if kind is ConditionKind.SIGN_IN_NEEDED:
         waiting = _list_waiting(run, reading)
         pats = [pat for pat in pats if pat.name in waiting]
-    first = min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
-    return Affected(len(pats), first, _find_failure(run, reading, notice, pats))
+    failure = _find_failure(run, reading, notice, pats)
+    about = say_pats(pats, with_expiry=kind is not ConditionKind.PAT_VANISHED)
+    affected = Affected(len(pats), _find_first_end(pats), failure, about)
+    return know_case(run, reading, notice, affected, pats)
+
+
+def _find_first_end(pats: Iterable[ManagedPat]) -> datetime | None:
+    return min((pat.as_ending().valid_to for pat in pats if pat.has_pat), default=None)
 
 
 def _list_waiting(run: RunContext, reading: Reading) -> set[str]:

@@ -317,4 +317,5 @@ def _make_event_notification(event: AuditEvent) -> Notification:
         details,
         ADVISED.get(kind),
         event.occurred_at,
+        name if isinstance(name := entry.details.get("name"), str) else None,
     )

@@ -10,7 +10,7 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.deliveries import ReceiverFailed
 from rotator.domain.events.places import DatabaseLost, DatabaseRestored
 from rotator.domain.managed_pat import Failure
-from rotator.domain.notification import Affected, make_notification
+from rotator.domain.notification import Affected, Hurt, make_notification
 from rotator.domain.telling import Notice, Phase, Told, find_notices
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
@@ -76,7 +76,7 @@ def _tell(
 
 
 def _send(run: RunContext, notifier: Notifier, memory: DeliveryMemory, notice: Notice, now: datetime) -> None:
-    notification = make_notification(notice, Affected(failure=memory.failure), now)
+    notification = make_notification(notice, Affected(failure=memory.failure, hurt=Hurt.UNKNOWN), now)
     run.services.stop.check()
     message = (notifier.name, notice.phase, notice.since, notice.messages)
     delivery_id = memory.ids.setdefault(message, run.services.entropy.make_id())

@@ -39,7 +39,9 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
             held,
             "wrong_identity",
             f"the new PAT signs in as {found.display_name}, not as {expected.display_name}",
-            "The clone was revoked again. Find out what is between this host and Azure DevOps and mixes up answers.",
+            "rotator has revoked the new PAT; the old one is untouched. Most likely a proxy or a cache between this "
+            "host and Azure DevOps gave the answer to somebody else's request. Look at the proxy of this host "
+            f"(`http` in the settings, HTTPS_PROXY), then run `rotator rotate {rotation.name}`.",
             ForeignValueError,
         )
     held.step(RotationState.VERIFIED, PatVerified())

@@ -147,11 +147,11 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         codes = sorted({_clip(found.code) for found in kind if found.code})
         one = replace(advice, one=_begin(advice.one)).say_one(subjects[0])
         yield {
-            "said": one if len(kind) == 1 else _begin(advice.many).format(count=len(kind)),
+            "said": one if len(kind) == 1 else _begin(advice.say_many(len(kind))),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
             "since": say_moment(min(found.since for found in kind)),
-            "fix": advice.fix,
+            "fix": advice.name_in([_clip(found.subject) for found in kind]).fix,
         }
 
 

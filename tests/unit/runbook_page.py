@@ -53,12 +53,13 @@ def _say_severity(events: list[type[Event]]) -> str:
 
 
 def _render(name: str, advice: Advice, about: str) -> str:
-    return (
+    return fill(
+        name,
         f"### {name}\n\n**{_capitalize(fill(name, advice.one))}.** {about}\n\n{advice.meaning}\n\n"
         f"{_render_reasons(advice)}"
         f"- **If nobody does anything:** {advice.otherwise}\n"
-        f"- **Command:** `{fill(name, advice.command)}`\n"
-        f"- **Fix:** {advice.fix}\n\n"
+        f"- **Command:** `{advice.command}`\n"
+        f"- **Fix:** {advice.fix}\n\n",
     )
 
 

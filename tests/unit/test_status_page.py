@@ -172,7 +172,7 @@ def test_page_says_which_revocations_are_not_confirmed() -> None:
 
 def test_what_lasts_is_said_once_for_each_kind() -> None:
     seen = Seen(make_page(OK, conditions=CONDITIONS, problems=("the clock of this host is wrong",)))
-    assert "The values of 14 PATs do not sign in since 2026-11-18 09:00Z" in seen.text
+    assert "Azure DevOps refuses the values of 14 PATs since 2026-11-18 09:00Z" in seen.text
     assert "pat-9 and 4 more" in seen.text
     assert "The clock of this host is wrong" in seen.text
 

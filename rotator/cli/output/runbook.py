@@ -19,9 +19,9 @@ def render_names() -> Iterator[str]:
 def render_entry(name: str, advice: Advice) -> Iterator[str]:
     """Give all that the runbook says of a condition or an event."""
     yield f"{name}: {fill(name, advice.one)}"
-    yield f"    meaning: {advice.meaning}"
+    yield f"    meaning: {fill(name, advice.meaning)}"
     for code, reason in advice.reasons.items():
-        yield f"    cause {code}: {reason}"
-    yield f"    if nobody does anything: {advice.otherwise}"
+        yield f"    cause {code}: {fill(name, reason)}"
+    yield f"    if nobody does anything: {fill(name, advice.otherwise)}"
     yield f"    command: {fill(name, advice.command)}"
-    yield f"    fix: {advice.fix}"
+    yield f"    fix: {fill(name, advice.fix)}"

@@ -110,8 +110,12 @@ def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
     For a sign-in `render_needed` says it.
     """
     told = [kind for kind in (*_DOWN, *_WHOLE) if kind is not ConditionKind.SIGN_IN_NEEDED]
-    for kind in dict.fromkeys(found.kind for found in conditions if found.kind in told):
-        yield f"    fix: {CONDITIONS[kind].fix} {_WHY.get(kind, '')}".rstrip()
+    subjects: dict[ConditionKind, list[str]] = {}
+    for found in conditions:
+        if found.kind in told:
+            subjects.setdefault(found.kind, []).append(found.subject)
+    for kind, named in subjects.items():
+        yield clean(f"    fix: {CONDITIONS[kind].name_in(named).fix} {_WHY.get(kind, '')}".rstrip())
 
 
 def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
@@ -119,7 +123,7 @@ def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
     for found in conditions:
         if found.kind in _OTHERS:
             yield clean(f"{CONDITIONS[found.kind].say_one(found.subject)} (since {say_moment(found.since)})")
-            yield clean(f"    fix: {CONDITIONS[found.kind].fix}")
+            yield clean(f"    fix: {CONDITIONS[found.kind].name_in([found.subject]).fix}")
 
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:

@@ -1,0 +1,325 @@
+"""What a person reads about one case of a problem of which more is known than the runbook can say.
+
+Each function makes the runbook's advice over for that case. Names, moments and commands are those of the case itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from rotator.domain.account import Account
+from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_name
+from rotator.domain.marker import strip_mark
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.policy import Rule
+from rotator.domain.probe import RefusalCause
+from rotator.domain.runbook import CONDITIONS, Advice
+from rotator.domain.words import say_moment, say_names, say_span
+
+_MOST_PATS = 10
+_TO_REVOKE = {
+    RevocationKind.ROTATED: "old PAT",
+    RevocationKind.ABANDONED: "unused new PAT",
+    RevocationKind.LATE: "unused new PAT",
+    RevocationKind.BY_HAND: "PAT that a person revoked",
+}
+_OVERWRITES = (
+    "Adopting the PAT changes no secret at once, but its first rotation overwrites {place}; what is there now stays "
+    "as an older version."
+)
+_WRITES = "Adopting the PAT changes no secret at once; its first rotation writes the new PAT to {place}."
+_OF_SECRETS = ("something_else", "occupied", "list_incomplete", "place_taken")
+"""Why a PAT was not adopted, where the secret is the cause."""
+_OF_THE_PAT = ("blocked", "all_organizations", "several_organizations", "scope_denied", "due_immediately")
+"""The same, where the PAT could not be rotated either."""
+
+
+@dataclass(frozen=True)
+class WaitingCall:
+    """A call of a hook that failed. `old_until`: when the old PAT of its rotation is revoked or, if `holds`, expires.
+
+    `holds`: the hook is required, and the old PAT is not revoked before it has succeeded. `is_old_gone`: the rotation
+    is over. `place` says whose the PAT is, and where its value is.
+    """
+
+    event: str
+    name: str | None
+    tries: int
+    retry_at: datetime | None
+    old_until: datetime | None = None
+    holds: bool = False
+    is_old_gone: bool = False
+    place: str = ""
+
+
+def say_pats(pats: Sequence[ManagedPat], *, with_expiry: bool = True) -> tuple[str, ...]:
+    """Return a line for each PAT: whose it is, and where its value is."""
+    lines = [_say_pat(pat, with_expiry=with_expiry) for pat in pats[:_MOST_PATS]]
+    more = len(pats) - _MOST_PATS
+    return (*lines, f"PATs: {more} more") if more > 0 else tuple(lines)
+
+
+def _say_pat(pat: ManagedPat, *, with_expiry: bool) -> str:
+    expires = f", expires {say_moment(pat.as_ending().valid_to)}" if with_expiry and pat.has_pat else ""
+    place = f"secret {pat.secret_name} in {pat.vault}"
+    return f"PAT: {pat.name} (account {pat.account}, organization {pat.organization}, {place}{expires})"
+
+
+def advise_lost_sign_in(account: Account, cache: str) -> Advice:
+    """About an account that nobody is signed in for, because the token cache is damaged."""
+    return replace(
+        CONDITIONS[ConditionKind.SIGN_IN_NEEDED],
+        one="{subject} is signed out, because the token cache is damaged",
+        many="{count} accounts are signed out, because the token cache is damaged",
+        meaning=f"Entra refused nothing: the stored sign-ins are lost, because {cache} is damaged. The notification "
+        "about that token cache has the same cause. The next sign-in replaces the damaged cache.",
+        fix=f"{account.username} signs in again, on any device.",
+    )
+
+
+def advise_no_sign_in(account: Account) -> Advice:
+    """About an account that nobody is signed in for."""
+    return replace(
+        CONDITIONS[ConditionKind.SIGN_IN_NEEDED],
+        one="{subject} is not signed in",
+        many="{count} accounts are not signed in",
+        meaning="No sign-in of the account is stored: nobody has signed in yet, or somebody signed it out. Entra "
+        "refused nothing.",
+        fix=f"{account.username} signs in, on any device.",
+    )
+
+
+def advise_damaged_cache(place: str, accounts: Sequence[Account], *, is_file: bool) -> Advice:
+    """About a token cache that is damaged, and its backup too. With another key there is no such problem."""
+    both = (
+        f"Both {place} and its backup {place}.previous are damaged"
+        if is_file
+        else "The cache and its backup are damaged"
+    )
+    logins = ", ".join(f"`rotator login {account.name}` (as {account.username})" for account in accounts[:_MOST_PATS])
+    more = f" and {len(accounts) - _MOST_PATS} more" if len(accounts) > _MOST_PATS else ""
+    return replace(
+        CONDITIONS[ConditionKind.TOKEN_CACHE_DAMAGED],
+        meaning=f"{both}, so the sign-ins of all accounts are lost. The encryption key is not the cause.",
+        fix=f"Sign every account in again: {logins}{more}. The first sign-in replaces the damaged cache; nothing has "
+        "to be deleted.",
+    )
+
+
+def advise_vanished(pat: ManagedPat, rule: Rule | None) -> Advice:
+    """About a PAT that somebody else revoked: whether rotator replaces it by itself."""
+    general = CONDITIONS[ConditionKind.PAT_VANISHED]
+    place = f"secret {pat.secret_name} in {pat.vault}"
+    find_out = (
+        "Find out who revoked it: ask your team, and look at the mail of the account's user and at Azure DevOps' own "
+        "audit log (`rotator audit reconcile`). If nobody in your team did, treat it as leaked."
+    )
+    if rule is not None and rule.replaces(pat):
+        return replace(
+            general,
+            otherwise=f"Its rule says `on_leak: rotate`: rotator stores a new PAT in {place} by itself, and tells "
+            "you when that is done. Until then consumers fail.",
+            fix=f"If it is not done within some minutes, `rotator status {pat.name}` says what is in the way. "
+            f"{find_out}",
+        )
+    return replace(
+        general,
+        otherwise=f"Consumers fail until a new PAT is in {place}. rotator stores none by itself, because the rule of "
+        "the PAT does not say `on_leak: rotate`.",
+        fix=f"If consumers still need it, run `rotator rotate {pat.name}`: it stores a new PAT in {place}. "
+        f"{find_out} If nobody needs it any more: `rotator inventory forget {pat.name}`.",
+    )
+
+
+def advise_short_lifetime(
+    pat: ManagedPat, rule: Rule | None, wanted: timedelta | None, next_at: datetime | None
+) -> Advice:
+    """About a PAT that lives shorter than its rule asks for: both lifetimes, and when it is renewed."""
+    granted = say_span(pat.lifetime)
+    instead = "" if wanted is None else f" instead of {say_span(wanted)}"
+    by_itself = "" if next_at is None else f" rotator will renew it at {say_moment(next_at)}."
+    which = "its rule" if rule is None else f"rule {rule.name}"
+    return replace(
+        CONDITIONS[ConditionKind.LIFETIME_SHORTENED],
+        one=f"{{subject}} was renewed for only {granted}{instead}",
+        meaning=f"{pat.organization} granted {granted}{instead}, for which {which} asks. The PAT works.{by_itself}",
+        fix="This can wait until the morning. Ask an Azure DevOps administrator what maximum lifetime of PATs "
+        f"{pat.organization} enforces. Either have it raised, or set `lifetime` of {which} in rotator's policy to at "
+        "most that.",
+    )
+
+
+def advise_pending(item: PendingRevocation, display_name: str, user: str, pat: ManagedPat | None) -> Advice:
+    """About a revocation that is not confirmed: which PAT it is, and which one must not be touched."""
+    what, page = _TO_REVOKE[item.kind], f"https://dev.azure.com/{item.organization}/_usersSettings/tokens"
+    asked = f"rotator asked Azure DevOps at {say_moment(item.since)} to revoke it"
+    if item.requests > 1:
+        last = say_moment(item.requested_at)
+        asked = f"rotator has asked Azure DevOps {item.requests} times to revoke it, last at {last}"
+    shown = "still lists it as active" if item.missed_at is None else "does not show yet that it is revoked"
+    again = (
+        "rotator only watches it now: its managed PAT was forgotten." if item.is_detached else "Each run asks again."
+    )
+    keep = "" if pat is None or not pat.has_pat else f" {_say_current(pat)}"
+    once = "" if item.is_detached else "`rotator once` asks again now. "
+    return replace(
+        CONDITIONS[ConditionKind.REVOCATION_PENDING],
+        one=f"the {what} of {item.name} is not revoked yet (id {{subject}})",
+        meaning=f"{asked}. Azure DevOps accepted that, and {shown}.",
+        otherwise=f"{again} Whoever has the value of the {what} can use it until it is revoked or expires.",
+        fix=f"This can wait until the morning. {once}If it lasts, sign in to Azure DevOps as {user}, open {page} and "
+        f'revoke the PAT "{display_name}" that expires {say_moment(item.valid_to)}.{keep} rotator will notice, and end '
+        "this.",
+    )
+
+
+def say_pending(item: PendingRevocation, display_name: str) -> str:
+    """Return the line that names the PAT to be revoked."""
+    said = f'"{display_name}", id {item.authorization_id}, expires {say_moment(item.valid_to)}'
+    return f"To be revoked: {said} (account {item.account}, organization {item.organization})"
+
+
+def _say_current(pat: ManagedPat) -> str:
+    name = strip_mark(pat.display_name)
+    return (
+        f'Do not touch the one that expires {say_moment(pat.valid_to)} ("{name}", id {pat.authorization_id}): it is '
+        f"the current PAT of {pat.name}, which consumers use."
+    )
+
+
+def advise_refused_value(pat: ManagedPat, cause: str, account: Account | None) -> Advice:
+    """About a value that Azure DevOps refuses: what that cause needs."""
+    general = CONDITIONS[ConditionKind.PROBE_FAILING]
+    user = f"the user of {pat.account}" if account is None else account.username
+    place = f"secret {pat.secret_name} in {pat.vault}"
+    rotate = f"`rotator rotate {pat.name}` stores a new PAT there"
+    writer = f"Find out who writes {place} (the log of the vault names him) and stop it. Then {rotate}."
+    fixes: dict[str, tuple[str, str]] = {
+        RefusalCause.OWNER_MUST_SIGN_IN: (
+            f"Azure DevOps refuses {{subject}} until {user} signs in to it in a browser",
+            f"{user} signs in at https://dev.azure.com/{pat.organization} in a browser. Do not rotate: a new PAT "
+            "would be refused too. The daemon will try the value within about an hour, and tell you when it works.",
+        ),
+        RefusalCause.SIGN_IN_REQUIRED: (
+            f"Azure DevOps refuses the value of {{subject}}, and Entra the sign-in of {pat.account}",
+            f"Find out whether {user} has a new password or was disabled. If not disabled: `rotator login "
+            f"{pat.account}`.",
+        ),
+        RefusalCause.SECRET_CHANGED: (f"somebody else wrote {place}: {{subject}} does not work", writer),
+        RefusalCause.WRONG_IDENTITY: (
+            f"somebody else wrote {place}: it holds another user's PAT, not {{subject}}",
+            writer,
+        ),
+        RefusalCause.ACCESS_LOST: (
+            f"{{subject}} is refused: {user} has no access to {pat.organization} any more",
+            f"Add {user} to {pat.organization} again (Organization settings, Users). Do not rotate: a new PAT would be "
+            "refused too.",
+        ),
+        RefusalCause.PAT_EXPIRED: (
+            "{subject} has expired",
+            f"Run `rotator rotate {pat.name}`: it stores a new PAT in {place}.",
+        ),
+        RefusalCause.PAT_REVOKED: (
+            "{subject} was revoked outside rotator",
+            f"Run `rotator rotate {pat.name}`: it stores a new PAT in {place}. Find out who revoked the old one.",
+        ),
+        RefusalCause.SECRET_MISSING: (
+            f"{place} is gone: consumers cannot read {{subject}}",
+            f"Recover it in the vault, or {rotate}.",
+        ),
+        RefusalCause.SECRET_DISABLED: (
+            f"{place} is disabled: consumers cannot read {{subject}}",
+            f"Enable its newest version in the vault, or {rotate}.",
+        ),
+    }
+    if cause not in fixes:
+        return general
+    one, fix = fixes[cause]
+    return replace(general, one=one, fix=fix)
+
+
+def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
+    """About a hook whose calls fail: which PATs waited for it, what becomes of them, and what ends it."""
+    general = CONDITIONS[ConditionKind.HOOK_FAILING]
+    held = sorted({call.name for call in calls if call.holds and call.name})
+    others = sorted({call.name or call.event for call in calls if not call.holds})
+    otherwise = []
+    if held:
+        whose = say_names(held)
+        otherwise.append(
+            f"The hook is required: rotator repeats it without limit, and does not revoke the old PAT of {whose} "
+            "before it has succeeded. When that PAT expires, consumers that have not read the new one fail."
+        )
+    if others:
+        tries = max(call.tries for call in calls if not call.holds)
+        otherwise.append(
+            f"No old PAT waits for it to succeed for {say_names(others)}: that is revoked as planned, also if the hook "
+            f"never succeeds. {tries} of {most} tries failed; after the last one the call is dropped."
+        )
+    retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
+    when = "" if retry is None else f", next at {say_moment(retry)}"
+    return replace(
+        general,
+        meaning=f"This is over when every waiting call has succeeded{' or was dropped' if others else ''}.",
+        otherwise=" ".join(otherwise),
+        fix=f"Mend what the hook complains about. The waiting calls are repeated by themselves{when}. `rotator hooks "
+        f"test {name}` really runs the hook, with a made-up event: it shows whether it works now, and ends no wait.",
+    )
+
+
+def say_calls(calls: Sequence[WaitingCall]) -> tuple[str, ...]:
+    """Return a line for each call of a hook that failed."""
+    return tuple(_say_call(call) for call in calls[:_MOST_PATS])
+
+
+def _say_call(call: WaitingCall) -> str:
+    about = f"`{call.event}`" if call.name is None else f"`{call.event}` of {call.name} ({call.place})"
+    said = f"Waits for the hook: {about}, failed tries: {call.tries}, {'required' if call.holds else 'not required'}"
+    if call.is_old_gone:
+        return f"{said}; its old PAT is revoked already, so consumers that have not read the new one fail"
+    if call.old_until is None:
+        return said
+    return f"{said}; its old PAT {'expires' if call.holds else 'is revoked'} {say_moment(call.old_until)}"
+
+
+def advise_not_adopted(pat: Pat, organization: str, waits: Failure, place: str) -> Advice:
+    """About a PAT that a rule asks to adopt: what is in the way, and what adopting does to the secret."""
+    if waits.code in _OF_THE_PAT:
+        effect = "Adopting the PAT does not help: rotator could not rotate it."
+    else:
+        effect = (_OVERWRITES if waits.code in _OF_SECRETS else _WRITES).format(place=place)
+    name = _say_display_name(pat)
+    return replace(
+        CONDITIONS[ConditionKind.ADOPTION_BLOCKED],
+        one=f"the PAT {name} in {organization} was not adopted",
+        meaning=effect,
+        otherwise=f"Consumers of {name} fail when it expires, because rotator does not rotate it.",
+        fix=waits.fix,
+    )
+
+
+def say_unmanaged(pat: Pat, account: str, organization: str, rule: Rule | None = None) -> str:
+    """Return the line that names a PAT which is not managed."""
+    by_rule = "" if rule is None else f", rule {rule.name}"
+    expires = say_moment(pat.as_ending().valid_to)
+    return (
+        f"PAT: {_say_display_name(pat)} (id {pat.authorization_id}, account {account}, organization {organization}"
+        f"{by_rule}, expires {expires})"
+    )
+
+
+def find_place_for(pat: Pat, account: str, organization: str, rule: Rule | None) -> str:
+    """Return where a rule would have the value of a PAT that is not managed yet."""
+    if rule is None:
+        return "the secret that its rule names"
+    name = make_name(pat.display_name, organization, frozenset())
+    secret = rule.make_secret_name(organization=organization, name=name, account=account)
+    return f"secret {secret} in {rule.vault}"
+
+
+def _say_display_name(pat: Pat) -> str:
+    """Return what people call it, on one line."""
+    return " ".join(strip_mark(pat.display_name).split())
