@@ -21,6 +21,7 @@ from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.hooks import HookCallDropped, HookFailed, HookRemoved, HookRestored, HookSucceeded
 from rotator.domain.events.rotations import SecretStored
 from rotator.domain.hook import HookCall, HookEvent, is_about_pat, make_hook_event
+from rotator.domain.job_run import KEPT_FOR
 from rotator.domain.managed_pat import Failure
 from rotator.engine.auditing import find_lasting, find_record, record
 from rotator.engine.awaiting import end_wait, find_awaiting
@@ -154,12 +155,20 @@ class _Round:
                 receiver = self._claim.take(work, now)
                 if receiver is None:
                     return None
-                waiting = [call for call in work.outbox.load_calls(self._name) if call.is_waiting]
+                calls = work.outbox.load_calls(self._name)
+                self._forget_dropped(work, calls, now)
+                waiting = [call for call in calls if call.is_waiting]
                 waiting += self._write_down(work, receiver, MOST_WAITING - len(waiting), now)
                 due = [call for call in waiting if call.is_due(now, LONGEST_RETRY)]
                 return min(due, key=lambda call: (call.tries, call.sequence), default=None)
         except AuditChainError as error:
             return self._take() if self._claim.skip(error) else None
+
+    def _forget_dropped(self, work: UnitOfWork, calls: Sequence[HookCall], now: datetime) -> None:
+        """Forget some of the calls that were dropped long ago: nobody makes them, and the audit log tells of them."""
+        old = [call for call in calls if call.set_aside_at is not None and call.set_aside_at < now - KEPT_FOR]
+        for call in old[:MOST_WAITING]:
+            work.outbox.forget_call(call.hook, call.sequence)
 
     def _write_down(self, work: UnitOfWork, receiver: Receiver, room: int, now: datetime) -> list[HookCall]:
         """Write the calls about the events after the cursor, and move it in the same transaction."""

@@ -240,6 +240,28 @@ def test_call_that_always_fails_is_dropped_and_people_hear_of_it(caller: Caller)
     assert BAD.message in ops.sent[0][1].text
 
 
+def test_dropped_calls_are_forgotten_after_thirty_days(caller: Caller) -> None:
+    """A hook that never works leaves no more behind than those of a month; the audit log has them all."""
+    caller.restart_hook.fails = lambda _: HookError("HTTP 422", is_refusal=True)
+
+    def list_dropped() -> list[int]:
+        with caller.world.database.read() as reading:
+            return [call.sequence for call in reading.outbox.load_calls("restart") if call.set_aside_at is not None]
+
+    for days in (10, 19, 2):
+        caller.happen()
+        for _ in range(4):
+            caller.call()
+            caller.world.advance(hours=1)
+        caller.world.advance(days=days)
+    old = list_dropped()
+    assert len(old) == 3, "the first is 31 days old"
+    caller.happen()
+    caller.call()
+    assert [number for number in list_dropped() if number in old] == old[1:]
+    assert len(caller.list_events("hook_call_dropped")) == 3
+
+
 def test_webhook_that_refuses_a_call_three_times_is_not_asked_again(caller: Caller) -> None:
     caller.restart_hook.fails = lambda _: HookError("HTTP 422", is_refusal=True)
     caller.happen()
