@@ -180,6 +180,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "authority_unknown": "Microsoft does not know the address in `entra.authority`.",
         "being_revoked": "The PAT is being revoked.",
         "browser_timeout": "Nobody finished the sign-in in the browser in time.",
+        "canary_over": "A canary has served its purpose, and is revoked.",
         "challenge_refused": "The vault asked for a token for something other than Key Vault.",
         "changed_meanwhile": "The name has another PAT than the one that a person was asked about.",
         "claim_held": "Another run works on this PAT.",

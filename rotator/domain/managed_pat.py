@@ -197,6 +197,11 @@ class ManagedPat:
         return self.all_organizations and self.valid_to >= ALL_ORGANIZATIONS_END
 
     @property
+    def is_canary(self) -> bool:
+        """Whether it stands for a canary, a PAT that is minted to be revoked: it has no vault, and is never rotated."""
+        return not self.vault
+
+    @property
     def has_pat(self) -> bool:
         """Whether there is a current PAT; False while the first one is still to be made."""
         return bool(self.authorization_id)

@@ -99,6 +99,8 @@ def find_next_step(matter: Matter, policy: Policy, decision: Decision, now: date
 
 
 def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: datetime) -> NextStep:
+    if pat.is_canary:
+        return NextStep(NextAction.RETRY, now)
     rule = decision.rule
     is_left = pat.state is ManagedPatState.PAUSED or pat.all_organizations
     if is_left or rule is None or decision.verdict in (Verdict.BLOCKED, Verdict.IGNORED):

@@ -135,10 +135,12 @@ def choose_action(
 ) -> Action:
     """Choose the action for one ManagedPat: by its open rotation, else by its record, else by the policy.
 
-    What the policy has against it is in the decision.
+    What the policy has against it is in the decision. A run takes out the record of a canary that was interrupted.
     """
     if rotation is not None:
         return _plan_open(pat, rotation, policy, now)
+    if pat.is_canary:
+        return Action(ActionKind.RECOVER, pat, ActionReason.INTERRUPTED)
     if pat.state is ManagedPatState.PAUSED:
         return Action(ActionKind.NONE, pat, ActionReason.PAUSED)
     decision = policy.decide(pat, now=now, longest=longest)

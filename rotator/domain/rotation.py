@@ -183,6 +183,11 @@ class Rotation:
         return self.record_id is not None
 
     @property
+    def is_canary(self) -> bool:
+        """Whether it mints a canary: its value goes nowhere."""
+        return not self.vault
+
+    @property
     def place(self) -> str:
         """Where its value goes, in the one spelling of `ManagedPat.place`."""
         return make_place(self.vault, self.secret_name)

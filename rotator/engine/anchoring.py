@@ -106,7 +106,7 @@ def fetch_anchors(run: RunContext) -> AnchorSight:
     if (trust := run.services.trust) is not None:
         run = replace(run, services=replace(run.services, trust=follow_keys(run.services.database, trust)))
     with run.services.database.read() as reading:
-        pats = reading.inventory.load_all()
+        pats = [pat for pat in reading.inventory.load_all() if not pat.is_canary]
     search, made = _Search(), _load_made(run)
     for pat in pats:
         run.progress(AnchorRead(), pat.name)

@@ -82,7 +82,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
     if listing.account != pat.account:
         current = _inspect_moved(held, listing, owner_works=owner_works)
     else:
-        current = _inspect_current(held, view, listing, decision) if pat.has_pat else _from_inventory(held, listing)
+        current = _inspect_current(held, view, listing, decision) if pat.has_pat else describe_wanted(held, listing)
     if decision.is_wanted:
         wanted = pat.as_wanted()
         current = replace(
@@ -114,7 +114,7 @@ def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decis
         return current
     elif not is_by_hand:
         return check_listed(held, view)
-    return current or _from_inventory(held, listing)
+    return current or describe_wanted(held, listing)
 
 
 def _inspect_moved(held: ClaimedPat, listing: Listing, *, owner_works: bool) -> Pat:
@@ -126,7 +126,7 @@ def _inspect_moved(held: ClaimedPat, listing: Listing, *, owner_works: bool) -> 
     if owner_works:
         with asking(pat.account, pat.organization):
             current = held.services.pats.fetch_pat(pat.account, pat.organization, pat.authorization_id)
-    described = _from_inventory(held, listing)
+    described = describe_wanted(held, listing)
     return current or (replace(described, target_accounts=None) if pat.all_organizations else described)
 
 
@@ -146,11 +146,8 @@ def _is_by_hand(held: ClaimedPat) -> bool:
     return held.run.mode is RunMode.BY_HAND
 
 
-def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
-    """Journal the intent, then prove that the vault would accept the value, before anything is minted.
-
-    Return the tags of the version that will be replaced; none when there is no secret yet.
-    """
+def plan_rotation(held: ClaimedPat, source: Source) -> None:
+    """Journal the intent."""
     pat, rule, run = held.pat, source.rule, held.run
     now, rotation_id = run.services.clock.now(), run.services.entropy.make_id()
     name, key = strip_mark(source.pat.display_name), run.services.marker_key
@@ -187,6 +184,15 @@ def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
             despite=None if source.despite is None else source.despite.by.value,
         ),
     )
+
+
+def begin_rotation(held: ClaimedPat, source: Source) -> Mapping[str, str]:
+    """Journal the intent, then prove that the vault would accept the value, before anything is minted.
+
+    Return the tags of the version that will be replaced; none when there is no secret yet.
+    """
+    pat, run = held.pat, held.run
+    plan_rotation(held, source)
     try:
         versions = fetch_known_history(held)
         _check_unmarked(held, versions)
@@ -257,7 +263,8 @@ def close_unminted(
     held.step(RotationState.ABANDONED, RotationAbandoned(code=error.code), pat=pat, **changes)
 
 
-def _from_inventory(held: ClaimedPat, listing: Listing) -> Pat:
+def describe_wanted(held: ClaimedPat, listing: Listing) -> Pat:
+    """Return the PAT of a record as the inventory describes it; where there is none yet, as it is to be."""
     pat = held.pat
     targets = (listing.identity.organization_id or "",)
     return Pat(pat.authorization_id, pat.display_name, pat.scope, targets, pat.valid_from, pat.valid_to)

@@ -24,7 +24,12 @@ _BETWEEN_LOOKS = 1.0
 
 
 def fetch_history(secrets: SecretStore, location: SecretLocation) -> tuple[SecretVersion, ...]:
-    """Return all versions that two looks show, the newest first: the list, and the latest where the list lacks it."""
+    """Return all versions that two looks show, the newest first: the list, and the latest where the list lacks it.
+
+    A canary has none.
+    """
+    if location.is_nowhere:
+        return ()
     versions = secrets.fetch_versions(location)
     try:
         latest = secrets.fetch_latest(location)
@@ -79,20 +84,25 @@ def make_ignored(location: SecretLocation, answer_ids: AnswerIds = NO_IDS) -> Un
 
 
 def fetch_newest(secrets: SecretStore, pat: ManagedPat) -> StoredSecret | None:
-    """Return the newer of what two looks show: the latest version, and the one on top of the list.
+    """Return the newer of what two looks show: the latest version, and the one on top of the list; a canary has none.
 
     TransientError `vault_reads_old` as for `look_past_disabled`.
     """
-    location, latest = SecretLocation.of(pat), _fetch_latest(secrets, pat)
+    location = SecretLocation.of(pat)
+    if location.is_nowhere:
+        return None
+    latest = _fetch_latest(secrets, pat)
     return _fetch_newer(secrets, location, latest, secrets.fetch_versions(location))
 
 
 def fetch_known_newest(held: ClaimedPat) -> StoredSecret | None:
     """Return the newer of two looks, with a list that is no older than the version that our record names.
 
-    TransientError `vault_reads_old` as for `fetch_known_history` and `look_past_disabled`.
+    A canary has none. TransientError `vault_reads_old` as for `fetch_known_history` and `look_past_disabled`.
     """
     secrets, location = held.services.secrets, held.location
+    if location.is_nowhere:
+        return None
     latest = _fetch_latest(secrets, held.pat)
     return _fetch_newer(secrets, location, latest, fetch_known_history(held))
 

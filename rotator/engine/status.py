@@ -296,7 +296,8 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         record_id=pat.record_id,
         waits_for_resume=state is PatState.PAUSED
         and pat.state is ManagedPatState.PAUSED
-        and pat.hold is not Hold.REVOKED_BY_HAND,
+        and pat.hold is not Hold.REVOKED_BY_HAND
+        and not pat.is_canary,
     )
 
 

@@ -16,6 +16,7 @@ from rotator.domain.settling import is_settling, make_settled_at
 from rotator.domain.timetable import HeldBack
 from rotator.domain.urgency import is_near_expiry
 from rotator.engine.absence import check_listed, check_refused
+from rotator.engine.canary_record import end_canary
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import explain_decision
@@ -108,6 +109,9 @@ class PatWork:
             self._recover(held)
             is_given_up = held.rotation.state is RotationState.ABANDONED
         self._revoke_again(held)
+        if held.pat.is_canary:
+            end_canary(held)
+            return
         if self.run.mode is RunMode.RECOVER:
             return
         if self._is_by_hand and held.has_open_rotation and is_settling(held.rotation):
@@ -237,7 +241,7 @@ class PatWork:
 
         Not while whoever sent such a mint, and whom this database may have forgotten, can still write its value.
         """
-        alike = self._found.alike.get(held.pat.name, {})
+        alike = {} if held.pat.is_canary else self._found.alike.get(held.pat.name, {})
         versions = self.run.services.secrets.fetch_versions(held.location) if alike else ()
         for account, pats in alike.items():
             enter_unknown(held, versions, pats, account)

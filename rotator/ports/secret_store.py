@@ -27,6 +27,11 @@ class SecretLocation:
         """Return where a ManagedPat's value is stored; where it moves to another account, as that one sees it."""
         return cls(pat.vault, pat.secret_name, pat.next_account)
 
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether it is a canary's: there is no such secret, and nothing is asked for it."""
+        return not self.vault
+
 
 @dataclass(frozen=True)
 class SecretVersion:

@@ -254,6 +254,7 @@ def test_secrets_are_nowhere_when_rotating_retiring_and_revoking(signed_in: Watc
     assert watch.world.record.all("azure_devops", "DELETE")
     place = ("--account", "build-bot", "--organization", "contoso", "--scope", "vso.code")
     watch.run("create", "deploy", *place, "--lifetime", "30d")
+    assert watch.run("doctor", "--canary", "--yes", *place[:4], "--json").count(chr(34) + "ok" + chr(34)) == 3
     watch.run("update", "deploy", "--display-name", "release")
     watch.run("rotate", "docs-site")
     watch.run("revoke", "docs-site", "--previous", "--yes", code=(0, 2))

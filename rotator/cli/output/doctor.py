@@ -51,10 +51,10 @@ def _name(result: CheckResult) -> str:
     return f"{result.name} {result.remark.subject}".strip()
 
 
-def render_summary(results: Sequence[CheckResult]) -> str:
-    """Say how many are as they should be and how many are not."""
+def render_summary(results: Sequence[CheckResult], ending: str) -> str:
+    """Say how many are as they should be and how many are not, and the ending."""
     counts = Counter(result.remark.grade for result in results)
-    return f"{say_counts({grade.value.upper(): counts[grade] for grade in Grade})}. Nothing was changed."
+    return f"{say_counts({grade.value.upper(): counts[grade] for grade in Grade})}. {ending}"
 
 
 def find_code_of_checks(results: Iterable[CheckResult]) -> int:

@@ -6,6 +6,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import (
     administration,
     anchors,
+    canaries,
     commands,
     daemon,
     deliveries,
@@ -72,6 +73,8 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.CreationRefused,
     inventory.CreationDropped,
     inventory.PatCreated,
+    canaries.CanaryPlanned,
+    canaries.CanaryEnded,
     inventory.UpdateStarted,
     inventory.UpdateDropped,
     inventory.PatUpdated,
