@@ -177,7 +177,8 @@ def is_recorded(reading: Reading, event: AuditEvent) -> bool:
 def record_policy(run: RunContext) -> None:
     """Write `policy_changed` and `settings_changed` when they are not the last ones that the audit log names.
 
-    A transaction of its own; nothing is written where nothing has changed.
+    That is the last one of this user and host, if there is one: hosts with different files tell of them once each, and
+    not at each of their runs in turn. A transaction of its own; nothing is written where nothing has changed.
     """
     used: dict[type[PolicyChanged | SettingsChanged], str] = {PolicyChanged: run.policy.digest}
     if run.services.settings_digest is not None:
@@ -185,12 +186,12 @@ def record_policy(run: RunContext) -> None:
 
     def is_known() -> bool:
         with run.services.database.read() as reading:
-            return all(_find_digest(reading, kind) == digest for kind, digest in used.items())
+            return all(_find_digest(reading, kind, run.actor) == digest for kind, digest in used.items())
 
     def write() -> None:
         with run.services.database.begin() as work:
             for kind, digest in used.items():
-                last = _find_digest(work, kind)
+                last = _find_digest(work, kind, run.actor)
                 if last != digest:
                     changed = kind(sha256=digest, previous=None if last is None else str(last))
                     record(work, run, _NAMES[kind], changed, run.services.clock.now())
@@ -202,9 +203,10 @@ def record_policy(run: RunContext) -> None:
 _NAMES: Mapping[type[Event], str] = {PolicyChanged: "policy", SettingsChanged: "settings"}
 
 
-def _find_digest(reading: Reading, kind: type[Event]) -> Detail:
-    """Return the digest of the policy or the settings that the audit log names last."""
-    changes = reading.audit.load_newest(1, AuditFilter(event=kind.type.name))
+def _find_digest(reading: Reading, kind: type[Event], actor: str) -> Detail:
+    """Return the digest of the policy or the settings that the audit log names last, of an actor if it names one."""
+    wanted = AuditFilter(event=kind.type.name)
+    changes = reading.audit.load_newest(1, replace(wanted, actor=actor)) or reading.audit.load_newest(1, wanted)
     return changes[0].entry.details.get("sha256") if changes else None
 
 

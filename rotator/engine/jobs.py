@@ -27,7 +27,7 @@ from rotator.engine.lives import begin_life
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
-from rotator.engine.queue import load_matters, read_fresh
+from rotator.engine.queue import is_abandoned, load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
@@ -292,7 +292,8 @@ def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:
 def beat(run: RunContext, pulse: Pulse) -> JobResult:
     """Note that the daemon lives, in place; forget the daemons of long ago.
 
-    See what others have entered into the queue since work began last, such as a command by hand.
+    See what others have entered into the queue since work began last, such as a command by hand; and what a process
+    left that was at work and is no more: that is gone on with at once.
     """
     now, dead = run.services.clock.now(), tuple(pulse.dead)
     with run.services.database.begin() as work:
@@ -300,13 +301,14 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
         work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
         work.job_runs.forget_heartbeats(now - KEPT_FOR)
         ahead = None if pulse.work_began_at is None else work.queue.find_next(pulse.work_began_at)
+        is_left = pulse.work_began_at is not None and is_abandoned(work, run)
         for event in crashed:
             record(work, run, run.actor, event, now)
         for thread in dead:
             record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
     pulse.note_written(len(dead))
     _write_noted(run, pulse)
-    return JobResult(work_at=_add_margin(ahead))
+    return JobResult(work_at=now if is_left else _add_margin(ahead))
 
 
 def _write_noted(run: RunContext, pulse: Pulse) -> None:

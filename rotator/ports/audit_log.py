@@ -24,6 +24,7 @@ class AuditFilter:
     event: str | None = None
     run_id: str | None = None
     outcome: Outcome | None = None
+    actor: str | None = None
     authorization_id: str | None = None
 
 

@@ -59,6 +59,8 @@ def test_canary_is_asked_for_and_shows_what_each_policy_of_the_organization_does
         "fix: Confirm with `rotator doctor --canary --account build-bot --organization contoso --yes`" in unasked.stderr
     )
     assert signed_in("doctor", "--yes").returncode == 2
+    refused = json.loads(signed_in("audit", "list", "--event", "command_refused", "--json").stdout)["events"]
+    assert refused == [], "nobody was asked, and without --canary it only looks"
     assert set(world.pats) == before
     well = signed_in(*CANARY, "--yes", "--reason", "before the rollout")
     assert well.returncode == 0, well.stdout + well.stderr
@@ -70,7 +72,7 @@ def test_canary_is_asked_for_and_shows_what_each_policy_of_the_organization_does
         sent = signed_in(*CANARY, "--yes", "--json", *words)
         document = json.loads(sent.stdout)
         check_printed(("doctor",), document)
-        return sent.returncode, {each["name"]: (each["outcome"], each["message"]) for each in document["checks"]}
+        return sent.returncode, {each["name"]: (each["outcome"], each["message"] + each["fix"]) for each in document["checks"]}
 
     home.max_lifetime = timedelta(days=2)
     code, checks = send()
@@ -80,7 +82,7 @@ def test_canary_is_asked_for_and_shows_what_each_policy_of_the_organization_does
     assert (code, "longer than the tenant allows" in checks["canary_mint"][1]) == (1, True)
     home.max_lifetime, home.creation_allowed = None, False
     code, checks = send()
-    assert (code, "restricts who may create PATs" in checks["canary_mint"][1]) == (1, True)
+    assert (code, "Restrict personal access token creation" in checks["canary_mint"][1]) == (1, True)
     home.creation_allowed, home.full_scope_allowed = True, False
     assert "app_token" in signed_in(*CANARY, "--yes", "--scope", "app_token").stderr, "the policy denies it"
     policy = sandbox.addresses.policy_path

@@ -91,6 +91,8 @@ def _numbers(events: Iterable[AuditEvent]) -> list[int]:
         (AuditFilter(outcome=Outcome.SUCCEEDED), [1, 3]),
         (AuditFilter(outcome=Outcome.FAILED, subject="x"), [2]),
         (AuditFilter(outcome=Outcome.UNKNOWN), []),
+        (AuditFilter(actor="root@host", run_id="2"), [2, 3]),
+        (AuditFilter(actor="root"), []),
         (AuditFilter(since=NOW, subject="y", event="a", run_id="2"), [3]),
         (AuditFilter(subject="z"), []),
         (AuditFilter(authorization_id='ID-"%'), [2]),

@@ -433,6 +433,7 @@ def _fits(event: AuditEvent, wanted: AuditFilter) -> bool:
         (wanted.subject, entry.subject),
         (wanted.run_id, entry.run_id),
         (wanted.outcome, entry.outcome),
+        (wanted.actor, entry.actor),
         (wanted.authorization_id, entry.details.get("authorization_id")),
     )
     is_late_enough = wanted.since is None or event.occurred_at >= wanted.since

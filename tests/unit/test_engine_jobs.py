@@ -24,6 +24,7 @@ from rotator.engine.run import run_once
 from rotator.engine.run_memory import load_run_times
 from rotator.errors import AuditChainError, DatabaseError, SignInRequiredError, StoppedError
 from tests.support.engine import NAME, OVERLAP, EngineWorld, make_world
+from tests.support.engine_fakes import ProcessDied
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
@@ -318,3 +319,21 @@ def test_heartbeat_names_no_moment_that_work_has_seen() -> None:
     assert beat(world.make_run(), pulse).work_at == retry_at + timedelta(seconds=1)
     pulse.work_began_at = world.clock.now()
     assert beat(world.make_run(), pulse).work_at is None
+
+
+def test_heartbeat_goes_on_at_once_with_what_a_process_left_that_died() -> None:
+    world = make_world()
+    pulse = make_pulse(world)
+    work_due(world.make_run(), pulse)
+    world.advance(days=23)
+    world.database.dies_after = "minted"
+    with pytest.raises(ProcessDied):
+        world.run()
+    world.database.revive()
+    assert beat(world.make_run(), make_pulse(world)).work_at is None, "its first work will see it"
+    assert beat(world.make_run(), pulse).work_at != world.clock.now(), "its claim binds"
+    world.advance(minutes=5)
+    assert beat(world.make_run(), pulse).work_at == world.clock.now()
+    world.advance(minutes=10)
+    work_due(world.make_run(), pulse)
+    assert beat(world.make_run(), pulse).work_at != world.clock.now()

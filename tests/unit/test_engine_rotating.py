@@ -15,6 +15,7 @@ from rotator.engine.auditing import load_events
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind
+from rotator.engine.run import run_once
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError
 from rotator.ports.audit_log import AuditFilter
@@ -415,3 +416,28 @@ def test_old_pat_serves_on_when_the_overlap_lasts() -> None:
     world.run()
     assert old in world.live_ids()
     assert world.revoked_ids() == []
+
+
+def test_hosts_with_different_policies_tell_of_them_once_each_and_of_each_change() -> None:
+    """As during an upgrade of several hosts, or for ever: not at each of their runs in turn."""
+    world = make_world()
+    digests = {"rotator@one": "1" * 64, "rotator@two": "2" * 64, "rotator@three": "2" * 64}
+
+    def run_all(times: int) -> list[tuple[str, object, object]]:
+        for _ in range(times):
+            for actor, digest in digests.items():
+                policy = replace(world.policy, digest=digest)
+                services = replace(world.make_services(), settings_digest=digest)
+                run_once(replace(world.make_run(services), actor=actor, policy=policy))
+                world.advance(minutes=1)
+        assert len(world.events("settings")) == len(world.events("policy"))
+        events = [event.entry for event in load_events(world.database, AuditFilter(subject="policy"))]
+        return [(entry.actor, entry.details["previous"], entry.details["sha256"]) for entry in events]
+
+    first = [("rotator@one", None, "1" * 64), ("rotator@two", "1" * 64, "2" * 64)]
+    assert run_all(4) == first
+    digests["rotator@one"] = "2" * 64
+    assert run_all(4) == [*first, ("rotator@one", "1" * 64, "2" * 64)]
+    digests["rotator@one"] = "1" * 64
+    assert run_all(1)[-1] == ("rotator@three", "1" * 64, "2" * 64), "it had not told of its own before"
+    assert run_all(4)[3:] == [("rotator@one", "2" * 64, "1" * 64), ("rotator@three", "1" * 64, "2" * 64)]

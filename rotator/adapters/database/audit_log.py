@@ -141,6 +141,7 @@ def _select(wanted: AuditFilter) -> Select[Any]:
         (table.c.event, wanted.event),
         (table.c.run_id, wanted.run_id),
         (table.c.outcome, wanted.outcome),
+        (table.c.actor, wanted.actor),
     ):
         if value is not None:
             query = query.where(column == value)

@@ -73,7 +73,8 @@ def doctor(
     if canary:
         with open_installation(cli) as installation:
             return _send_canary(cli, installation, account, organization, scopes, yes=yes)
-    if account or organization or scopes or yes:
+    cli.changing = None  # it only looks
+    if account or organization or scopes or yes or cli.reason:
         raise UsageError("these options are for --canary", fix="Leave them out, or add --canary.")
     # What the log would warn of is among the results.
     heard = replace(cli, quiet=cli.quiet or not cli.verbosity)

@@ -10,14 +10,14 @@ from rotator.domain.events.event import Event, Severity, SubjectKind
 
 
 class SettingsChanged(Event, name="settings_changed", subject=SubjectKind.SETTING):
-    """The settings, without secrets, have changed since the previous run; both are identified by SHA-256."""
+    """The settings, without secrets, are others than at the previous run of this user and host, by their SHA-256."""
 
     sha256: str
     previous: str | None = None
 
 
 class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
-    """The policy has changed since the previous run; both are identified by SHA-256."""
+    """The policy is another one than at the previous run of this user and host, by its SHA-256."""
 
     sha256: str
     previous: str | None
