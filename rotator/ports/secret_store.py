@@ -36,11 +36,6 @@ class SecretLocation:
         """Whether it is a canary's: there is no such secret, and nothing is asked for it."""
         return not self.vault
 
-    @property
-    def is_nowhere(self) -> bool:
-        """Whether it is a canary's: there is no such secret, and nothing is asked for it."""
-        return not self.vault
-
 
 @dataclass(frozen=True)
 class SecretVersion:

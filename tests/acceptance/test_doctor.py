@@ -72,7 +72,9 @@ def test_canary_is_asked_for_and_shows_what_each_policy_of_the_organization_does
         sent = signed_in(*CANARY, "--yes", "--json", *words)
         document = json.loads(sent.stdout)
         check_printed(("doctor",), document)
-        return sent.returncode, {each["name"]: (each["outcome"], each["message"] + each["fix"]) for each in document["checks"]}
+        return sent.returncode, {
+            each["name"]: (each["outcome"], each["message"] + each["fix"]) for each in document["checks"]
+        }
 
     home.max_lifetime = timedelta(days=2)
     code, checks = send()
