@@ -77,7 +77,8 @@ def test_all_users_pats_are_shown_and_one_is_revoked(stage: Stage) -> None:
     assert "there is no terminal to ask on" in say(stage, *revoke, "--reason", "left", code=2)
     assert ask(stage, *revoke, "--dry-run")["dry_run"] is True
     assert not foreign.revoked
-    assert ask(stage, "audit", "list", "--name", foreign.authorization_id)["events"] == []
+    nothing = ask(stage, "audit", "list", "--name", foreign.authorization_id, code=2)
+    assert nothing["error"]["code"] == "unknown_name"
     assert "It may take up to an hour" in say(stage, *revoke, "--reason", "left", "--yes")
     assert foreign.revoked
     events = ask(stage, "audit", "list", "--name", foreign.authorization_id)["events"]
