@@ -157,8 +157,7 @@ class Story:
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
             "works, wrote it to the vault, and read it back. The lines in braces are the log, "
-            "which is JSON unless it goes to a terminal: they name two of the three PATs that need a person. "
-            "The third, nightly-everywhere, is in the log since it was adopted."
+            "which is JSON unless it goes to a terminal: they name PATs that need a person."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code

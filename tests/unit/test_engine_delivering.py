@@ -146,6 +146,11 @@ def test_notification_about_a_pat_that_the_policy_blocks_says_what_the_policy_ha
     [told] = [told for _, told in post.ops.sent if told.name == "rotation_blocked"]
     assert "Why: its scope vso.code is denied by guardrails.deny_scopes" in told.text
     assert "only the scopes its consumers need" in told.fix
+    post.world.advance(days=4)
+    post.world.run()
+    post.deliver()
+    [told] = [told for _, told in post.ops.sent if told.name == "pat_expiring"]
+    assert "Why: its scope vso.code is denied by guardrails.deny_scopes" in told.text
 
 
 def test_idle_look_writes_nothing(post: Post) -> None:
