@@ -76,7 +76,7 @@ def advise_lost_sign_in(account: Account, cache: str) -> Advice:
         many="{count} accounts are signed out, because the token cache is damaged",
         meaning=f"Entra refused nothing: the stored sign-ins are lost, because {cache} is damaged. The notification "
         "about that token cache has the same cause. The next sign-in replaces the damaged cache.",
-        fix=f"{account.username} signs in again, on any device.",
+        fix=f"{account.username} must sign in again, on any device.",
     )
 
 
@@ -88,7 +88,7 @@ def advise_no_sign_in(account: Account) -> Advice:
         many="{count} accounts are not signed in",
         meaning="No sign-in of the account is stored: nobody has signed in yet, or somebody signed it out. Entra "
         "refused nothing.",
-        fix=f"{account.username} signs in, on any device.",
+        fix=f"{account.username} must sign in, on any device.",
     )
 
 
@@ -200,7 +200,7 @@ def advise_refused_value(pat: ManagedPat, cause: str, account: Account | None) -
     fixes: dict[str, tuple[str, str]] = {
         RefusalCause.OWNER_MUST_SIGN_IN: (
             f"Azure DevOps refuses {{subject}} until {user} signs in to it in a browser",
-            f"{user} signs in at https://dev.azure.com/{pat.organization} in a browser. Do not rotate: a new PAT "
+            f"Have {user} sign in at https://dev.azure.com/{pat.organization} in a browser. Do not rotate: a new PAT "
             "would be refused too. The daemon will try the value within about an hour, and tell you when it works.",
         ),
         RefusalCause.SIGN_IN_REQUIRED: (
@@ -255,9 +255,10 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         )
     if others:
         tries = max(call.tries for call in calls if not call.holds)
+        was = "was" if all(call.is_old_gone for call in calls if not call.holds) else "is"
         otherwise.append(
-            f"No old PAT waits for it to succeed for {say_names(others)}: that is revoked as planned, also if the hook "
-            f"never succeeds. {tries} of {most} tries failed; after the last one the call is dropped."
+            f"The hook is not required for {say_names(others)}: the old PAT {was} revoked as planned, even if the hook "
+            f"never succeeds. {tries} of {most} tries have failed; after {most} at the latest the call is dropped."
         )
     retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
     when = "" if retry is None else f", next at {say_moment(retry)}"
@@ -265,7 +266,7 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         general,
         meaning=f"This is over when every waiting call has succeeded{' or was dropped' if others else ''}.",
         otherwise=" ".join(otherwise),
-        fix=f"Mend what the hook complains about. The waiting calls are repeated by themselves{when}. `rotator hooks "
+        fix=f"Correct what made the hook fail. The waiting calls are repeated by themselves{when}. `rotator hooks "
         f"test {name}` really runs the hook, with a made-up event: it shows whether it works now, and ends no wait.",
     )
 

@@ -364,7 +364,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "required, the old PAT is not revoked, and the call is repeated until it succeeds or that PAT expires. If it "
         "is not required, the old PAT is revoked as planned, and a call is dropped after ten failed tries.",
         command="rotator audit list --event hook_failed",
-        fix="Mend the cause that the hook printed. The calls that wait are repeated by themselves. `rotator hooks "
+        fix="Correct what made the hook fail. The calls that wait are repeated by themselves. `rotator hooks "
         "test` really runs each hook, with a made-up event: it shows whether a hook works now, and ends no wait.",
     ),
     ConditionKind.JOB_STALLED: Advice(
