@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from rotator.domain.account import Account
 from rotator.domain.condition import ConditionKind
@@ -190,7 +191,31 @@ def _say_current(pat: ManagedPat) -> str:
     )
 
 
-def advise_refused_value(pat: ManagedPat, cause: str, account: Account | None) -> Advice:
+class Placed(Protocol):
+    """A ManagedPat, or what is shown of one: whose it is, and where its value is."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def account(self) -> str:
+        """Its account."""
+
+    @property
+    def organization(self) -> str:
+        """Its organization."""
+
+    @property
+    def vault(self) -> str | None:
+        """The vault of its secret."""
+
+    @property
+    def secret_name(self) -> str | None:
+        """The name of its secret."""
+
+
+def advise_refused_value(pat: Placed, cause: str, account: Account | None = None) -> Advice:
     """About a value that Azure DevOps refuses: what that cause needs."""
     general = CONDITIONS[ConditionKind.PROBE_FAILING]
     user = f"the user of {pat.account}" if account is None else account.username
@@ -255,10 +280,11 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         )
     if others:
         tries = max(call.tries for call in calls if not call.holds)
-        was = "was" if all(call.is_old_gone for call in calls if not call.holds) else "is"
+        is_over = all(call.is_old_gone for call in calls if not call.holds)
+        fate = "was revoked as planned" if is_over else "is revoked as planned, even if the hook never succeeds"
         otherwise.append(
-            f"The hook is not required for {say_names(others)}: the old PAT {was} revoked as planned, even if the hook "
-            f"never succeeds. {tries} of {most} tries have failed; after {most} at the latest the call is dropped."
+            f"The hook is not required for {say_names(others)}: the old PAT {fate}. Failed tries: {tries} of {most}; "
+            "after the last one the call is dropped."
         )
     retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
     when = "" if retry is None else f", next at {say_moment(retry)}"

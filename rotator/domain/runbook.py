@@ -330,8 +330,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Consumers fail. The daemon tries the value about every hour, and tells you when it works. It "
         "makes no new PAT because of this.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="`rotator rotate {subject}` stores a new PAT. If that is refused too, the cause is the account or its "
-        "user.",
+        fix="Do what the cause needs. Only if the PAT or its secret is the cause: `rotator rotate {subject}` stores a "
+        "new PAT.",
         reasons={
             "owner_must_sign_in": "Azure DevOps lists the PAT as active and refuses it: its user must sign in to Azure "
             "DevOps in a browser, as after a change of the password. A new PAT would be refused too.",

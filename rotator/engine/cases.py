@@ -188,9 +188,13 @@ def _know_call(run: RunContext, reading: Reading, call: HookCall) -> WaitingCall
         call.retry_at,
         until,
         holds=holds,
-        is_old_gone=rotation is not None and rotation.state is RotationState.COMPLETED,
+        is_old_gone=rotation is not None and _is_old_revoked(rotation),
         place=f"account {event.account}, organization {event.organization}, secret {event.secret_name}",
     )
+
+
+def _is_old_revoked(rotation: Rotation) -> bool:
+    return rotation.state is RotationState.COMPLETED and not rotation.keeps_predecessor
 
 
 def _may_hold(run: RunContext, call: HookCall, rotation: Rotation) -> bool:
