@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from rotator.domain.account import Account
 from rotator.domain.condition import ConditionKind
@@ -76,7 +77,7 @@ def advise_lost_sign_in(account: Account, cache: str) -> Advice:
         many="{count} accounts are signed out, because the token cache is damaged",
         meaning=f"Entra refused nothing: the stored sign-ins are lost, because {cache} is damaged. The notification "
         "about that token cache has the same cause. The next sign-in replaces the damaged cache.",
-        fix=f"{account.username} signs in again, on any device.",
+        fix=f"{account.username} must sign in again, on any device.",
     )
 
 
@@ -88,7 +89,7 @@ def advise_no_sign_in(account: Account) -> Advice:
         many="{count} accounts are not signed in",
         meaning="No sign-in of the account is stored: nobody has signed in yet, or somebody signed it out. Entra "
         "refused nothing.",
-        fix=f"{account.username} signs in, on any device.",
+        fix=f"{account.username} must sign in, on any device.",
     )
 
 
@@ -190,7 +191,31 @@ def _say_current(pat: ManagedPat) -> str:
     )
 
 
-def advise_refused_value(pat: ManagedPat, cause: str, account: Account | None) -> Advice:
+class Placed(Protocol):
+    """A ManagedPat, or what is shown of one: whose it is, and where its value is."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def account(self) -> str:
+        """Its account."""
+
+    @property
+    def organization(self) -> str:
+        """Its organization."""
+
+    @property
+    def vault(self) -> str | None:
+        """The vault of its secret."""
+
+    @property
+    def secret_name(self) -> str | None:
+        """The name of its secret."""
+
+
+def advise_refused_value(pat: Placed, cause: str, account: Account | None = None) -> Advice:
     """About a value that Azure DevOps refuses: what that cause needs."""
     general = CONDITIONS[ConditionKind.PROBE_FAILING]
     user = f"the user of {pat.account}" if account is None else account.username
@@ -200,7 +225,7 @@ def advise_refused_value(pat: ManagedPat, cause: str, account: Account | None) -
     fixes: dict[str, tuple[str, str]] = {
         RefusalCause.OWNER_MUST_SIGN_IN: (
             f"Azure DevOps refuses {{subject}} until {user} signs in to it in a browser",
-            f"{user} signs in at https://dev.azure.com/{pat.organization} in a browser. Do not rotate: a new PAT "
+            f"Have {user} sign in at https://dev.azure.com/{pat.organization} in a browser. Do not rotate: a new PAT "
             "would be refused too. The daemon will try the value within about an hour, and tell you when it works.",
         ),
         RefusalCause.SIGN_IN_REQUIRED: (
@@ -255,9 +280,11 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         )
     if others:
         tries = max(call.tries for call in calls if not call.holds)
+        is_over = all(call.is_old_gone for call in calls if not call.holds)
+        fate = "was revoked as planned" if is_over else "is revoked as planned, even if the hook never succeeds"
         otherwise.append(
-            f"No old PAT waits for it to succeed for {say_names(others)}: that is revoked as planned, also if the hook "
-            f"never succeeds. {tries} of {most} tries failed; after the last one the call is dropped."
+            f"The hook is not required for {say_names(others)}: the old PAT {fate}. Failed tries: {tries} of {most}; "
+            "after the last one the call is dropped."
         )
     retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
     when = "" if retry is None else f", next at {say_moment(retry)}"
@@ -265,7 +292,7 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         general,
         meaning=f"This is over when every waiting call has succeeded{' or was dropped' if others else ''}.",
         otherwise=" ".join(otherwise),
-        fix=f"Mend what the hook complains about. The waiting calls are repeated by themselves{when}. `rotator hooks "
+        fix=f"Correct what made the hook fail. The waiting calls are repeated by themselves{when}. `rotator hooks "
         f"test {name}` really runs the hook, with a made-up event: it shows whether it works now, and ends no wait.",
     )
 

@@ -330,8 +330,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Consumers fail. The daemon tries the value about every hour, and tells you when it works. It "
         "makes no new PAT because of this.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="`rotator rotate {subject}` stores a new PAT. If that is refused too, the cause is the account or its "
-        "user.",
+        fix="Do what the cause needs. Only if the PAT or its secret is the cause: `rotator rotate {subject}` stores a "
+        "new PAT.",
         reasons={
             "owner_must_sign_in": "Azure DevOps lists the PAT as active and refuses it: its user must sign in to Azure "
             "DevOps in a browser, as after a change of the password. A new PAT would be refused too.",
@@ -364,7 +364,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "required, the old PAT is not revoked, and the call is repeated until it succeeds or that PAT expires. If it "
         "is not required, the old PAT is revoked as planned, and a call is dropped after ten failed tries.",
         command="rotator audit list --event hook_failed",
-        fix="Mend the cause that the hook printed. The calls that wait are repeated by themselves. `rotator hooks "
+        fix="Correct what made the hook fail. The calls that wait are repeated by themselves. `rotator hooks "
         "test` really runs each hook, with a made-up event: it shows whether a hook works now, and ends no wait.",
     ),
     ConditionKind.JOB_STALLED: Advice(

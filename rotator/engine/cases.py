@@ -28,7 +28,7 @@ from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.marker import strip_mark
 from rotator.domain.notification import Affected, Hurt
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN
 from rotator.domain.telling import Notice
 from rotator.engine.auditing import find_lasting
@@ -178,7 +178,7 @@ def _know_call(run: RunContext, reading: Reading, call: HookCall) -> WaitingCall
     event, until = call.event, None
     rotations = reading.journal.load_for(event.name) if event.name else ()
     rotation = next((found for found in rotations if found.id == event.rotation_id), None)
-    holds = rotation is not None and rotation.is_open and call.hook in run.policy.find_awaited(rotation)
+    holds = rotation is not None and rotation.is_open and _may_hold(run, call, rotation)
     if rotation is not None and rotation.is_open:
         until = rotation.predecessor_valid_to if holds else rotation.overlap_until
     return WaitingCall(
@@ -188,9 +188,20 @@ def _know_call(run: RunContext, reading: Reading, call: HookCall) -> WaitingCall
         call.retry_at,
         until,
         holds=holds,
-        is_old_gone=rotation is not None and rotation.state is RotationState.COMPLETED,
+        is_old_gone=rotation is not None and _is_old_revoked(rotation),
         place=f"account {event.account}, organization {event.organization}, secret {event.secret_name}",
     )
+
+
+def _is_old_revoked(rotation: Rotation) -> bool:
+    return rotation.state is RotationState.COMPLETED and not rotation.keeps_predecessor
+
+
+def _may_hold(run: RunContext, call: HookCall, rotation: Rotation) -> bool:
+    """Whether the old PAT waits for this call to succeed, or will once the new one is read back."""
+    if call.hook not in run.policy.list_required_hooks():
+        return False
+    return rotation.state is RotationState.STORED or call.hook in rotation.awaited_hooks
 
 
 def find_account(run: RunContext, name: str) -> Account | None:

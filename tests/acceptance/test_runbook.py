@@ -350,7 +350,7 @@ def test_pat_that_was_left_behind_is_shown_and_revoked_by_its_id(stage: Stage) -
     left = find_subject(stage, kind)
     assert left is not None
     assert left in run(stage, *look).read()
-    assert "`rotator recover --revoke ID`" in CONDITIONS[kind].fix
+    assert "`rotator recover --revoke {subject}`" in CONDITIONS[kind].fix
     words = ["recover", "--revoke", left]
     asked = run(stage, *words)
     assert (program, asked.wait(), "[confirmation_needed]" in asked.read()) == ("rotator", 2, True), asked.read()

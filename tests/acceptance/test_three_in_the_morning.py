@@ -16,7 +16,7 @@ import pytest
 
 from rotator.domain.words import say_moment
 from rotator.sandbox.faults import Fault
-from rotator.sandbox.seeds import ORGANIZATION, USERNAME, VAULT
+from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION, USERNAME, VAULT
 from rotator.sandbox.world import SecretVersion
 from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_section
 from tests.support.forgery import drop_triggers, execute
@@ -175,6 +175,9 @@ def test_notification_alone_says_what_is_wrong_and_what_to_do(stage: Stage, serv
     (told,) = [document for document in began if document["name"] not in case.also]
     lines = told["text"].splitlines()
     assert told["name"] == case.name
+    assert lines[0].startswith("Consumers: ")
+    place = f"PAT: {NAME} (account {ACCOUNT}, organization {ORGANIZATION}, secret {SECRET} in https://"
+    assert (place in told["text"]) == (case.pats > 0)
     for fact in case.title:
         assert fact in told["title"]
     for fact in case.text:

@@ -95,7 +95,7 @@ def test_value_whose_user_must_sign_in_says_who_and_that_a_new_pat_is_no_help() 
         f"Azure DevOps refuses {NAME} until {user} signs in to it in a browser",
         "consumers fail now",
         f"PAT: {NAME} (account {ACCOUNT}, organization {ORGANIZATION}, secret {pat.secret_name} in {VAULT}, expires ",
-        f"Fix: {user} signs in at https://dev.azure.com/{ORGANIZATION} in a browser. Do not rotate",
+        f"Fix: Have {user} sign in at https://dev.azure.com/{ORGANIZATION} in a browser. Do not rotate",
     ):
         assert fact in said
     assert "rotator rotate" not in said
@@ -192,7 +192,7 @@ def test_failing_hook_says_which_pats_wait_and_what_ends_it(is_required: bool) -
     )
     assert f"Consumers: nobody is hurt before {say_moment(until)}" in said
     assert (f"does not revoke the old PAT of {NAME} before it has succeeded" in said) == is_required
-    assert ("2 of 10 tries failed" in said) != is_required
+    assert ("Failed tries: 2 of 10;" in said) != is_required
     assert "Why: the hook restart ended with 1: no such deployment" in said
     assert ("or was dropped" in said) != is_required
 

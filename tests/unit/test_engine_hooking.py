@@ -237,7 +237,7 @@ def test_call_that_always_fails_is_dropped_and_people_hear_of_it(caller: Caller)
     assert caller.measure()[-1] == ReceiverFigures("restart", True, 0, 1)
     told = [name for name, _ in ops.heard]
     assert sorted(set(told)) == ["hook_call_dropped", "hook_failing"]
-    assert ops.sent[0][1].title.startswith("The hook restart fails (hook_failed)")
+    assert ops.sent[0][1].title.startswith("The hook restart is failing (hook_failed)")
     assert BAD.message in ops.sent[0][1].text
 
 

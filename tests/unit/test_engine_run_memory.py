@@ -266,8 +266,18 @@ def test_status_shows_what_lasts_and_no_row_tells() -> None:
     """A check that is red has its reason in the plain status too."""
     lasting = [Condition(ConditionKind.PROBE_FAILING, NAME, NOW), Condition(ConditionKind.CLOCK_WRONG, "host", NOW)]
     said, fix = render_others(lasting)
-    assert said == f"the value of {NAME} does not sign in (since {say_moment(NOW)})"
-    assert fix.startswith("    fix: Remove the cause")
+    assert said == f"Azure DevOps refuses the value of {NAME} (since {say_moment(NOW)})"
+    assert fix.startswith("    fix: Do what the cause needs")
+
+
+def test_status_says_what_the_cause_of_a_refused_value_needs() -> None:
+    world = make_world()
+    lasting = [Condition(ConditionKind.PROBE_FAILING, NAME, NOW, code="owner_must_sign_in")]
+    said, fix = render_others(lasting, world.show_status())
+    assert said.startswith(
+        f"Azure DevOps refuses {NAME} until the user of {ACCOUNT} signs in to it in a browser (since "
+    )
+    assert "Do not rotate" in fix
 
 
 @pytest.mark.parametrize(

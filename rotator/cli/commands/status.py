@@ -117,7 +117,7 @@ def status(
             ),
         )
         fixes = (*render_needed(seen.view.needed), *render_down(seen.view.conditions))
-        others = render_others(seen.view.conditions)
+        others = render_others(seen.view.conditions, seen.view.rows)
         for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.view.now)):
             say(cli, line)
         for line in render_check(seen.findings, seen.view.conditions) if check else ():

@@ -10,6 +10,7 @@ from rotator.cli.console import clean
 from rotator.cli.output.words import say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
+from rotator.domain.cases import advise_refused_value
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
@@ -118,12 +119,16 @@ def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
         yield clean(f"    fix: {CONDITIONS[kind].name_in(named).fix} {_WHY.get(kind, '')}".rstrip())
 
 
-def render_others(conditions: Iterable[Condition]) -> Iterator[str]:
-    """Say what else lasts and is not shown with a PAT, and what a person can do about it."""
+def render_others(conditions: Iterable[Condition], rows: Iterable[PatStatus] = ()) -> Iterator[str]:
+    """Say what else lasts and is not shown with a PAT, and what a person can do about it: for its cause, if known."""
+    by_name = {row.name: row for row in rows}
     for found in conditions:
         if found.kind in _OTHERS:
-            yield clean(f"{CONDITIONS[found.kind].say_one(found.subject)} (since {say_moment(found.since)})")
-            yield clean(f"    fix: {CONDITIONS[found.kind].name_in([found.subject]).fix}")
+            advice, row = CONDITIONS[found.kind], by_name.get(found.subject)
+            if found.kind is ConditionKind.PROBE_FAILING and found.code and row is not None:
+                advice = advise_refused_value(row, found.code)
+            yield clean(f"{advice.say_one(found.subject)} (since {say_moment(found.since)})")
+            yield clean(f"    fix: {advice.name_in([found.subject]).fix}")
 
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
