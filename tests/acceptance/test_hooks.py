@@ -175,6 +175,20 @@ def test_old_pat_waits_for_a_hook_that_must_succeed_until_a_person_overrules_it(
     assert len(left) == len(old) - 1
 
 
+def test_renamed_hook_that_an_old_pat_waited_for_is_told(stage: Stage) -> None:
+    """Its call is dropped once nothing waits for it; the one with the new name hears of the next value only."""
+    (stage.folder / "broken").touch()
+    write_section(stage, "hooks", [make_hook(required=True)])
+    run(stage, "once", code=3)
+    write_section(stage, "hooks", [make_hook(name="renamed", required=True)])
+    run(stage, "once")
+    listed = run(stage, "audit", "list", "--event", "hook_call_dropped", "--json")
+    (event,) = json.loads(listed.output.read_text())["events"]
+    assert (event["subject"], event["details"]["code"]) == ("restart", "hook_removed")
+    assert event["details"]["about"] == f"secret_stored of {NAME}"
+    assert len(list_calls(stage)) == 1
+
+
 def test_old_pat_goes_once_the_hook_has_succeeded(stage: Stage) -> None:
     write_section(stage, "hooks", [make_hook(required=True)])
     daemon = start_daemon(stage, work="1s", heartbeat="1s")
