@@ -63,6 +63,7 @@ def note_database(run: RunContext, notifiers: Iterable[Notifier], memory: Delive
         run.progress(DatabaseRestored(), DATABASE)
     if memory.told:
         _tell(run, notifiers, memory, ())
+    memory.ids = {message: delivery_id for message, delivery_id in memory.ids.items() if message[0] in memory.told}
 
 
 def _tell(

@@ -112,6 +112,7 @@ def test_next_outage_of_the_database_is_told_with_another_id() -> None:
     first, again, second, over = (delivery_id for delivery_id, _ in taken)
     assert first == again
     assert len({first, second, over}) == 3
+    assert post.memory.ids == {}
 
 
 def test_claim_of_a_clock_that_was_fast_binds_nobody() -> None:
