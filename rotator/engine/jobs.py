@@ -27,7 +27,7 @@ from rotator.engine.lives import begin_life
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
-from rotator.engine.queue import is_abandoned, load_matters, read_fresh
+from rotator.engine.queue import load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
@@ -301,7 +301,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
         work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
         work.job_runs.forget_heartbeats(now - KEPT_FOR)
         ahead = None if pulse.work_began_at is None else work.queue.find_next(pulse.work_began_at)
-        is_left = pulse.work_began_at is not None and is_abandoned(work, run)
+        is_left = pulse.work_began_at is not None and _is_left(work, run)
         for event in crashed:
             record(work, run, run.actor, event, now)
         for thread in dead:
@@ -309,6 +309,11 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     pulse.note_written(len(dead))
     _write_noted(run, pulse)
     return JobResult(work_at=now if is_left else _add_margin(ahead))
+
+
+def _is_left(reading: Reading, run: RunContext) -> bool:
+    """Whether a process is no more, or stands still, that was at work."""
+    return reading.claims.is_any_over(now=reading.now(), span=run.services.timing.lease)
 
 
 def _write_noted(run: RunContext, pulse: Pulse) -> None:

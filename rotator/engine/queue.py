@@ -62,15 +62,6 @@ def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ..
     return tuple(matter for matter in matters if matter.pat.name not in held)
 
 
-def is_abandoned(work: UnitOfWork, run: RunContext) -> bool:
-    """Whether something is claimed by a claim that is over: its process ended or stands still, and nobody goes on."""
-    names = {pat.name for pat in work.queue.load_due(LONG_AGO)}  # a claim makes its record due since then
-    if not names:
-        return False
-    held = work.claims.find_held(names, now=work.now(), span=run.services.timing.lease)
-    return len(names) > len(held) + len(work.queue.load_free(names))
-
-
 def read_fresh(run: RunContext, load: Callable[[Reading, Policy, Limits], Found]) -> Found:
     """Return what `load` finds once nothing is stale, in the same transaction, by the policy in force and the limits.
 

@@ -27,6 +27,9 @@ class ClaimsReader(Protocol):
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
         """Return those of these names whose ManagedPat a run works on now: its claim is valid, and not given back."""
 
+    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+        """Whether a claim was not given back and binds no more: its process has ended or stands still."""
+
 
 class Claims(ClaimsReader, Protocol):
     """Claims on ManagedPats."""

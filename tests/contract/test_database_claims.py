@@ -215,6 +215,29 @@ def test_claims_claim_takes_over_when_the_holders_process_is_gone(judging: Datab
     assert undertaker.asked == ["run-1@host"]
 
 
+def test_claims_say_that_one_is_over_when_its_process_is_gone(judging: Database, undertaker: Undertaker) -> None:
+    with judging.begin() as work:
+        claim = work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
+        assert not work.claims.is_any_over(now=NOW, span=SPAN)
+    undertaker.gone.add("run-1@host")
+    with judging.begin() as work:
+        assert work.claims.is_any_over(now=NOW, span=SPAN)
+        work.claims.release(claim)
+        assert not work.claims.is_any_over(now=NOW, span=SPAN)
+
+
+def test_claims_say_that_one_is_over_when_nobody_renewed_it(timed: tuple[Database, FakeClock]) -> None:
+    database, clock = timed
+    with database.begin() as work:
+        work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+    clock.advance(SPAN - timedelta(seconds=1))
+    with database.read() as reading:
+        assert not reading.claims.is_any_over(now=NOW, span=SPAN)
+    clock.advance(timedelta(seconds=1))
+    with database.read() as reading:
+        assert reading.claims.is_any_over(now=NOW, span=SPAN)
+
+
 def test_claims_claim_is_refused_when_the_holders_process_lives(judging: Database, undertaker: Undertaker) -> None:
     """It is asked about by its whole name, and told by that."""
     undertaker.gone.add("run-1@elsewhere")

@@ -728,6 +728,10 @@ class StuckClaims:
         """See the port."""
         return self._inner.find_held(names, now=now, span=span)
 
+    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+        """See the port."""
+        return self._inner.is_any_over(now=now, span=span)
+
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""
         if name in self._stuck:

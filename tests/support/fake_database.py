@@ -501,6 +501,10 @@ class _MemoryClaimsReader:
         boot, claims = self._clocks.read_boot(), self._tables.claims
         return frozenset(name for name in names if name in claims and not claims[name].is_over(now, span, boot))
 
+    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+        boot = self._clocks.read_boot()
+        return any(claim.is_over(now, span, boot) for claim in self._tables.claims.values())
+
 
 class _MemoryClaims(_MemoryClaimsReader):
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:

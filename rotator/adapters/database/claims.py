@@ -32,6 +32,8 @@ _HELD = and_(
 _FENCE = select(table.c.record_id).where(_HELD).with_for_update()
 _CHANGE = update(table).where(_HELD)
 _LOAD_HELD = select(table.c.name, table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
+_LOAD_CLAIMED = _LOAD_HELD.where(table.c.next_at <= LONG_AGO, table.c.claimed_by.is_not(None))
+"""By the index of what is due: a claim makes its record due."""
 
 
 def _list_held(claim: Claim) -> dict[str, object]:
@@ -115,6 +117,12 @@ class SqlClaimsReader:
                 if not self._is_over(Held(row.claimed_by, row.claimed_until, row.claimed_at), now, span, boot):
                     held.add(row.name)
         return frozenset(held)
+
+    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+        """See the port."""
+        boot, rows = self._read_boot(), self._connection.execute(_LOAD_CLAIMED)
+        claims = (Held(row.claimed_by, row.claimed_until, row.claimed_at) for row in rows)
+        return any(self._is_over(held, now, span, boot) for held in claims)
 
     def _is_over(self, held: Held, now: datetime, span: timedelta, boot: BootMoment | None) -> bool:
         return held.is_over(now, span, boot) or self._is_gone(held.claimant or "")
