@@ -12,7 +12,7 @@ from rotator.cli.context import CliContext
 from rotator.cli.output import inventory, status
 from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
 from rotator.cli.output.plan import render_action
-from rotator.cli.output.scan import list_scan_rows, render_scan_summary
+from rotator.cli.output.scan import list_scan_rows, make_scan_table, render_scan_summary
 from rotator.cli.output.status import find_postponed, list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
@@ -171,6 +171,15 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
         "drifted as npm-feed",
         "missing as npm-feed",
     ]
+
+
+def test_scan_says_whose_each_pat_is_where_several_accounts_have_some() -> None:
+    one = _make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.code", 30))
+    two = replace(_make_entry(ScanKind.UNTRACKED, _make_listed("b", "vso.code", 30)), account="release-bot")
+    columns, rows = make_scan_table(ScanReport((one, two), ()), NOW)
+    assert [column.title for column in columns[:3]] == ["display name", "account", "organization"]
+    assert [row[:3] for row in rows] == [("a", "build-bot", "contoso"), ("b", "release-bot", "contoso")]
+    assert "account" not in [column.title for column in make_scan_table(ScanReport((one,), ()), NOW)[0]]
 
 
 def test_record_is_told_on_plain_lines_when_its_display_name_is_odd() -> None:
