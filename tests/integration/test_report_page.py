@@ -54,7 +54,7 @@ tell({
   clipped: all("body, body *").filter((found) => found.scrollWidth > found.clientWidth + 1 && found.clientWidth
     && style(found).display !== "inline").map((found) => found.outerHTML.slice(0, 200)),
   widest: Math.max(...all("td, th, p, li, svg").map((found) => found.getBoundingClientRect().right)),
-  whole: values("tr, figure, .warnings", "breakInside"),
+  whole: values("tr, figure, p, li, .warnings", "breakInside"),
   repeated: values("thead", "display"),
   kept: values("h2, h3, caption", "breakAfter"),
   links: Array.from(new Set(all("main a").map((found) => style(found).color === style(found.parentNode).color))),
