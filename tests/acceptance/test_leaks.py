@@ -80,7 +80,7 @@ def test_daemon_replaces_it_and_tells_people(stage: Stage) -> None:
         daemon.wait_until(lambda: "vanished_pat_replaced" in stage.find_events())
         document = server.wait_for(1)[-1]
         assert daemon.stop() == 0
-    assert "was revoked before its time" in document["title"]
+    assert "was revoked outside rotator" in document["title"]
     assert document["runbook"].startswith("docs/runbook.md#")
     assert document["command"]
     stage.check_consumers()
