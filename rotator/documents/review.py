@@ -161,7 +161,7 @@ def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
             "ended": _make_proof(span.ended),
             "seconds": _count_seconds((span.ended.at if span.ended else now) - span.begun.at),
         }
-        for span in spans
+        for span in sorted(spans, key=lambda span: span.begun.sequence)
     ]
 
 

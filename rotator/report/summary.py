@@ -36,7 +36,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     )
     yield (
         f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
-        f"{_count(excepted, 'PAT', 'PATs')} broke the policy, if only for a while."
+        f"{_count(excepted, 'PAT', 'PATs')}, replaced ones included, broke the policy, if only for a while."
     )
     yield _say_log(review)
     yield _say_service_logs(review)

@@ -187,7 +187,7 @@ spans AS (
 SELECT kind IN ('rotation_blocked', 'pat_expiring', 'pat_vanished', 'clones_abandoned', 'lifetime_shortened',
     'pat_left_behind', 'revocation_pending', 'adoption_blocked'), s.sequence, replace(kind, '_', ' '), s.subject,
     coalesce(code, 'none'), s.occurred_at, e.occurred_at, coalesce(ended, 'none')
-FROM spans s LEFT JOIN audit_event e ON e.sequence = ended ORDER BY ended IS NULL, ended, s.sequence;
+FROM spans s LEFT JOIN audit_event e ON e.sequence = ended ORDER BY s.sequence;
 
 -- totals
 SELECT count(*) AS events,
