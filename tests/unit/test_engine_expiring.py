@@ -10,10 +10,12 @@ import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.policy import Guardrails, RuleAction
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, resume
 from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.updating import make_change, update
 from rotator.errors import DeniedError, SignInRequiredError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -55,7 +57,8 @@ def test_it_is_told_near_the_expiry_and_not_before(code: str) -> None:
         world.run()
         assert find_expiring(world) == code
         world.advance(hours=2)
-    assert world.events().count("expiry_foreseen failed") == 1
+    (told,) = load_events(world.database, AuditFilter(subject=NAME, event="expiry_foreseen"))
+    assert told.entry.details["expires_at"] == world.record().valid_to.isoformat()
 
 
 def test_one_that_waits_for_a_sign_in_is_told_with_that_alone() -> None:

@@ -14,7 +14,7 @@ from rotator.engine.left_behind import load_left_behind
 from rotator.engine.looking import look
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
-from rotator.engine.run import work_on_due
+from rotator.engine.run import recover_interrupted, work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, preview, update
 from rotator.errors import DeniedError, PlanRefusedError, RotationError, RotatorError, SignInRequiredError
@@ -328,3 +328,15 @@ def test_move_is_still_wanted_while_neither_account_works() -> None:
     world.advance(hours=20)
     world.run()
     assert world.record().account == HEIR
+
+
+def test_recovery_gives_up_no_move_although_its_account_is_denied() -> None:
+    world = make_current()
+    world.database.dies_before = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    denied = DeniedError("no access", service="azure_devops", operation="fetch_identity", status=403, fix="Ask for it.")
+    world.pats.fail("fetch_identity", denied, times=30)
+    world.watch(lambda: recover_interrupted(world.make_run()))
+    assert world.record().wanted_account == HEIR

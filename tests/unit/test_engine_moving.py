@@ -284,6 +284,7 @@ def test_move_is_refused_before_anything_is_sent(
     with pytest.raises(kind, match=said) as refused:
         act(world.make_run(), MOVE)
     assert refused.value.fix
+    assert (refused.value.code == "paused") == (arrange is halt)
     assert replace(world.record(), epoch=before.epoch) == before
     assert not MUTATIONS & set(world.timeline)
 
