@@ -154,13 +154,16 @@ class Judge:
         for item in session.items:
             files[item.nodeid.partition("::")[0]].append(item)
         self._calls.load(digest_files(map(Path, files)))
+        near = {path: items for path, items in files.items() if _is_near(path)}
         survivors = self._mutants
-        if not self._have_survived:
-            self._learn(session, {path: items for path, items in files.items() if _is_near(path)})
-            survivors = self._try(session, self._mutants, _FIRST_SECONDS)
-            print(f"{len(survivors)} survived their first tests; all others follow", flush=True)
-        self._learn(session, files)
-        self._try(session, sorted(survivors, key=self._find_seconds), math.inf)
+        for chosen, seconds in ((near, _FIRST_SECONDS), (near, math.inf), (files, math.inf)):
+            if seconds == math.inf:
+                survivors = sorted(survivors, key=self._find_seconds)
+            elif self._have_survived:
+                continue
+            self._learn(session, chosen)
+            survivors = self._try(session, survivors, seconds)
+            print(f"{len(survivors)} survive so far", flush=True)
         return True
 
     def _find_seconds(self, mutant: str) -> float:

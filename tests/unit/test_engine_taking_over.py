@@ -250,6 +250,7 @@ def test_pat_waits_for_a_person_and_is_shown_when_something_speaks_against_it(
     failure = actions[found].failure
     assert failure is not None
     assert (failure.code, bool(failure.fix)) == (code, True)
+    assert (f'"{HOOK}"' in failure.message) == (code == "same_name")
     before = world.database.dump()
     world.run()
     assert world.database.dump() == before
