@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.engine.comparing import ScanKind, compare_record
+from rotator.domain.rotation import RotationState
+from rotator.engine.comparing import ScanKind, compare_record, find_lost_clones
 from rotator.engine.listing import ServerView
 from rotator.engine.scanning import ScanReport, scan
 from rotator.errors import DeniedError, SignInRequiredError
 from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine_scenarios import make_overlapping
 
 
 def look(world: EngineWorld) -> ScanReport:
@@ -153,3 +155,15 @@ def test_record_is_compared_with_the_listing_of_its_place() -> None:
     assert compare() is ScanKind.DRIFTED
     found.revoked = True
     assert compare() is ScanKind.MISSING
+
+
+def test_clone_is_lost_only_when_consumers_were_to_read_it_and_its_list_lacks_it() -> None:
+    world = make_overlapping()
+    (rotation,) = world.rotations()
+    listing, now = ServerView(world.make_run()).fetch_listing(ACCOUNT, ORGANIZATION), world.clock.now()
+    gone = replace(rotation, new_authorization_id="gone")
+    expired = replace(gone, new_valid_to=now)
+    earlier = replace(gone, state=RotationState.STORED)
+    elsewhere = replace(gone, organization="fabrikam")
+    assert find_lost_clones([rotation, expired, earlier, elsewhere], listing, now) == ()
+    assert find_lost_clones([gone], listing, now) == (NAME,)

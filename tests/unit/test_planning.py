@@ -248,8 +248,10 @@ def test_action_on_an_overlap_names_the_pat_its_rotation_and_the_end_of_the_old_
 
 
 def test_action_on_a_rotation_before_its_overlap_says_that_it_was_interrupted() -> None:
-    action = plan(rotation=make_rotation())
-    assert (action.kind, action.reason, action.pat) == (ActionKind.RECOVER, ActionReason.INTERRUPTED, PAT)
+    for rotation in (make_rotation(), make_overlapping(9 * DAY)):  # a wrong clock dated the end of the latter
+        action = plan(rotation=rotation)
+        assert (action.kind, action.reason) == (ActionKind.RECOVER, ActionReason.INTERRUPTED)
+        assert (action.pat, action.rotation) == (PAT, rotation)
 
 
 def test_overlap_that_ends_now_waits_for_the_end_of_a_change_freeze() -> None:
