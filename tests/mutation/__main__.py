@@ -1,37 +1,48 @@
-"""`python -m tests.mutation [MODULE...]`: run mutmut, then say what was killed and show what survived.
+"""`python -m tests.mutation [MODULE...]`: run mutants, then say what was killed and show what survived.
 
-What is mutated and by which tests it is judged stands in `pyproject.toml`. Mutants that were tried before and whose
-function is as it was are not tried again: modules that are named (`rotator/engine/retiring.py`) are tried whole,
-`--survivors` tries those that survived, `--sample 500` so many of all, drawn at random, `--report` none. The exit code
-is 1 when fewer than 95 % were killed.
+What is mutated stands in `pyproject.toml`; mutmut makes the mutants, `judging` runs the unit tests against them.
+Mutants that were tried before and whose function is as it was are not tried again: modules that are named
+(`rotator/engine/retiring.py`) are tried whole, `--survivors` tries those that survived, `--sample 500` so many of all,
+drawn at random, always the same of the same code; `--report` none. They are tried in random order: where a run is
+stopped, what it tried is a sample too, and the next run continues. The exit code is 1 when fewer than 95 % were killed.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import math
 import os
 import random
 import re
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from mutmut import __main__ as mutmut
+from mutmut.configuration import config
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.mutation.trampoline import set_mutant_under_test
-from mutmut.runners.harness import PytestRunner
 from mutmut.stats import status_by_exit_code
-from mutmut.utils.file_utils import copy_also_copy_files, copy_src_dir, setup_source_paths, walk_mutatable_files
+from mutmut.utils.file_utils import (
+    change_cwd,
+    copy_also_copy_files,
+    copy_src_dir,
+    setup_source_paths,
+    walk_mutatable_files,
+)
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
-from mutmut.workers.isolation import ForkRunner
+
+from tests.mutation import judging, switching
 
 GOAL = 95.0
+SEED = 0
 _KILLED = {"killed", "timeout"}
 
 
@@ -44,21 +55,6 @@ def without_strings() -> Iterator[None]:
         yield
     finally:
         vars(file_mutation)["mutation_operators"] = mutators.mutation_operators
-
-
-class OwnTestsFirst(PytestRunner):
-    """Begins with the tests of the module that was changed: most mutants are killed there."""
-
-    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
-        """Run these tests, fast ones first, until one fails."""
-        module = (mutant_name or "").partition(".x")[0].rpartition(".")[2]
-        ordered = sorted(tests, key=lambda test: f"_{module}" not in test.partition("::")[0])
-        return super().run_tests(mutant_name=mutant_name, tests=ordered)
-
-
-def make_runner(workers: int) -> ForkRunner:
-    """What mutmut tries its mutants with."""
-    return ForkRunner(max_workers=workers, test_runner=OwnTestsFirst())
 
 
 def find_line(path: Path, mutant: str, diff: str) -> int:
@@ -75,34 +71,87 @@ def find_line(path: Path, mutant: str, diff: str) -> int:
     return start + first - 1 + next(n for n, line in enumerate(shown) if line[0] in "-+")
 
 
-def load_results(modules: list[str]) -> Iterator[tuple[SourceFileMutationData, dict[str, str]]]:
-    """What mutmut keeps of each of these modules, or of all, and how each mutant that was tried ended."""
+def load_results(modules: list[str]) -> Iterator[SourceFileMutationData]:
+    """What is known of the mutants of each of these modules, or of all."""
     for path in sorted(walk_mutatable_files()):
-        if modules and str(path) not in modules:
-            continue
-        found = SourceFileMutationData(path=path)
-        found.load()
-        tried = {name: code for name, code in found.exit_code_by_key.items() if code is not None}
-        yield found, {name: status_by_exit_code[code] for name, code in tried.items()}
+        if not modules or str(path) in modules:
+            found = SourceFileMutationData(path=path)
+            found.load()
+            yield found
 
 
-def draw(modules: list[str], number: int, workers: int) -> list[str]:
-    """So many mutants of these modules, or of all: always the same ones of the same code."""
+def generate(workers: int) -> None:
+    """Make the mutants, in a copy of the product; results of functions that are as they were stay."""
+    for path in Path("mutants", "tests").rglob("*.py"):
+        if not path.relative_to("mutants").exists():
+            path.unlink()  # a test that was deleted since must not go on killing
     set_mutant_under_test("mutant_generation")
     Path("mutants").mkdir(exist_ok=True)
     copy_src_dir()
+    for path in walk_mutatable_files():
+        if not Path("mutants", f"{path}.meta").exists():
+            Path("mutants", path).unlink()  # copied when its module was not on the list; it would count as mutated
     copy_also_copy_files()
     setup_source_paths()
     mutmut.create_mutants(workers)
-    names = sorted(name for found, _ in load_results(modules) for name in found.exit_code_by_key)
-    print(f"{min(number, len(names))} of {len(names)} mutants")
-    return random.Random(0).sample(names, min(number, len(names)))
 
 
-def report(modules: list[str]) -> float:
-    """Print the survivors and one line per module; the share, in percent, of those tried that were killed."""
+def choose(arguments: argparse.Namespace) -> list[str]:
+    """The mutants that are asked for, in an order that is random and always the same of the same code."""
+    states = {
+        name: None if code is None else status_by_exit_code[code]
+        for found in load_results(arguments.modules)
+        for name, code in found.exit_code_by_key.items()
+    }
+    names = random.Random(SEED).sample(sorted(states), len(states))
+    if arguments.sample:
+        names = names[: arguments.sample]
+    if arguments.survivors:
+        return [name for name in names if states[name] not in {*_KILLED, None}]
+    return names
+
+
+def try_all(names: list[str], workers: int, *, have_survived: bool) -> bool:
+    """Try these mutants, and keep what comes of each. False where the tests could not be run."""
+    data = {name: found for found in load_results([]) for name in found.exit_code_by_key}
+    codes: dict[str, int] = {}
+    spent: defaultdict[str, float] = defaultdict(float)
+
+    def tell(name: str, code: int, seconds: float) -> None:
+        """Keep how a mutant ended, or stands so far."""
+        codes[name] = code
+        data[name].exit_code_by_key[name] = code
+        spent[name] += seconds
+        data[name].durations_by_key[name] = spent[name]
+        with change_cwd(".."):
+            data[name].save()
+        if code not in (judging.KILLED, judging.BROKEN):
+            print(f"{status_by_exit_code[code]}: {name} ({seconds:.0f} s)", flush=True)
+        if len(codes) % 25 == 0:
+            counts = Counter(status_by_exit_code[code] for code in codes.values())
+            print(f"{len(codes)} of {len(names)}: {dict(counts)}", flush=True)
+
+    with change_cwd("mutants"), switching.switches():
+        judge = judging.Judge(names, workers, tell, have_survived=have_survived)
+        return pytest.main([*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection], [judge]) == 0
+
+
+def find_interval(killed: int, tried: int) -> tuple[float, float]:
+    """Between what percentages the share of all lies, with 95 % confidence, by a sample (Wilson)."""
+    if not tried:
+        return 0.0, 100.0
+    z2 = 1.96**2
+    middle = (killed + z2 / 2) / (tried + z2)
+    half = 1.96 * math.sqrt(killed * (tried - killed) / tried + z2 / 4) / (tried + z2)
+    return 100 * (middle - half), 100 * (middle + half)
+
+
+def report(modules: list[str], names: set[str]) -> float:
+    """Print the survivors of these and one line per module; the share, in percent, of those tried that were killed."""
     rows: list[tuple[str, int, int, float]] = []
-    for found, states in load_results(modules):
+    for found in load_results(modules):
+        tried = {name: code for name, code in found.exit_code_by_key.items() if code is not None and name in names}
+        states = {name: status_by_exit_code[code] for name, code in tried.items()}
         path = Path(found.path)
         for name, state in states.items():
             if state not in _KILLED:
@@ -110,12 +159,14 @@ def report(modules: list[str]) -> float:
                 changed = [line for line in diff.splitlines()[2:] if line[0] in "-+"]
                 print(f"{path}:{find_line(path, name, diff)}: {state}: {name}", *changed, sep="\n    ")
         killed = sum(state in _KILLED for state in states.values())
-        rows.append((str(path), len(states), killed, sum(found.durations_by_key.values())))
+        rows.append((str(path), len(states), killed, sum(found.durations_by_key.get(name, 0.0) for name in states)))
     rows.append(("together", sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)))
-    print(f"\n{'module':<32} {'mutants':>7} {'killed':>7} {'survived':>8} {'percent':>7} {'seconds':>7}")
-    for place, tried, killed, seconds in rows:
-        share = 100 * killed / tried if tried else 100.0
-        print(f"{place:<32} {tried:>7} {killed:>7} {tried - killed:>8} {share:>7.1f} {seconds:>7.0f}")
+    print(f"\n{'module':<36} {'mutants':>7} {'killed':>7} {'survived':>8} {'percent':>7} {'seconds':>7}")
+    for place, number, killed, seconds in rows:
+        share = 100 * killed / number if number else 100.0
+        print(f"{place:<36} {number:>7} {killed:>7} {number - killed:>8} {share:>7.1f} {seconds:>7.0f}")
+    low, high = find_interval(rows[-1][2], rows[-1][1])
+    print(f"of {len(names)} that were asked for; as a sample, of all: {low:.1f} % to {high:.1f} %")
     return share
 
 
@@ -131,21 +182,19 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the mutants that are new, changed or asked for, and report on them."""
+    """Try the mutants that are new, changed or asked for, and report on them."""
     began, arguments = time.monotonic(), parse_arguments()
-    patterns = [module.removesuffix(".py").replace("/", ".") + ".*" for module in arguments.modules]
-    if arguments.survivors:
-        results = load_results(arguments.modules)
-        patterns = [name for _, states in results for name, state in states.items() if state not in _KILLED]
     if not arguments.report:
-        # Tests that were deleted since must not go on killing.
-        shutil.rmtree(Path("mutants", "tests"), ignore_errors=True)
-        vars(mutmut)["get_mutant_runner"] = make_runner
         with without_strings():
-            if arguments.sample:
-                patterns = draw(arguments.modules, arguments.sample, arguments.workers)
-            mutmut._run(patterns, arguments.workers)
-    share = report(arguments.modules)
+            generate(arguments.workers)
+    names = choose(arguments)
+    known = {name: code for found in load_results([]) for name, code in found.exit_code_by_key.items()}
+    again = arguments.survivors or (arguments.modules and not arguments.sample)
+    wanted = names if again else [name for name in names if known[name] is None]
+    is_tried = bool(wanted) and not arguments.report
+    if is_tried and not try_all(wanted, arguments.workers, have_survived=arguments.survivors):
+        return 2
+    share = report(arguments.modules, set(names))
     print(f"{time.monotonic() - began:.0f} s; goal {GOAL:.0f} %")
     return 0 if share >= GOAL else 1
 

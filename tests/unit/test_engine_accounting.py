@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import Rotation
 from rotator.engine.accounting import Keepers, find_other_keeper, load_keepers
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
@@ -16,7 +17,7 @@ from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.ports.pat_service import MintedPat
-from tests.support.engine import NAME, EngineWorld, codes_of, make_world
+from tests.support.engine import NAME, ORGANIZATION, EngineWorld, codes_of, make_world
 from tests.support.engine_scenarios import make_overlapping
 from tests.support.records import make_pat, make_rotation
 
@@ -181,6 +182,27 @@ def test_late_mint_is_refused_when_its_rotation_was_closed() -> None:
     assert "may have made it" in explain_refusal(adopt_now(world, late).refusals[0]).message
     world.finish()
     assert late in world.revoked_ids()
+
+
+def test_pat_that_a_closed_mint_may_have_made_is_not_adopted_while_a_run_works_on_its_record() -> None:
+    """That run may be about to revoke it."""
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    world.run()
+    found = world.live_ids()[1]
+    for _ in range(2):
+        world.advance(minutes=11)
+        world.run()
+    run = world.make_run()
+    plan = propose(run, [found], everything=False, choice=Choice("found", "found", replace_foreign=True))
+    assert [proposal.record.authorization_id for proposal in plan.proposals] == [found]
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "another run", now=work.now(), span=world.timing.lease)
+    assert [refusal.kind for refusal in adopt(run, plan).refusals] == [RefusalKind.BEING_REVOKED]
+    with world.database.begin() as work:
+        work.claims.release(claim)
+    assert adopt(run, plan).refusals == ()
 
 
 def known_ids(rotations: list[Rotation]) -> set[str]:

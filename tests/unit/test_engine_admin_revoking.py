@@ -86,6 +86,8 @@ def test_current_pat_of_a_record_is_refused() -> None:
     said = refuse(world, world.record().authorization_id.upper())
     assert f"is the current PAT of {NAME}" in said
     assert f"rotator revoke {NAME}" in said
+    with pytest.raises(UsageError, match="is the current PAT"):  # before a person is asked, too
+        check_foreign(world.make_run(), world.record().authorization_id)
 
 
 def test_both_pats_of_a_rotation_are_refused() -> None:

@@ -14,10 +14,12 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice, make_choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, TransientError, UsageError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
@@ -110,9 +112,21 @@ def test_records_and_events_are_written_when_adopted() -> None:
     adopt(run, propose(run, ["deploy"], everything=False))
     assert world.record("deploy").authorization_id == found
     assert world.events("deploy") == ["pat_adopted succeeded"]
+    (event,) = load_events(world.database, AuditFilter(subject="deploy"))
+    assert (event.entry.details["secret_holds"], event.entry.details.get("confirmed_version")) == ("absent", None)
     assert world.events("policy") == ["policy_changed succeeded"]
     world.check_promises()
     assert look(world).proposals == ()
+
+
+def test_event_names_the_version_that_a_person_confirmed_when_adopted() -> None:
+    world = make_world()
+    (found,) = add_untracked(world, "deploy")
+    seen = world.secrets.write_foreign(SecretLocation(VAULT, "contoso-deploy", ACCOUNT), world.pats.pats[found].value)
+    run = world.make_run()
+    adopt(run, propose(run, ["deploy"], everything=False))
+    (event,) = load_events(world.database, AuditFilter(subject="deploy"))
+    assert event.entry.details["confirmed_version"] == seen == world.record("deploy").confirmed_version
 
 
 def test_adopted_pat_is_rotated_when_it_becomes_due() -> None:
@@ -217,6 +231,13 @@ def test_reference_is_refused_when_no_rule_covers_it() -> None:
     (refusal,) = look(world, "deploy").refusals
     assert "no rule in the policy covers it" in explain_refusal(refusal).message
     assert explain_refusal(refusal).fix
+
+
+@pytest.mark.parametrize(("account", "is_covered"), [(ACCOUNT, True), ("release-bot", False)])
+def test_pat_is_proposed_only_when_its_rule_is_about_its_account(account: str, is_covered: bool) -> None:
+    world = make_world(policy=make_policy(replace(RULE, match=Match(account=account))))
+    add_untracked(world, "deploy")
+    assert [refusal.kind for refusal in look(world, "deploy").refusals] == ([] if is_covered else [RefusalKind.NO_RULE])
 
 
 def test_reference_is_refused_when_its_rule_says_ignore() -> None:

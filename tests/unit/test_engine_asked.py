@@ -16,7 +16,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.awaiting import end_wait
 from rotator.engine.choices import Choice
 from rotator.engine.hooking import HookMemory, call_hooks
-from rotator.engine.keeping import forget, rename
+from rotator.engine.keeping import forget, rename, revoke_previous
 from rotator.engine.updating import Change, preview, update
 from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
@@ -138,3 +138,15 @@ def test_hook_that_succeeded_ends_the_wait_when_its_managed_pat_gets_another_nam
     assert not end_wait(run, call) or not world.rotations("npm-publish")[-1].awaited_hooks, (
         "the call is forgotten, and its rotation waits for it for ever"
     )
+
+
+def test_end_of_an_overlap_spares_the_old_pat_of_a_later_rotation_than_the_one_that_was_asked_about() -> None:
+    world = make_overlapping()
+    asked = world.record()
+    world.finish()
+    world.rotate(NAME)
+    before = world.revoked_ids()
+    with pytest.raises(UsageError) as caught:
+        revoke_previous(world.make_run(), NAME, asked)  # Revoke the old PAT of npm-feed? y
+    assert caught.value.code == "changed_meanwhile"
+    assert world.revoked_ids() == before

@@ -14,8 +14,9 @@ from rotator.engine.auditing import load_events
 from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
+from rotator.engine.report import OutcomeKind
 from rotator.engine.run import Run, recover_interrupted
-from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
+from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
@@ -438,3 +439,19 @@ def test_tokens_that_one_process_cannot_save_are_not_called_saved_by_another() -
     world.sign_in.saved_at = world.clock.now()
     world.run()
     assert list_conditions(world) == {}
+
+
+def test_vault_whose_end_of_trouble_cannot_be_written_is_reported_and_its_end_is_written_by_the_next_run() -> None:
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"))
+    world.run()
+    world.heal()
+    world.advance(hours=7)
+    world.database.refusals["vault_restored"] = DatabaseError("no space is left", code="database_full")
+    (failed,) = [outcome for outcome in world.run().outcomes if outcome.kind is OutcomeKind.FAILED]
+    assert (failed.name, failed.account, failed.organization) == (VAULT, "", "")
+    assert failed.failure is not None
+    assert failed.failure.message == "no space is left"
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.run()
+    assert "vault_down" not in list_conditions(world)

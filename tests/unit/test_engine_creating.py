@@ -618,3 +618,8 @@ def test_created_pat_write_without_answer_is_looked_for_after_a_clock_jump() -> 
     assert world.secrets.apply_late() == 1
     world.run()
     world.check_served(NEW)
+
+
+def test_order_has_the_vault_and_the_secret_that_a_person_chose() -> None:
+    order = make_order(NEW, ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=20), vault="v", secret_name="mine")
+    assert (order.vault, order.secret_name) == ("v", "mine")

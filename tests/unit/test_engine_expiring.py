@@ -9,13 +9,19 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.rotations import FailureCleared
+from rotator.domain.managed_pat import Failure, Hold, ManagedPatState
 from rotator.domain.policy import Guardrails, RuleAction
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, resume
 from rotator.engine.pausing import pause_all, resume_all
+from rotator.engine.standing import Standing
 from rotator.engine.updating import make_change, update
 from rotator.errors import DeniedError, SignInRequiredError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
+from tests.support.records import NOW, make_managed_pat
 
 
 def find_expiring(world: EngineWorld) -> str | None:
@@ -55,7 +61,8 @@ def test_it_is_told_near_the_expiry_and_not_before(code: str) -> None:
         world.run()
         assert find_expiring(world) == code
         world.advance(hours=2)
-    assert world.events().count("expiry_foreseen failed") == 1
+    (told,) = load_events(world.database, AuditFilter(subject=NAME, event="expiry_foreseen"))
+    assert told.entry.details["expires_at"] == world.record().valid_to.isoformat()
 
 
 def test_one_that_waits_for_a_sign_in_is_told_with_that_alone() -> None:
@@ -188,3 +195,13 @@ def test_clone_that_expires_first_is_told_while_everything_is_paused() -> None:
     resume_all(world.make_run())
     world.run()
     assert find_expiring(world) is None
+
+
+def test_trouble_is_over_when_nothing_failed_and_lasts_while_a_rotation_of_a_paused_pat_is_open() -> None:
+    pat, policy = make_managed_pat(), make_policy(RULE)
+    fine = Standing(pat, True, policy.decide(pat, now=NOW, longest=None))
+    assert fine.find_end() == FailureCleared()
+    failed = replace(pat, state=ManagedPatState.PAUSED, last_failure=Failure("a code", "it failed"))
+    assert replace(fine, pat=failed).find_end() is None
+    assert replace(fine, pat=failed, is_rotating=False).find_end() == FailureCleared()
+    assert replace(fine, pat=replace(failed, hold=Hold.FOREIGN_WRITE), is_rotating=False).find_end() is None

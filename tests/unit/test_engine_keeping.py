@@ -205,6 +205,14 @@ def test_revocation_stays_pending_when_the_rotation_after_it_is_over() -> None:
     assert world.events().count("pat_revoked succeeded") == 1
 
 
+def test_record_that_is_paused_already_is_not_said_to_be_paused_when_its_pat_is_revoked() -> None:
+    world = make_world()
+    pause(world.make_run(), NAME)
+    revoke_current(world.make_run(), NAME)
+    assert world.events().count("pat_paused succeeded") == 1
+    assert world.record().blocked is False
+
+
 def test_current_pat_is_not_revoked_when_its_rotation_is_open() -> None:
     world = make_overlapping(hours=1)
     with pytest.raises(UsageError, match="unfinished rotation"):

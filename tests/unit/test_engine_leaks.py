@@ -12,6 +12,7 @@ from rotator.domain.managed_pat import Hold
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Guardrails, LeakAction, RuleAction
+from rotator.engine.auditing import load_events
 from rotator.engine.delivering import deliver
 from rotator.engine.jobs import probe_values
 from rotator.engine.keeping import pause, revoke_current
@@ -19,6 +20,7 @@ from rotator.engine.outage import DeliveryMemory
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import recover_interrupted, work_on_due, work_on_look
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ORGANIZATION, OVERLAP, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 from tests.support.hooks import ScriptedHook
@@ -71,6 +73,8 @@ def test_pat_that_vanished_is_replaced_in_the_same_run_without_overlap() -> None
     assert world.states(FRESH) == ["completed"]
     told = [event.split()[0] for event in world.events(FRESH)]
     assert told.index("pat_vanished") < told.index("mint_started") < told.index("vanished_pat_replaced")
+    (event,) = load_events(world.database, AuditFilter(subject=FRESH, event="pat_vanished"))
+    assert event.entry.details["code"] == "revoked_elsewhere"
     world.check_rest(FRESH)
     world.finish(FRESH)
 

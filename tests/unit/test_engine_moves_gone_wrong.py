@@ -14,7 +14,7 @@ from rotator.engine.left_behind import load_left_behind
 from rotator.engine.looking import look
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
-from rotator.engine.run import work_on_due
+from rotator.engine.run import recover_interrupted, work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, preview, update
 from rotator.errors import DeniedError, PlanRefusedError, RotationError, RotatorError, SignInRequiredError
@@ -285,6 +285,8 @@ def test_lost_mint_that_only_the_vault_names_is_revoked_or_reported_by_the_next_
     for _ in range(6):
         world.advance(hours=7)
         world.run()
+    (entered,) = [found for found in world.rotations() if found.failure and found.failure.code == "unknown_intent"]
+    assert (entered.account, entered.predecessor_place[0]) == (world.pats.pats[lost].account, ACCOUNT)
     with world.database.read() as reading:
         left = [item.pat.authorization_id for item in load_left_behind(reading, world.clock.now())]
     assert lost not in world.live_ids() or lost in left
@@ -328,3 +330,15 @@ def test_move_is_still_wanted_while_neither_account_works() -> None:
     world.advance(hours=20)
     world.run()
     assert world.record().account == HEIR
+
+
+def test_recovery_gives_up_no_move_although_the_settings_name_its_account_no_more() -> None:
+    world = make_current()
+    world.database.dies_after = "rotation_planned"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    world.advance(minutes=11)
+    take_out(world)
+    world.watch(lambda: recover_interrupted(world.make_run()))
+    assert world.record().wanted_account == HEIR

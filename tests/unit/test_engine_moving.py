@@ -16,6 +16,7 @@ from rotator.engine.looking import look
 from rotator.engine.own_actions import load_own_actions
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import rebuild
+from rotator.engine.records import known_in
 from rotator.engine.report import OutcomeKind
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, make_change, preview, update
@@ -284,6 +285,7 @@ def test_move_is_refused_before_anything_is_sent(
     with pytest.raises(kind, match=said) as refused:
         act(world.make_run(), MOVE)
     assert refused.value.fix
+    assert (refused.value.code == "paused") == (arrange is halt)
     assert replace(world.record(), epoch=before.epoch) == before
     assert not MUTATIONS & set(world.timeline)
 
@@ -553,3 +555,11 @@ def test_old_pat_is_left_behind_once_when_the_run_that_leaves_it_is_killed(mark:
     end_overlap(world)
     check_moved(world, besides=(old,))
     assert world.events(old) == ["pat_left_behind unknown"]
+
+
+def test_list_of_the_old_account_is_looked_at_while_the_old_pat_that_was_left_there_lives() -> None:
+    world = make_left()
+    move(world)
+    end_overlap(world)
+    with world.database.read() as reading:
+        assert known_in(reading, world.clock.now()).left_in == {(ACCOUNT, ORGANIZATION)}

@@ -1106,6 +1106,18 @@ def test_pat_is_alive_or_may_be_hidden_when_only_the_first_list_lacks_it(is_back
     assert (found.gone, found.alive, found.missed) == ([], [pending] * is_back, [pending] * (not is_back))
 
 
+def test_pat_is_missed_and_not_gone_when_only_the_list_of_the_closer_look_may_hide_it() -> None:
+    world, old = make_ignored(times=9)
+    pending = replace(load_pending(world)[0], missed_at=world.clock.now() - timedelta(hours=1))
+    run, found = world.make_run(), Sightings()
+    view = ServerView(run)
+    hide(world, old)
+    listing = view.fetch_listing(ACCOUNT, ORGANIZATION)
+    world.pats.change_listed = lambda pats: PatList([pat for pat in pats if pat.authorization_id != old], [old])
+    sort_pending(run, view, listing, [pending], found)
+    assert (found.gone, found.alive, found.missed) == ([], [], [pending])
+
+
 def test_two_looks_are_proof_when_they_are_exactly_the_settle_time_apart() -> None:
     world, old = make_ignored(times=9)
     hide(world, old)

@@ -137,6 +137,8 @@ def test_nothing_is_minted_when_the_secret_was_written_after_adopting(
     failure = world.record("deploy").last_failure
     assert failure is not None
     assert f"`rotator inventory adopt {world.record('deploy').authorization_id}`" in failure.fix
+    assert ("was changed since a person looked at it" in failure.message) == (before is not None)
+    assert ("holds something that nobody has confirmed yet" in failure.message) == (before is None)
     check_untouched(world, CONNECTION)
 
 

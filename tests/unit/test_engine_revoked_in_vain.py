@@ -10,7 +10,7 @@ from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.engine.keeping import resume, revoke_current
 from rotator.errors import DeniedError, RotatorError, UsageError
 from tests.support.engine import NAME, EngineWorld
-from tests.unit.test_engine_vanished import DENIED, look_for_long, make_rotated
+from tests.unit.test_engine_vanished import DENIED, hide, look_for_long, make_rotated
 
 
 def revoke_in_vain(error: RotatorError | None = None) -> tuple[EngineWorld, str]:
@@ -62,3 +62,24 @@ def test_revocation_by_hand_is_not_told_as_a_leak() -> None:
     assert current not in world.live_ids()
     look_for_long(world)
     assert "pat_vanished failed" not in world.events(), world.events()[-8:]
+
+
+@pytest.mark.parametrize("minutes", [2, 60])
+def test_sight_of_the_pat_counts_against_a_persons_request_only_when_that_can_no_longer_take_effect(
+    minutes: int,
+) -> None:
+    """The request was not answered. Lists lack the PAT, show it once more, and lack it again: it is gone."""
+    world, current = make_rotated()
+    world.pats.fail("revoke")
+    with suppress(RotatorError):
+        revoke_current(world.make_run(), NAME)
+    hide(world, current)
+    world.run()
+    world.heal()
+    world.advance(minutes=minutes)
+    world.run()
+    world.pats.pats[current].revoked = True
+    for _ in range(3):
+        world.advance(hours=1)
+        world.run()
+    assert (world.record().hold is Hold.REVOKED_BY_HAND) == (minutes == 2), (world.record(), world.events()[-8:])

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from rotator.domain.rotation import RotationState
+from rotator.engine.comparing import ScanKind, compare_record, find_lost_clones
+from rotator.engine.listing import ServerView
 from rotator.engine.scanning import ScanReport, scan
 from rotator.errors import DeniedError, SignInRequiredError
-from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, SCOPE, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, CANARY, MUTATIONS, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine_scenarios import make_overlapping
 
 
 def look(world: EngineWorld) -> ScanReport:
@@ -137,3 +141,29 @@ def test_record_of_a_pat_in_another_organization_is_missing_when_it_moved() -> N
     fake.pat = replace(fake.pat, target_accounts=(world.pats.organizations["fabrikam"].id,))
     kinds = {(entry.kind.value, entry.organization) for entry in look(world).entries}
     assert kinds == {("missing", "contoso"), ("untracked", "fabrikam")} or kinds == {("missing", "contoso")}
+
+
+def test_record_is_compared_with_the_listing_of_its_place() -> None:
+    world = make_world()
+    record, found = world.record(), world.pats.pats[world.record().authorization_id]
+
+    def compare() -> ScanKind:
+        return compare_record(record, ServerView(world.make_run()).fetch_listing(ACCOUNT, ORGANIZATION)).kind
+
+    assert compare() is ScanKind.MANAGED
+    found.pat = replace(found.pat, scope="vso.code")
+    assert compare() is ScanKind.DRIFTED
+    found.revoked = True
+    assert compare() is ScanKind.MISSING
+
+
+def test_clone_is_lost_only_when_consumers_were_to_read_it_and_its_list_lacks_it() -> None:
+    world = make_overlapping()
+    (rotation,) = world.rotations()
+    listing, now = ServerView(world.make_run()).fetch_listing(ACCOUNT, ORGANIZATION), world.clock.now()
+    gone = replace(rotation, new_authorization_id="gone")
+    expired = replace(gone, new_valid_to=now)
+    earlier = replace(gone, state=RotationState.STORED)
+    elsewhere = replace(gone, organization="fabrikam")
+    assert find_lost_clones([rotation, expired, earlier, elsewhere], listing, now) == ()
+    assert find_lost_clones([gone], listing, now) == (NAME,)

@@ -13,6 +13,7 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Decision, Guardrails, Match, RuleAction, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice
 from rotator.engine.keeping import forget, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
@@ -24,6 +25,7 @@ from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState, PatStatus
 from rotator.engine.tags import KEPT_TAG
 from rotator.errors import TransientError, UsageError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, OVERLAP, SCOPE, VAULT, EngineWorld, make_world, names_of
@@ -74,6 +76,8 @@ def test_new_pat_is_taken_over_and_told_when_its_rule_says_so_and_its_secret_is_
     assert (record.authorization_id, record.secret_name, record.confirmed_version) == (found, "contoso-hook", None)
     assert record.taken_over
     assert world.events(HOOK) == ["pat_taken_over succeeded"]
+    (event,) = load_events(world.database, AuditFilter(subject=HOOK))
+    assert event.entry.details["secret_holds"] == "absent"
     assert ("pat_taken_over", HOOK) in [(name, line.get("name")) for name, line in world.told]
     assert find_wait(world, other) is None
     assert names_of(world.run(), OutcomeKind.ADOPTED) == []
@@ -246,6 +250,7 @@ def test_pat_waits_for_a_person_and_is_shown_when_something_speaks_against_it(
     failure = actions[found].failure
     assert failure is not None
     assert (failure.code, bool(failure.fix)) == (code, True)
+    assert (f'"{HOOK}"' in failure.message) == (code == "same_name")
     before = world.database.dump()
     world.run()
     assert world.database.dump() == before
@@ -362,6 +367,28 @@ def test_secret_that_we_wrote_for_another_pat_is_taken_over_only_when_that_one_i
         assert find_wait(world, new) == expected
 
 
+def test_pat_is_a_failure_and_no_wait_when_what_its_secret_holds_cannot_be_looked_up() -> None:
+    """The secret holds what we wrote for another PAT, and the server does not say whether that one lives."""
+    world = make_adopting_world()
+    add(world, HOOK, days=5)
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    old = world.record(HOOK).authorization_id
+    forget(world.make_run(), HOOK)
+    for fake in world.pats.pats.values():
+        if fake.pat.display_name == HOOK:
+            fake.revoked = True
+    (new,) = add(world, HOOK)
+    world.pats.fail("fetch_pat", times=30)
+    report = world.run()
+    assert old != new
+    assert names_of(report, OutcomeKind.FAILED) == [HOOK]
+    assert find_wait(world, new) is None
+    world.heal()
+    assert names_of(world.run(), OutcomeKind.ADOPTED) == [HOOK]
+
+
 def test_pat_that_cannot_be_looked_at_is_a_failure_and_no_wait_when_its_vault_does_not_answer() -> None:
     world = make_adopting_world()
     (found,) = add(world, HOOK)
@@ -369,7 +396,8 @@ def test_pat_that_cannot_be_looked_at_is_a_failure_and_no_wait_when_its_vault_do
     error = TransientError("no", service="key_vault", operation="fetch_latest")
     world.secrets.fail("fetch_latest", error, times=30)
     report = world.run()
-    assert names_of(report, OutcomeKind.FAILED) == [HOOK]
+    (unread,) = [outcome for outcome in report.outcomes if outcome.kind is OutcomeKind.FAILED]
+    assert (unread.name, unread.account, unread.organization) == (HOOK, ACCOUNT, "contoso")
     assert find_wait(world, found) is None
     world.heal()
     assert names_of(world.run(), OutcomeKind.ADOPTED) == [HOOK]

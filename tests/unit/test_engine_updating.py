@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, resume
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.looking import look
@@ -360,6 +361,8 @@ def test_update_is_taken_back_when_a_person_wants_it_as_it_is() -> None:
     assert change(world, present).outcomes == ()
     assert not world.record().is_update_wanted
     assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
+    (dropped,) = load_events(world.database, AuditFilter(subject=NAME, event="update_dropped"))
+    assert dropped.entry.details["message"] == "a person wants it as it is"
     world.finish()
 
 

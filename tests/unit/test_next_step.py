@@ -210,3 +210,10 @@ def test_moment_that_a_limit_puts_off_is_the_end_of_that_belief_or_near_the_expi
     assert due.at == min(limit.learned_at + 4 * DAY, pat.valid_to - timedelta(days=2, hours=9, minutes=36))
     fresh = replace(pat, valid_to=NOW + 20 * DAY)
     assert find_due(Matter(fresh), make_policy(rule), {PLACE: limit}, NOW, SETTLE) == Due(NOW + 15 * DAY)
+
+
+def test_what_a_person_replaces_is_said_although_everything_is_paused() -> None:
+    policy = replace(make_policy(replace(RULE, action=RuleAction.ALERT)), is_paused=True)
+    pat = replace(make_managed_pat(), valid_to=NOW + DAY)
+    step = find_next_step(Matter(pat), policy, policy.decide(pat, now=NOW, longest=None), NOW, SETTLE)
+    assert step.action is NextAction.REPLACE_BY_HAND

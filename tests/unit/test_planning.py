@@ -11,6 +11,7 @@ from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold, Verdict
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
+from rotator.domain.timetable import ChangeFreeze, Timetable
 from rotator.engine.explaining import explain_decision
 from rotator.engine.planning import plan_by_hand, plan_one
 from rotator.errors import NotManagedError
@@ -225,3 +226,36 @@ def test_action_by_hand_follows_an_interrupted_rotation() -> None:
         with pytest.raises(NotManagedError):
             plan_by_hand(reading, POLICY, ["other"], NOW)
     assert action.kind is ActionKind.RECOVER
+
+
+def make_overlapping(until: timedelta = DAY, old_ends: timedelta = 10 * DAY) -> Rotation:
+    """A rotation whose overlap ends after so long, and whose old PAT expires after so long."""
+    rotation = replace(make_rotation(), state=RotationState.OVERLAPPING)
+    return replace(rotation, overlap_until=NOW + until, predecessor_valid_to=NOW + old_ends)
+
+
+def test_action_on_an_overlap_names_the_pat_its_rotation_and_the_end_of_the_old_one() -> None:
+    running, over, expired = make_overlapping(), make_overlapping(-DAY), make_overlapping(DAY, -DAY)
+    waits = plan(rotation=running)
+    assert (waits.kind, waits.reason, waits.retires_at) == (ActionKind.WAIT, ActionReason.OVERLAPPING, NOW + DAY)
+    failed = plan(WAITING, running)
+    assert (failed.kind, failed.reason, failed.failure) == (ActionKind.WAIT, ActionReason.FAILED_BEFORE, FAILURE)
+    for rotation, reason in ((over, ActionReason.OVERLAP_OVER), (expired, ActionReason.EXPIRED)):
+        retires = plan(rotation=rotation)
+        assert (retires.kind, retires.reason) == (ActionKind.RETIRE, reason)
+        assert (retires.pat, retires.rotation, retires.retires_at) == (PAT, rotation, rotation.overlap_until)
+    assert (waits.pat, waits.rotation, failed.pat, failed.rotation) == (PAT, running, WAITING, running)
+
+
+def test_action_on_a_rotation_before_its_overlap_says_that_it_was_interrupted() -> None:
+    for rotation in (make_rotation(), make_overlapping(9 * DAY)):  # a wrong clock dated the end of the latter
+        action = plan(rotation=rotation)
+        assert (action.kind, action.reason) == (ActionKind.RECOVER, ActionReason.INTERRUPTED)
+        assert (action.pat, action.rotation) == (PAT, rotation)
+
+
+def test_overlap_that_ends_now_waits_for_the_end_of_a_change_freeze() -> None:
+    freeze = ChangeFreeze(NOW - DAY, NOW + DAY, "the year ends")
+    policy = make_policy(replace(DUE, timetable=Timetable(freezes=(freeze,))))
+    action = plan(rotation=make_overlapping(timedelta(0)), policy=policy)
+    assert (action.kind, action.reason, action.held_until) == (ActionKind.WAIT, ActionReason.CHANGE_FREEZE, NOW + DAY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import assume, given, settings
@@ -24,6 +24,7 @@ from rotator.domain.policy import (
     check_storm,
 )
 from rotator.domain.rotation import make_offset_range
+from rotator.domain.timetable import Timetable, Window
 from rotator.engine.explaining import explain_decision, explain_obstacle
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat, make_pat
@@ -387,3 +388,26 @@ def test_fresh_clone_is_not_due_when_its_original_was(rule: Rule, lifetime: time
     assert decision.verdict is Verdict.DUE
     clone = make_aged_pat(decision.lifetime)
     assert decide(rule, clone, CREATED).verdict is Verdict.NOT_DUE
+
+
+@pytest.mark.parametrize("action", [RuleAction.ROTATE, RuleAction.ALERT])
+@pytest.mark.parametrize("age", [DAY, 39 * DAY])
+def test_pat_that_is_short_lived_takes_a_short_life_again_whether_it_is_due_or_not(
+    action: RuleAction, age: timedelta
+) -> None:
+    """A person may have it rotated long before it is due."""
+    rule = replace(RULE, action=action)
+    pat = replace(make_aged_pat(), short_lived=True)
+    assert decide(rule, pat, CREATED + age).takes_short is True
+    if age == DAY:
+        assert decide(rule, replace(pat, short_lived=False), CREATED + age).takes_short is False
+
+
+def test_what_comes_later_in_a_window_waits_for_that_and_not_for_an_earlier_one() -> None:
+    friday = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    rule = replace(RULE, overlap=HOUR, timetable=Timetable((Window((5, 6), time(0), time(23), UTC),)))
+    pat = replace(make_managed_pat(), valid_from=friday - 5 * DAY, valid_to=friday + 35 * DAY)
+    policy, sunday = make_policy(rule), friday + 2 * DAY
+    assert policy.find_turn(pat, sunday, friday) == sunday
+    assert policy.find_turn(pat, sunday, sunday) == sunday
+    assert policy.find_turn(pat, friday - DAY, friday) == datetime(2026, 11, 28, tzinfo=UTC)

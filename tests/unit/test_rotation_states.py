@@ -255,3 +255,13 @@ def test_offset_is_a_150th_of_the_lifetime_when_that_is_between_a_second_and_fou
 )
 def test_kept_lifetime_is_rounded_up_to_the_step_of_its_size(lifetime: timedelta, expected: timedelta) -> None:
     assert make_kept_lifetime(lifetime) == expected
+
+
+def test_each_pat_of_a_move_has_its_own_account_and_both_of_another_rotation_have_one() -> None:
+    rotation = replace(make_rotation(), new_authorization_id="id-new")
+    moving = replace(rotation, predecessor_account="left-bot")
+    old = rotation.predecessor_id
+    assert [rotation.find_owner(found) for found in (old, "id-new", None)] == ["build-bot"] * 3
+    assert [moving.find_owner(found) for found in (old, "id-new", None)] == ["left-bot", "build-bot", "build-bot"]
+    created = replace(moving, predecessor_id="")
+    assert created.find_owner(None) == "build-bot"
