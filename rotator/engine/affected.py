@@ -48,7 +48,7 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
         failure = _find_common([last.failure for last in lasts if last is not None], notice)
         return Affected(failure=failure, hurt_at=_find_first_end(records))
     if kind in _OF_ALL or (kind is ConditionKind.CLOCK_WRONG and HOST in subjects):
-        about = say_pats(sorted(records, key=lambda pat: pat.as_ending().valid_to))
+        about = say_pats(_sort_by_end(records))
         return know_case(run, reading, notice, Affected(about=about, hurt_at=_find_first_end(records)), ())
     if kind is ConditionKind.LISTING_DAMAGED:
         behind = [pat for pat in records if name_organization((pat.account, pat.organization)) in subjects]
@@ -58,9 +58,13 @@ def find_affected(run: RunContext, reading: Reading, notice: Notice) -> Affected
         waiting = _list_waiting(run, reading)
         pats = [pat for pat in pats if pat.name in waiting]
     failure = _find_failure(run, reading, notice, pats)
-    about = say_pats(pats, with_expiry=kind is not ConditionKind.PAT_VANISHED)
+    about = say_pats(_sort_by_end(pats), with_expiry=kind is not ConditionKind.PAT_VANISHED)
     affected = Affected(len(pats), _find_first_end(pats), failure, about)
     return know_case(run, reading, notice, affected, pats)
+
+
+def _sort_by_end(pats: Iterable[ManagedPat]) -> list[ManagedPat]:
+    return sorted(pats, key=lambda pat: pat.as_ending().valid_to)
 
 
 def _find_first_end(pats: Iterable[ManagedPat]) -> datetime | None:

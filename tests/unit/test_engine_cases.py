@@ -109,6 +109,16 @@ def test_each_cause_of_a_refused_value_has_its_own_fix(cause: RefusalCause) -> N
     assert (advise_refused_value(pat, cause, None).fix in fixes) == (cause in same)
 
 
+def test_first_pat_to_expire_is_named_first() -> None:
+    """Of many, the last ones are only counted."""
+    post = Post()
+    post.world.add_managed("other", days_left=2)
+    post.deliver()
+    post.begin(SignInLapsed(code="sign_in_expired"))
+    said = hear(post.world, "sign_in_needed")
+    assert re.findall(r"^PAT: (\S+) ", said, re.MULTILINE) == ["other", NAME]
+
+
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_sign_in_that_is_lost_with_the_token_cache_is_not_laid_to_entra(is_damaged: bool) -> None:
     post = Post()
