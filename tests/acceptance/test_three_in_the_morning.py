@@ -161,7 +161,7 @@ def plant(stage: Stage, case: Case) -> RunningDaemon:
     if case.plant is not write_secret:
         case.plant(stage)
         return start(stage)
-    set_overlap(stage, "4s")
+    set_overlap(stage, "10s")
     daemon = start(stage)
     daemon.wait_until(lambda: "overlap_started" in stage.find_events())
     case.plant(stage)
