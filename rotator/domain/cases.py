@@ -116,7 +116,7 @@ def advise_vanished(pat: ManagedPat, rule: Rule | None) -> Advice:
     place = f"secret {pat.secret_name} in {pat.vault}"
     find_out = (
         "Find out who revoked it: ask your team, and look at the mail of the account's user and at Azure DevOps' own "
-        "audit log (`rotator audit reconcile`). If nobody in your team did, treat it as leaked."
+        "audit log (`rotator audit reconcile`). If nobody in your team did, it may be public: call your security team."
     )
     if rule is not None and rule.replaces(pat):
         return replace(
@@ -147,8 +147,9 @@ def advise_short_lifetime(
         CONDITIONS[ConditionKind.LIFETIME_SHORTENED],
         one=f"{{subject}} was renewed for only {granted}{instead}",
         meaning=f"{pat.organization} granted {granted}{instead}, for which {which} asks. The PAT works.{by_itself}",
-        fix="This can wait until the morning. Ask an Azure DevOps administrator what maximum lifetime of PATs "
-        f"{pat.organization} enforces. Either have it raised, or set `lifetime` of {which} in rotator's policy to at "
+        fix="Nothing to do now if that renewal succeeds. Ask an Azure DevOps administrator what maximum lifetime of "
+        f"PATs {pat.organization} enforces. Either have it raised, or set `lifetime` of {which} in rotator's "
+        "policy to at "
         "most that.",
     )
 
@@ -171,9 +172,9 @@ def advise_pending(item: PendingRevocation, display_name: str, user: str, pat: M
         one=f"the {what} of {item.name} is not revoked yet (id {{subject}})",
         meaning=f"{asked}. Azure DevOps accepted that, and {shown}.",
         otherwise=f"{again} Whoever has the value of the {what} can use it until it is revoked or expires.",
-        fix=f"This can wait until the morning. {once}If it lasts, sign in to Azure DevOps as {user}, open {page} and "
-        f'revoke the PAT "{display_name}" that expires {say_moment(item.valid_to)}.{keep} rotator will notice, and end '
-        "this.",
+        fix=f"No consumer is affected. {once}If it lasts, sign in to Azure DevOps as {user}, open {page} and "
+        f'revoke the PAT "{display_name}" that expires {say_moment(item.valid_to)}.{keep} This '
+        "alert ends when rotator sees that it is gone.",
     )
 
 
@@ -281,19 +282,22 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
     if others:
         tries = max(call.tries for call in calls if not call.holds)
         is_over = all(call.is_old_gone for call in calls if not call.holds)
-        fate = "was revoked as planned" if is_over else "is revoked as planned, even if the hook never succeeds"
+        fate = "is revoked" if is_over else "is revoked as planned, even if the hook never succeeds"
         otherwise.append(
-            f"The hook is not required for {say_names(others)}: the old PAT {fate}. Failed tries: {tries} of {most}; "
-            "after the last one the call is dropped."
+            f"Consumers of {say_names(others)} that do not read the secret again fail once the old PAT is gone. The "
+            f"hook is not required there: the old PAT {fate}. Failed tries: {tries} of {most}; after the last one "
+            "rotator drops the call."
         )
     retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
     when = "" if retry is None else f", next at {say_moment(retry)}"
     return replace(
         general,
-        meaning=f"This is over when every waiting call has succeeded{' or was dropped' if others else ''}.",
+        meaning="This alert ends when every waiting call has succeeded"
+        + (" or was dropped; restart the consumers of dropped ones yourself." if others else "."),
         otherwise=" ".join(otherwise),
         fix=f"Correct what made the hook fail. The waiting calls are repeated by themselves{when}. `rotator hooks "
-        f"test {name}` really runs the hook, with a made-up event: it shows whether it works now, and ends no wait.",
+        f"test {name}` really runs the hook, with a made-up event: it shows whether it works now; waiting calls "
+        "go on waiting.",
     )
 
 

@@ -234,7 +234,7 @@ def _say_affected(notice: Notice, affected: Affected, now: datetime) -> str:
     if affected.hurt is Hurt.NOW:
         said.append("consumers fail now")
     elif affected.hurt_at is not None:
-        said.append(f"nobody is hurt before {say_moment(affected.hurt_at)}")
+        said.append(f"no impact until {say_moment(affected.hurt_at)}")
     elif affected.waiting and first is not None:
         which = "it" if affected.waiting == 1 else "the first"
         said.append(f"{which} {'has expired' if first <= now else f'expires {say_in(first, now)}'}")
@@ -251,12 +251,12 @@ def _say_hurt(affected: Affected, now: datetime) -> str:
         case Hurt.PERHAPS:
             return "Consumers: they may fail now" + (f", and will from {when} on." if when else ".")
         case Hurt.UNKNOWN:
-            return "Consumers: rotator cannot tell whether they are hurt, or when."
+            return "Consumers: rotator cannot tell whether they fail, or when."
     if at is None:
-        return "Consumers: nobody is hurt."
+        return "Consumers: no impact."
     if at <= now:
         return f"Consumers: they have failed since {when}."
-    return f"Consumers: nobody is hurt before {when}."
+    return f"Consumers: no impact until {when}."
 
 
 def _list_lines(notice: Notice, advice: Advice, affected: Affected, code: str | None, now: datetime) -> list[str]:

@@ -173,7 +173,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         command="rotator status {subject}",
         fix="If consumers need it, run `rotator rotate {subject}`, which stores a new PAT. Ask your team who revoked "
         "it, and look at the mail of the account's user and at `rotator audit reconcile`. If nobody in your team did, "
-        "treat it as leaked. If nobody needs it any more: `rotator inventory forget {subject}`.",
+        "it may be public: call your security team. If nobody needs it any more: `rotator inventory forget {subject}`.",
     ),
     ConditionKind.PAT_EXPIRING: Advice(
         one="{subject} expires and will not be rotated",
@@ -209,7 +209,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Nothing breaks as long as rotations succeed. They are more frequent now, so after one that fails "
         "there is less time before consumers fail.",
         command="rotator audit list --name {subject} --event lifetime_shortened",
-        fix="This can wait until the morning. Ask an Azure DevOps administrator what maximum lifetime of PATs the "
+        fix="Ask an Azure DevOps administrator what maximum lifetime of PATs the "
         "organization enforces. Either have it raised, or set `lifetime` of the rule in rotator's policy to at most "
         "that.",
     ),
@@ -328,7 +328,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         many="Azure DevOps refuses the values of {count} PATs",
         meaning="The daemon read the value as consumers read it, twice, and Azure DevOps refused it each time.",
         otherwise="Consumers fail. The daemon tries the value about every hour, and tells you when it works. It "
-        "makes no new PAT because of this.",
+        "does not rotate the PAT because of this.",
         command="rotator audit list --name {subject} --since 2d",
         fix="Do what the cause needs. Only if the PAT or its secret is the cause: `rotator rotate {subject}` stores a "
         "new PAT.",
@@ -365,7 +365,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "is not required, the old PAT is revoked as planned, and a call is dropped after ten failed tries.",
         command="rotator audit list --event hook_failed",
         fix="Correct what made the hook fail. The calls that wait are repeated by themselves. `rotator hooks "
-        "test` really runs each hook, with a made-up event: it shows whether a hook works now, and ends no wait.",
+        "test` really runs each hook, with a made-up event: it shows whether a hook works now; calls that wait go "
+        "on waiting.",
     ),
     ConditionKind.JOB_STALLED: Advice(
         one="the job {subject} no longer succeeds",

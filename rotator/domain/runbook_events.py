@@ -40,7 +40,8 @@ EVENTS: Mapping[type[Event], Advice] = {
         otherwise="Consumers work again when they have read the new value. If the old PAT leaked, the new one may leak "
         "in the same way.",
         command="rotator audit list --name {subject} --since 2d",
-        fix="Find out who revoked it. If nobody in your team did, treat it as leaked: look for it in repositories, "
+        fix="Find out who revoked it. If nobody in your team did, it may be public: call your security team, and "
+        "look for it in repositories, "
         "logs and build output.",
     ),
     DaemonCrashed: Advice(

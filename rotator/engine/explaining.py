@@ -19,7 +19,10 @@ from rotator.domain.words import say_duration, say_moment
 from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
 from rotator.errors import FailureKind
 
-_SPLIT = "Create one PAT per organization with the same scopes, adopt those, then revoke this one."
+_SPLIT = (
+    "Create one PAT per organization with the same scopes, adopt them, move the consumers to them, then revoke this "
+    "one."
+)
 _RUN_FIRST = "Run `rotator once` first."
 
 
@@ -115,7 +118,7 @@ def explain_sight(sight: Sight) -> str:
             return f"a PAT of {sight.user}, but nothing shows which one"
         case Holding.SOMETHING_ELSE:
             if not sight.pat_shaped:
-                return "something that does not look like a PAT, so it was sent nowhere"
+                return "a value that does not look like a PAT, so rotator did not try it"
             if sight.user is None:
                 return "something that looks like a PAT but does not sign in"
             return f"a PAT that signs in as {sight.user}, not as {sight.expected}"

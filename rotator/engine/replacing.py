@@ -65,7 +65,7 @@ def identify(run: RunContext, organization: str, value: SecretValue, *, is_ours:
     """
     if not is_ours and not is_pat_shaped(value.reveal()):
         raise ForeignValueError(
-            "the value in the vault does not look like a PAT, so it was sent nowhere",
+            "the value in the vault does not look like a PAT, so rotator did not try it",
             code="not_a_pat",
             fix="Find out who writes this secret.",
         )

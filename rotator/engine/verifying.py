@@ -39,8 +39,8 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
             held,
             "wrong_identity",
             f"the new PAT signs in as {found.display_name}, not as {expected.display_name}",
-            "rotator has revoked the new PAT; the old one is untouched. Most likely a proxy or a cache between this "
-            "host and Azure DevOps gave the answer to somebody else's request. Look at the proxy of this host "
+            "rotator revoked the PAT that it had made, and no other; the secret still holds the old one. Most likely a "
+            "caching proxy returned another user's response to rotator. Look at the proxy of this host "
             f"(`http` in the settings, HTTPS_PROXY), then run `rotator rotate {rotation.name}`.",
             ForeignValueError,
         )

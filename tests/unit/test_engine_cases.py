@@ -73,8 +73,8 @@ def test_expiry_is_no_headline_of_what_is_broken_now(hurt: Hurt) -> None:
     said = {
         Hurt.NOW: "they fail now.",
         Hurt.PERHAPS: "they may fail now, and will from 2026-12-31 00:00Z (in 30 days) on.",
-        Hurt.LATER: "nobody is hurt before 2026-12-31 00:00Z (in 30 days).",
-        Hurt.UNKNOWN: "rotator cannot tell whether they are hurt, or when.",
+        Hurt.LATER: "no impact until 2026-12-31 00:00Z (in 30 days).",
+        Hurt.UNKNOWN: "rotator cannot tell whether they fail, or when.",
     }
     assert told.text.splitlines()[0] == f"Consumers: {said[hurt]}"
 
@@ -143,7 +143,7 @@ def test_damaged_token_cache_names_its_files_and_each_command() -> None:
     said = hear(post.world, "token_cache_damaged")
     assert f"{CACHE}.previous" in said
     assert f"`rotator login {ACCOUNT}`" in said
-    assert f"nobody is hurt before {say_moment(post.world.record().valid_to)}" in said.splitlines()[0]
+    assert f"no impact until {say_moment(post.world.record().valid_to)}" in said.splitlines()[0]
 
 
 def test_revoked_pat_says_whether_rotator_replaces_it() -> None:
@@ -171,7 +171,7 @@ def test_revocation_that_is_not_confirmed_tells_the_old_pat_from_the_one_in_use(
         (item,) = reading.revocations.load()
     for fact in (
         f"The old PAT of {NAME} is not revoked yet (id {old})",
-        "Consumers: nobody is hurt.",
+        "Consumers: no impact.",
         f'"{pat.display_name}", id {old}, expires {say_moment(item.valid_to)} (account {ACCOUNT}, organization ',
         f"https://dev.azure.com/{ORGANIZATION}/_usersSettings/tokens",
         f"{item.requests} times to revoke it, last at {say_moment(item.requested_at)}",
@@ -200,7 +200,7 @@ def test_failing_hook_says_which_pats_wait_and_what_ends_it(is_required: bool) -
         f"`secret_stored` of {NAME} (account {ACCOUNT}, organization {ORGANIZATION}, secret {before.secret_name})"
         in said
     )
-    assert f"Consumers: nobody is hurt before {say_moment(until)}" in said
+    assert f"Consumers: no impact until {say_moment(until)}" in said
     assert (f"does not revoke the old PAT of {NAME} before it has succeeded" in said) == is_required
     assert ("Failed tries: 2 of 10;" in said) != is_required
     assert "Why: the hook restart ended with 1: no such deployment" in said
