@@ -94,8 +94,12 @@ def test_daemon_is_not_ready_while_a_bug_keeps_it_from_measuring(stage: Stage) -
     daemon.wait_for("pat_revoked")
     daemon.wait_until(lambda: pages.scrape().get(("rotator_api_requests_total", "succeeded", "azure_devops"), 0) > 0)
     daemon.wait_until(lambda: pages.get("/readyz") == (200, "ready\n"))
-    change(stage, "UPDATE request_count SET requests = 'many'")
-    daemon.wait_until(lambda: pages.get("/readyz")[0] == 503)
+
+    def break_and_look() -> bool:
+        change(stage, "UPDATE request_count SET requests = 'many'")  # anew: a job that counts makes a number of it
+        return pages.get("/readyz")[0] == 503
+
+    daemon.wait_until(break_and_look)
     assert pages.get("/readyz")[1].startswith("nothing can be measured: a bug in rotator, ValueError at ")
     assert pages.get("/healthz") == (200, "ok\n")
     change(stage, "UPDATE request_count SET requests = 7")

@@ -91,7 +91,7 @@ def test_first_files_are_the_services_when_root_writes_them_into_its_folder(othe
     assert not elsewhere.exists()
     owner = (others_folder.stat().st_uid, others_folder.stat().st_gid)
     written = {path: (path.stat().st_uid, path.stat().st_gid) for path in others_folder.rglob("*")}
-    assert len(written) == 12
+    assert len(written) == 16
     assert [str(path) for path, found in written.items() if found != owner] == []
     assert [path.stat().st_mode & 0o777 for path in written if path.suffix == ".key"] == [0o600] * 4
     check = partial(say, folder / "rotator.yaml", ["config", "check"])
