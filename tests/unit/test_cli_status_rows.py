@@ -124,8 +124,8 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     left = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
     said, fix = render_status_notes([left])
     assert said == "npm-feed: its rule says `action: alert`: a person replaces it"
-    assert fix.startswith("    fix: `rotator rotate npm-feed` does it now, and stores the new PAT")
-    assert "`rotator inventory forget npm-feed` and adopt the new one." in fix
+    assert fix.startswith("    fix: Run `rotator rotate npm-feed`, if it has a vault; or ")
+    assert "`rotator inventory forget npm-feed`, and adopt the new one." in fix
     reason = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in(["npm-feed"]).reasons["replace_by_hand"]
     assert fix.removeprefix("    fix: ") in reason
 
