@@ -68,7 +68,7 @@ class CommandHook:
             return output
         fix = (
             "Correct what it reports. Calls that wait are repeated by themselves. "
-            f"`rotator hooks test {self.terms.name}` shows whether it works now, and ends no wait."
+            f"`rotator hooks test {self.terms.name}` shows whether it works now; calls that wait go on waiting."
         )
         message = f"the hook {self.terms.name} {self._say_end(end)}"
         raise HookError(f"{message}: {output}" if output else message, fix=fix, output=output)
