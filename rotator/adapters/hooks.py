@@ -66,7 +66,10 @@ class CommandHook:
         output = clean_output(end.output)
         if end.exit_code == 0:
             return output
-        fix = f"Correct what it reports. `rotator hooks test {self.terms.name}` calls it now."
+        fix = (
+            "Correct what it reports. Calls that wait are repeated by themselves. "
+            f"`rotator hooks test {self.terms.name}` shows whether it works now; calls that wait go on waiting."
+        )
         message = f"the hook {self.terms.name} {self._say_end(end)}"
         raise HookError(f"{message}: {output}" if output else message, fix=fix, output=output)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rotator.cli.confirming import check_can_confirm, is_sure
 from rotator.cli.context import CliContext
 from rotator.cli.refusals import note_refusals
-from rotator.cli.selection import expand
+from rotator.cli.selection import check_known, expand
 from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.context import RunContext
 from rotator.errors import RotatorError
@@ -82,9 +82,13 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
     def ask(database: Database, names: tuple[str, ...]) -> bool:
         with database.read() as reading:
             asked.update({name: reading.inventory.load(name) for name in names})
-        they, command = "It" if len(names) == 1 else "They", f"inventory forget {shlex.join(patterns)}"
+            known = [name for name in names if asked[name] is not None]
+            if not known:
+                every = [pat.name for pat in reading.inventory.load_all()]
+                check_known("PAT", names, every, "See `rotator inventory list` for the names.", globs=False)
+        they, command = "It" if len(known) == 1 else "They", f"inventory forget {shlex.join(patterns)}"
         check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
-        agreed = is_sure(cli, f"Forget {', '.join(names)}? {they} will no longer be rotated, and will expire.", yes=yes)
+        agreed = is_sure(cli, f"Forget {', '.join(known)}? {they} will no longer be rotated, and will expire.", yes=yes)
         if not agreed:
             say(cli, "Nothing was forgotten.")
         return agreed

@@ -110,8 +110,8 @@ def find_width(stream: object) -> int | None:
 def fold(text: str, width: int) -> str:
     """The lines of the text in at most that width where that can be, each going on under itself with an indent.
 
-    Words are never broken, nor, where they fit into a line, commands in backticks and the parts of a line that two
-    spaces set apart: what is to be copied stays whole.
+    Words are never broken, nor commands in backticks, nor, where they fit into a line, the parts of a line that two
+    spaces set apart: what is to be copied stays whole. A command that is longer than a line has one to itself.
     """
     return "\n".join(_fold_line(line, width) for line in text.split("\n"))
 
@@ -122,10 +122,12 @@ def _fold_line(line: str, width: int) -> str:
     indent = " " * (len(line) - len(line.lstrip()) + 4)
 
     def keep(found: re.Match[str]) -> str:
-        part = found.group()
-        return part.replace(" ", _KEPT_SPACE) if len(part) <= width - len(indent) else part
+        return found.group().replace(" ", _KEPT_SPACE)
 
-    kept = _COMMAND.sub(keep, _PART.sub(keep, line) if _GAP in line.strip() else line)
+    def keep_if_short(found: re.Match[str]) -> str:
+        return keep(found) if len(found.group()) <= width - len(indent) else found.group()
+
+    kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if _GAP in line.strip() else line)
     folded = textwrap.fill(
         kept,
         width,

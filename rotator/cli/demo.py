@@ -136,7 +136,7 @@ class Story:
         self._head("2. See what there is, and manage it")
         self._run("scan")
         self._tell(
-            "scan only reads. Six PATs expire within a week. Three of the eight need a person: old-admin has full "
+            "scan only reads. Most of these PATs expire within a week. Three need a person: old-admin has full "
             "access, nightly-everywhere is valid for all organizations, and the policy leaves deploy-manual to one. "
             "Adopting writes to rotator's own database and nowhere else."
         )

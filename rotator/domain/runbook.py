@@ -182,10 +182,11 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "says `action: alert`, and it is due.",
         otherwise="The PAT expires at the named time, and its consumers fail from then on.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says, or replace the PAT by hand in Azure DevOps and adopt the new one.",
+        fix="Do what `rotator status {subject}` says, or replace the PAT in Azure DevOps and adopt the new one.",
         reasons={
             "paused": "Somebody paused it: `rotator inventory resume {subject}` has it rotated again.",
-            "replace_by_hand": "Its rule says `action: alert`: a person replaces it.",
+            "replace_by_hand": "Its rule says `action: alert`: a person replaces it. Run `rotator rotate {subject}`, "
+            "if it has a vault; or do it in Azure DevOps, `rotator inventory forget {subject}`, and adopt the new one.",
             "blocked": "The policy forbids rotating it.",
             "hook_awaited": "Its last rotation still waits for a required hook.",
             "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",

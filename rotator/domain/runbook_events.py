@@ -139,6 +139,38 @@ def list_entries() -> Iterator[tuple[str, Advice]]:
         yield event.type.name, advice
 
 
+def find_entry_name(name: str) -> str:
+    """Return the name of the entry that an event's name belongs to: of what it begins. Any other name stays."""
+    begun = (event.type.begins for event in ALL_EVENTS if event.type.name == name)
+    return next((kind.value for kind in begun if kind is not None), name)
+
+
+def explain_other_event(name: str) -> str | None:
+    """Return what an event says that no entry is about; None for any other name."""
+    entries = {entry for entry, _ in list_entries()}
+    found = next((event for event in ALL_EVENTS if event.type.name == name and name not in entries), None)
+    return None if found is None else " ".join((found.__doc__ or "").split())
+
+
+def describe(name: str) -> str:
+    """Return how bad what an entry is about is and, of what lasts, whether a person must end it."""
+    about = [event.type for event in ALL_EVENTS if event.type.begins == name or event.type.name == name]
+    begun = [event for event in about if event.begins == name] or about
+    severity = " or ".join(sorted({event.severity.value for event in begun})).capitalize()
+    if begun[0].begins != name:
+        return f"{severity}."
+    person = "until a person acts" if any(event.needs_person for event in begun) else "and may pass by itself"
+    return f"{severity}; it lasts {person}."
+
+
+def group_reasons(advice: Advice) -> list[tuple[list[str], str]]:
+    """Return what the causes mean, each with all its codes."""
+    codes: dict[str, list[str]] = {}
+    for code, reason in advice.reasons.items():
+        codes.setdefault(reason, []).append(code)
+    return [(names, reason) for reason, names in codes.items()]
+
+
 def fill(name: str, text: str) -> str:
     """Return a text of an entry with what its subject is called: a PAT is called by its id, all else by a name."""
     about = next(event for event in ALL_EVENTS if name in (event.type.begins, event.type.name))

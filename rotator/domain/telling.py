@@ -171,9 +171,12 @@ def _select(before: Mapping[Cause, Told], cause: Cause, groups: Groups, habits: 
     group, told = groups.get(cause, {}), before.get(cause)
     if _ORDER.index(SEVERITIES[cause.kind]) < _ORDER.index(habits.min_severity):
         return {}
+    known = frozenset[str]() if told is None or told.phase is Phase.OVER else told.subjects
+    if cause.kind is ConditionKind.ROTATION_BLOCKED:  # for the same reason it expires: that is one message
+        expiring = groups.get(Cause(ConditionKind.PAT_EXPIRING, cause.code), {})
+        return {name: found for name, found in group.items() if name in known or name not in expiring}
     if cause.kind not in PASSING:
         return group
-    known = frozenset[str]() if told is None or told.phase is Phase.OVER else told.subjects
     return {
         name: condition
         for name, condition in group.items()

@@ -18,6 +18,7 @@ from rotator.domain.events.places import AnchorRead
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.signing_keys import follow_keys
+from rotator.engine.subjects import is_of_vault
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace, Stamp
@@ -103,30 +104,32 @@ def list_places(run: RunContext, installation: str) -> list[SecretLocation]:
 def fetch_anchors(run: RunContext) -> AnchorSight:
     """Return the anchors in all versions of all managed secrets, and those of our own in the vaults.
 
-    A vault that cannot be read hides no other one's. Where our own are is found out by the keys, by the log and by
-    what the vaults themselves list.
+    A vault that cannot be read hides no other one's. One that is down is named once, and not asked again. Where our own
+    are is found out by the keys, by the log and by what the vaults themselves list.
     """
     if (trust := run.services.trust) is not None:
         run = replace(run, services=replace(run.services, trust=follow_keys(run.services.database, trust)))
     with run.services.database.read() as reading:
         pats = [pat for pat in reading.inventory.load_all() if not pat.is_canary]
     search, made = _Search(), _load_made(run)
-    for pat in pats:
+    for pat in (pat for pat in pats if pat.vault not in search.unread):
         run.progress(AnchorRead(), pat.name)
-        _read(search, pat.name, partial(_fetch_beside, run, SecretLocation.of(pat), pat.name, search))
+        _read(search, pat.name, partial(_fetch_beside, run, SecretLocation.of(pat), pat.name, search), pat.vault)
     for vault, places in _group_places(run, made).items():
-        _read(search, vault, partial(_fetch_own, run, places, made, search))
+        if vault not in search.unread:
+            _read(search, vault, partial(_fetch_own, run, places, made, search))
     for place in run.services.anchor_places:
         _read(search, place.name, partial(_fetch_elsewhere, run, place, made, search))
     return AnchorSight(tuple(search.anchors), search.unread, tuple(search.gone), tuple(sorted(search.others)))
 
 
-def _read(search: _Search, name: str, act: Callable[[], None]) -> None:
+def _read(search: _Search, name: str, act: Callable[[], None], vault: str = "") -> None:
+    """Read something; note why it could not be read: of its whole `vault`, if that is down."""
     try:
         with naming_bugs("the other secrets were read"):
             act()
     except RotatorError as error:
-        search.unread[name] = error
+        search.unread[vault if vault and is_of_vault(error) else name] = error
 
 
 def _fetch_beside(run: RunContext, location: SecretLocation, name: str, search: _Search) -> None:

@@ -78,7 +78,8 @@ def find_longest_asked(reading: Reading, policy: Policy, account: str, organizat
     asked = [rule.lifetime for rule in fitting if rule.lifetime is not None]
     for pat in reading.inventory.load_all():
         rule = policy.rule_for(pat)
-        if rule in fitting and (pat.account, pat.organization) == (account, organization) and not pat.is_canary:
+        can_be_rotated = not (pat.is_canary or pat.all_organizations or check_scopes(pat.scopes, policy.guardrails))
+        if rule in fitting and (pat.account, pat.organization) == (account, organization) and can_be_rotated:
             asked.append(policy.clone_lifetime(pat, rule, None))
     most = policy.guardrails.max_lifetime
     longest = max(asked, default=most or _OTHERWISE)

@@ -134,6 +134,38 @@ def _look_at_users(
     return replace(result, users=tuple(looked), pats=_judge(run, looked), unreadable=unreadable)
 
 
+@dataclass(frozen=True)
+class FoundPat:
+    """Whose PAT has an id. Where nobody's was found, `error` says why not everybody's could be looked at, if so."""
+
+    user: OrganizationUser | None = None
+    pat: Pat | None = None
+    error: RotatorError | None = None
+
+
+def look_for_pat(admin: TokenAdmin, account: str, organization: str, authorization_id: str, tell: Tell) -> FoundPat:
+    """Look for a PAT among those of all users of an organization. Changes nothing."""
+    place, vain = OrganizationScan(account, organization), _InVain()
+    unseen: RotatorError | None = None
+    try:
+        users = [user for user in admin.fetch_users(account, organization).users if not user.is_service]
+    except (DatabaseError, StoppedError):
+        raise
+    except RotatorError as error:
+        return FoundPat(error=error)
+    for number, user in enumerate(users):
+        tell(organization, number, len(users))
+        looked = _look_at(admin, place, user)
+        for pat in looked.pats:
+            if pat.authorization_id == authorization_id:
+                return FoundPat(user, pat.as_ending())
+        unseen = unseen or looked.error
+        vain.note(looked)
+        if vain.reason is not None:
+            return FoundPat(error=vain.reason)
+    return FoundPat(error=unseen)
+
+
 @dataclass
 class _InVain:
     """Whether to go on: not after refusals alone, nor while nothing works. A refusal among successes is of one user."""

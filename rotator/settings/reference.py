@@ -24,7 +24,8 @@ problem in both files with its line; `rotator config schema` prints JSON Schemas
   the one in `/etc/rotator`. Relative paths in it are relative to its folder.
 - **duration**: a number with a unit, `90s`, `30m`, `12h`, `7d`, `2w`, or several, `1d12h`.
 - **secret**: the value itself or, better, a reference: `{env: NAME}`, `{file: PATH}` or `{credential: NAME}` (a systemd
-  credential). An account's client secret or certificate can also be `{key_vault: {vault: URL, name: NAME}}`.
+  credential). An account's client secret or certificate, and `audit.signing_key`,
+  can also be `{key_vault: {vault: URL, name: NAME}}`.
 - **pattern**: `*` matches any text, `?` one character, `[ab]` one of these characters. Case matters.
 
 This page is generated from the code, and a test fails when it is out of date. To generate it again:
@@ -111,7 +112,7 @@ def _say_kind(part: JsonSchema) -> str:
         if mark in pattern:
             return word
     if pattern.startswith("^https"):
-        return "https URL"
+        return "URL" if pattern.startswith("^https?:") else "https URL"
     if find_properties(part):
         return "section"
     kind = part.get("type")

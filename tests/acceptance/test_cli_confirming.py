@@ -68,6 +68,11 @@ def test_command_that_cannot_be_taken_back_does_nothing_when_nobody_can_be_asked
     assert _read_events(managed) == before
 
 
+def test_forget_asks_about_no_name_that_nothing_has(managed: Rotator) -> None:
+    refused = json.loads(managed("inventory", "forget", "npm-fed", "--json").stdout)["error"]
+    assert (refused["code"], refused["message"].startswith('there is no PAT named "npm-fed"')) == ("unknown_name", True)
+
+
 def test_command_that_cannot_be_taken_back_is_done_when_it_is_confirmed(managed: Rotator) -> None:
     for words in (
         ("revoke", NAME, "--previous"),

@@ -89,6 +89,7 @@ def test_init_writes_files_that_check_well_when_given_all_flags(tmp_path: Path) 
     assert key.read_text(encoding="utf-8").strip() not in result.stdout + result.stderr
     settings = yaml.safe_load((tmp_path / "rotator.yaml").read_text(encoding="utf-8"))
     assert settings["accounts"][0]["organizations"] == ["contoso", "fabrikam"]
+    assert f"public key of the audit log: {settings['audit']['public_key']}\n" in result.stdout
     policy = yaml.safe_load((tmp_path / "policy.yaml").read_text(encoding="utf-8"))
     assert policy["defaults"]["vault"] == "https://contoso-kv.vault.azure.net"
     assert run_command("config", "check", cwd=tmp_path).returncode == 0

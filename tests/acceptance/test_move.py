@@ -63,6 +63,7 @@ def test_move_gives_the_pat_to_the_other_account_and_revokes_the_old_one(sandbox
     assert (moved["details"]["to"], moved["details"]["reason"]) == (HEIR, "Ann leaves")
     again = managed(*MOVE, "--yes")
     assert (again.returncode, f"{NAME} belongs to {HEIR} already" in again.stdout) == (0, True)
+    assert managed(*MOVE, "--dry-run").stdout == f"{NAME} belongs to {HEIR} already. Nothing to do.\n"
 
 
 def test_move_works_without_the_user_who_left_and_reports_the_pat_that_stays(

@@ -76,6 +76,13 @@ def test_all_users_pats_are_shown_and_one_is_revoked(stage: Stage) -> None:
     assert "the audit log needs a reason" in say(stage, *revoke, "--yes", code=2)
     assert "there is no terminal to ask on" in say(stage, *revoke, "--reason", "left", code=2)
     assert ask(stage, *revoke, "--dry-run")["dry_run"] is True
+    shown = say(stage, *revoke, "--dry-run")
+    assert f'"left-over" of {OTHER_USERNAME}: app_token expires ' in shown
+    unknown = (*ADMIN, "00000000-0000-4000-8000-000000000000", *WHERE, "--dry-run")
+    assert "no user of contoso has a PAT 00000000" in say(stage, *unknown, code=2)
+    stage.world.organizations[ORGANIZATION].token_admins = set()
+    assert "Not checked, whose PAT it is" in say(stage, *unknown)
+    stage.world.organizations[ORGANIZATION].token_admins = {USER_ID}
     assert not foreign.revoked
     nothing = ask(stage, "audit", "list", "--name", foreign.authorization_id, code=2)
     assert nothing["error"]["code"] == "unknown_name"

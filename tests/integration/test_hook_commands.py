@@ -21,9 +21,11 @@ from rotator.adapters.http import HttpOptions
 from rotator.adapters.notify.webhook import SignedPost, make_signature
 from rotator.adapters.redaction import LONGEST_TEXT
 from rotator.adapters.stop import ProcessStop
+from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Severity
 from rotator.domain.hook import HookEvent, HookTerms
 from rotator.domain.monitoring_errors import HookError
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import StoppedError
 from rotator.ports.hook import HOOK_UNUSABLE
@@ -188,6 +190,9 @@ def test_key_that_the_cut_goes_through_is_masked() -> None:
 def test_command_that_fails_says_how(bench: Bench) -> None:
     error = bench.fail("print('no such deployment', file=sys.stderr); sys.exit(3)")
     assert (error.code, error.message) == ("hook_failed", "the hook restart ended with 3: no such deployment")
+    for fix in (error.fix, CONDITIONS[ConditionKind.HOOK_FAILING].fix):
+        assert "alls that wait are repeated by themselves." in fix
+        assert fix.endswith("works now; calls that wait go on waiting.")
     assert error.output == "no such deployment"
     error = bench.fail("os.kill(os.getpid(), signal.SIGSEGV)")
     assert error.message.startswith("the hook restart was ended by SIGSEGV")

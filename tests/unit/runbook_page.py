@@ -9,11 +9,10 @@ import sys
 from collections.abc import Iterator
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.catalogue import EVENTS, find_ends
-from rotator.domain.events.event import Event
+from rotator.domain.events.catalogue import find_ends
 from rotator.domain.runbook import CONDITIONS, Advice
 from rotator.domain.runbook_events import EVENTS as ADVISED
-from rotator.domain.runbook_events import fill, list_entries
+from rotator.domain.runbook_events import describe, fill, group_reasons, list_entries
 from tests.support.source_tree import ROOT
 
 PAGE = ROOT / "docs" / "runbook.md"
@@ -31,7 +30,7 @@ def _render_catalogue() -> str:
     parts += ["A problem is over when one of the named events has happened. You need not report it as done.\n\n"]
     parts += [_render_condition(kind) for kind in ConditionKind]
     parts += ["## Events that a person must act on\n\n"]
-    parts += [_render(event.type.name, advice, f"*{_say_severity([event])}.*") for event, advice in ADVISED.items()]
+    parts += [_render(event.type.name, advice, f"*{describe(event.type.name)}*") for event, advice in ADVISED.items()]
     return "".join(parts)
 
 
@@ -41,15 +40,8 @@ def _list_contents() -> Iterator[str]:
 
 
 def _render_condition(kind: ConditionKind) -> str:
-    begun = [event for event in EVENTS if event.type.begins is kind]
-    person = "until a person acts" if any(event.type.needs_person for event in begun) else "and may pass by itself"
     ended = ", ".join(f"`{event.type.name}`" for event in find_ends(kind))
-    return _render(kind.value, CONDITIONS[kind], f"*{_say_severity(begun)}; it lasts {person}.* Ended by: {ended}.")
-
-
-def _say_severity(events: list[type[Event]]) -> str:
-    words = sorted({event.type.severity.value for event in events})
-    return " or ".join(words).capitalize()
+    return _render(kind.value, CONDITIONS[kind], f"*{describe(kind.value)}* Ended by: {ended}.")
 
 
 def _render(name: str, advice: Advice, about: str) -> str:
@@ -65,10 +57,7 @@ def _render(name: str, advice: Advice, about: str) -> str:
 
 def _render_reasons(advice: Advice) -> str:
     """What some causes mean, by what notifications and `rotator status` call them."""
-    codes: dict[str, list[str]] = {}
-    for code, reason in advice.reasons.items():
-        codes.setdefault(reason, []).append(f"`{code}`")
-    rows = [f"| {', '.join(names)} | {reason} |\n" for reason, names in codes.items()]
+    rows = [f"| {', '.join(f'`{name}`' for name in names)} | {reason} |\n" for names, reason in group_reasons(advice)]
     return "| cause | what it means |\n|---|---|\n" + "".join(rows) + "\n" if rows else ""
 
 

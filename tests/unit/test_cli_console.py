@@ -149,6 +149,11 @@ def test_what_is_to_be_copied_stays_whole() -> None:
         "    `rotator login build-bot`",
         "    now, please",
     ]
+    assert fold("fix: Say why: `rotator admin revoke 851d --account deputy`. Then go on.", 33).split("\n") == [
+        "fix: Say why:",
+        "    `rotator admin revoke 851d --account deputy`.",
+        "    Then go on.",
+    ]
 
 
 def test_table_is_plain_and_cannot_steer_when_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

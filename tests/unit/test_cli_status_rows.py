@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.cli.commands.accounts import make_organization_row
 from rotator.cli.console import print_table
 from rotator.cli.context import CliContext
 from rotator.cli.output import inventory, status
@@ -17,11 +18,14 @@ from rotator.cli.output.status import find_postponed, list_status_rows, render_s
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
+from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
+from rotator.domain.organization import OrganizationMemory
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.alarm import Tolerance
@@ -114,6 +118,16 @@ def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
         "npm-feed: the vault refused",
         "    fix: Grant set on the vault.",
     ]
+
+
+def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None:
+    left = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
+    said, fix = render_status_notes([left])
+    assert said == "npm-feed: its rule says `action: alert`: a person replaces it"
+    assert fix.startswith("    fix: Run `rotator rotate npm-feed`, if it has a vault; or ")
+    assert "`rotator inventory forget npm-feed`, and adopt the new one." in fix
+    reason = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in(["npm-feed"]).reasons["replace_by_hand"]
+    assert fix.removeprefix("    fix: ") in reason
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
@@ -310,3 +324,9 @@ def test_tables_cut_nothing_that_identifies_when_the_terminal_is_narrow(
         assert "…" not in printed
         assert [text for row in cells for text in row[1:] if "".join(text.split()) not in whole] == []
         assert width < 60 or long in printed
+
+
+def test_organization_works_only_if_its_account_is_signed_in() -> None:
+    memory = OrganizationMemory("build-bot", "contoso", NOW - timedelta(seconds=78))
+    assert [cell[0] for cell in make_organization_row(memory, NOW)[2:3]] == ["yes"]
+    assert [cell[0] for cell in make_organization_row(memory, NOW, is_usable=False)[2:3]] == ["no"]

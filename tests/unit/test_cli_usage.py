@@ -19,6 +19,7 @@ import yaml
 from rotator import __version__
 from rotator.cli.main import COMMANDS, main, rotator
 from rotator.sandbox.running import Sandbox
+from tests.support.source_tree import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -344,3 +345,25 @@ def test_plugin_prints_one_line_and_ends_with_3_when_it_cannot_look(
     assert shown.out.startswith("ROTATOR UNKNOWN: ")
     assert said in shown.out
     assert (shown.out.count("\n"), shown.err) == (1, "")
+
+
+def test_page_names_every_command_that_asks_first() -> None:
+    """`--yes` is for what asks."""
+    text = (ROOT / "docs" / "by-hand.md").read_text(encoding="utf-8")
+    page = text.partition("These ask first: ")[2].partition("\n\n")[0]
+    named = {name.removesuffix(" --revoke").removesuffix(" --canary") for name in re.findall(r"`([a-z][^`]*)`", page)}
+    asking = {
+        path for path, command in _list_commands("", rotator) if any("--yes" in one.opts for one in command.params)
+    }
+    assert asking <= named, asking - named
+
+
+def _list_commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from _list_commands(f"{path} {name}".strip(), found)

@@ -12,7 +12,8 @@ from rotator.engine.anchoring import Anchor, compare_anchors, fetch_anchors
 from rotator.engine.auditing import ChainSummary, check_chain, load_events
 from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, DeniedError
-from tests.support.engine import NAME, make_world
+from tests.support.engine import NAME, VAULT, make_world
+from tests.support.engine_scenarios import make_busy
 
 
 def check_anchored_chain(events: Iterable[AuditEvent], anchors: Iterable[Anchor]) -> ChainSummary:
@@ -125,3 +126,14 @@ def test_vault_that_cannot_be_read_is_told_and_hides_no_other_anchor() -> None:
     sight = fetch_anchors(world.make_run())
     assert sight.anchors == ()
     assert {name: type(error) for name, error in sight.unread.items()} == {"a": DeniedError, "b": DeniedError}
+
+
+def test_vault_that_is_down_is_asked_once_and_told_once() -> None:
+    """Each question to it takes seconds, and a thousand secrets would say the same."""
+    world = make_world("a", "b", "c")
+    world.run()
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=9)
+    world.secrets.calls.clear()
+    sight = fetch_anchors(world.make_run())
+    assert {name: error.message for name, error in sight.unread.items()} == {VAULT: "key_vault is busy"}
+    assert [call[0] for call in world.secrets.calls] == ["fetch_versions"]

@@ -11,7 +11,7 @@ import pytest
 from rotator.domain.checkup import CheckResult, Grade
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.anchoring import fetch_anchors
-from rotator.engine.canary import LEAST_SCOPE, plan_canary, send_canary
+from rotator.engine.canary import LEAST_SCOPE, find_longest_asked, plan_canary, send_canary
 from rotator.engine.jobs import Pulse, work_due
 from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
@@ -108,6 +108,24 @@ def test_lifetime_is_the_longest_that_a_rule_asks_for(
     rules = (replace(RULE, lifetime=lifetime) for lifetime in lifetimes)
     world.policy = make_policy(elsewhere, *rules, ignored, guardrails=Guardrails(max_lifetime=most))
     assert plan_canary(world.make_run(), ACCOUNT, ORGANIZATION, (LEAST_SCOPE,)).lifetime == asked
+
+
+@pytest.mark.parametrize("hindrance", ["for all organizations", "a denied scope"])
+def test_lifetime_is_that_of_no_pat_that_cannot_be_rotated(hindrance: str) -> None:
+    world = make_calm()
+    with world.database.begin() as work:
+        [pat] = work.inventory.load_all()
+        claim = work.claims.claim(pat.name, "test", now=work.now(), span=timedelta(hours=1))
+        long = replace(pat, valid_to=pat.valid_from + timedelta(days=89))
+        is_global = hindrance == "for all organizations"
+        work.inventory.save(replace(long, all_organizations=True) if is_global else long, claim)
+    denied = () if is_global else pat.scopes
+    rule = replace(RULE, lifetime=None)
+    policy = make_policy(rule, guardrails=Guardrails(deny_scopes=denied))
+    with world.database.read() as reading:
+        asked = find_longest_asked(reading, policy, ACCOUNT, ORGANIZATION)
+        assert find_longest_asked(reading, make_policy(rule), ACCOUNT, ORGANIZATION) > asked or is_global
+    assert asked == timedelta(days=30)
 
 
 def test_limit_that_was_learned_before_is_tried_again() -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from rotator.cli.main import rotator
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
+from rotator.domain.events.event import Event
 from rotator.domain.runbook import CONDITIONS, PAGE, Advice, make_anchor
 from rotator.domain.runbook_events import EVENTS as ADVISED
 from tests.support.command_lines import find_problem
@@ -67,6 +68,17 @@ def test_command_lists_every_entry_and_refuses_any_other() -> None:
     assert {line.split()[0] for line in listed.splitlines()} == set(ENTRIES)
     assert CliRunner().invoke(rotator, ["runbook", "nothing_of_the_kind"]).exception is not None
     assert "Runbook: `rotator runbook " in (ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type.name)
+def test_command_knows_every_event_of_the_log(event: type[Event]) -> None:
+    """By what it begins, or by its own entry; of any other it says what happened."""
+    entry = event.type.name if event.type.begins is None else event.type.begins.value
+    said = CliRunner().invoke(rotator, ["runbook", event.type.name], env={"COLUMNS": "100000"}, standalone_mode=False)
+    if entry in ENTRIES:
+        assert said.output.startswith(f"{entry}: ")
+    else:
+        assert f"{entry} is an event of the audit log, not an alarm: " in str(said.exception)
 
 
 def test_links_lead_to_a_heading_of_the_runbook() -> None:

@@ -364,3 +364,26 @@ def test_each_condition_is_told_when_it_begins_and_when_it_is_over(kind: Conditi
     begins = listener.habits.down_after if kind in PASSING else timedelta(0)
     heard = [(after, phase) for after, phase, _ in listener.list_heard()]
     assert heard == [(begins, Phase.BEGAN), (ends, Phase.OVER)]
+
+
+def test_pat_that_expires_for_the_reason_that_blocks_it_is_one_message() -> None:
+    """What was told before stays told; when it no longer expires, what still blocks it is told."""
+    blocked = make(BLOCKED, "nightly", code="all_organizations")
+    expiring = make(ConditionKind.PAT_EXPIRING, "nightly", code="all_organizations")
+    listener = Listener()
+    listener.live(2 * HOUR, lambda now: [blocked, expiring] if now < START + HOUR else [blocked])
+    assert [notice.cause.kind for _, notice in listener.heard if notice.phase is Phase.BEGAN] == [
+        ConditionKind.PAT_EXPIRING,
+        BLOCKED,
+    ]
+    assert listener.heard[1][0] == HOUR
+    first = Listener()
+    later = replace(expiring, since=START + HOUR)
+    first.live(2 * HOUR, lasts(blocked, later))
+    assert [(notice.cause.kind, notice.phase) for _, notice in first.heard] == [
+        (BLOCKED, Phase.BEGAN),
+        (ConditionKind.PAT_EXPIRING, Phase.BEGAN),
+    ]
+    other = Listener()
+    other.live(HOUR, lasts(blocked, replace(expiring, code="paused")))
+    assert len(other.heard) == 2

@@ -48,10 +48,12 @@ def accounts(cli: CliContext) -> None:
         print_json(make_accounts_document(views, now))
         return
     print_table(cli, COLUMNS, [make_row(view, now) for view in views])
+    usable = {view.account.name for view in views if is_usable(view, now)}
     organizations = [memory for view in views for memory in view.organizations]
     if organizations:
         say(cli)
-        print_table(cli, ORGANIZATION_COLUMNS, [make_organization_row(memory, now) for memory in organizations])
+        rows = [make_organization_row(memory, now, is_usable=memory.account in usable) for memory in organizations]
+        print_table(cli, ORGANIZATION_COLUMNS, rows)
     for memory in organizations:
         for line in explain_organization(memory):
             say(cli, clean(line))
@@ -81,9 +83,14 @@ def make_row(view: AccountView, now: datetime) -> list[Cell | str]:
     return [view.account.name, view.account.username, state, refreshed, say_in(lapses_at, now) if lapses_at else "-"]
 
 
-def make_organization_row(memory: OrganizationMemory, now: datetime) -> list[Cell | str]:
+def is_usable(view: AccountView, now: datetime) -> bool:
+    """Whether the account is signed in. While it is not, none of its organizations works."""
+    return view.sight.refusal is None and view.status.is_signed_in(now)
+
+
+def make_organization_row(memory: OrganizationMemory, now: datetime, *, is_usable: bool = True) -> list[Cell | str]:
     """One line of the table of organizations."""
-    works = Cell("yes", "green") if memory.failure is None else Cell("no", "red")
+    works = Cell("yes", "green") if memory.failure is None and is_usable else Cell("no", "red")
     return [memory.account, memory.organization, works, say_ago(memory.worked_at, now) if memory.worked_at else "-"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,10 @@ from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.engine.context import RunContext
 from rotator.errors import UsageError
+
+if TYPE_CHECKING:
+    from rotator.engine.scanning_users import FoundPat
+    from rotator.ports.token_admin import TokenAdmin
 
 MAY_TAKE_SECONDS = 3600
 _LATE = "It may take up to an hour until Azure DevOps refuses it."
@@ -50,8 +56,9 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
     that a rotation accounts for, is refused: `rotator revoke` and `rotator recover` are for those. It may take up to
     an hour until Azure DevOps refuses the PAT, and rotator does not look whether it does.
 
-    A dry run needs no --reason. It goes by rotator's records and the account's sign-in; whether there is such a PAT,
-    and whether the account may revoke it, only the request itself shows.
+    Before it asks, it looks whose PAT it is, and refuses an id that no user has. A dry run does the same, and needs no
+    --reason. If the account may not list the PATs of all users, it says that nobody could check; with --yes it does not
+    look.
     """
     from rotator.cli.console import say
     from rotator.cli.session import open_installation
@@ -67,17 +74,52 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
         run = installation.make_run(cli.reason)
         check_account(run, account, organization)
         identifier = check_foreign(run, authorization_id)
-        if dry_run:
-            check_ready(run, identifier, account, organization)
-            return _show(cli, run, identifier, account, organization, dry_run=True)
         what = f"revoking {identifier} breaks whoever uses it"
-        check_can_confirm(cli, what, f"{command} --reason TEXT", yes=yes)
+        check_can_confirm(cli, what, f"{command} --reason TEXT", yes=yes or dry_run)
+        if dry_run or not yes:
+            check_ready(run, identifier, account, organization)
+            _describe(cli, _look(cli, service, account, organization, identifier), account, run.services.clock.now())
+        if dry_run:
+            return _show(cli, run, identifier, account, organization, dry_run=True)
         if not is_sure(cli, f"Revoke {identifier} in {organization}? Whoever uses it will fail.", yes=yes):
             say(cli, "Nothing was revoked.")
             return FAILED
         with stop_on_signals(installation.stop):
             revoke_as_admin(run, service, identifier, account, organization)
     return _show(cli, run, identifier, account, organization, dry_run=False)
+
+
+def _look(cli: CliContext, admin: TokenAdmin, account: str, organization: str, identifier: str) -> FoundPat:
+    """Find out whose PAT it is. UsageError when everybody's were listed, and nobody has it."""
+    from rotator.cli.console import progress
+    from rotator.engine.scanning_users import look_for_pat
+
+    with progress(cli, f"looking for it in {organization}") as update:
+
+        def tell(where: str, done: int, users: int) -> None:
+            update(f"looking for it in {where}: {done} of {users} users")
+
+        found = look_for_pat(admin, account, organization, identifier, tell)
+    if found.pat is None and found.error is None:
+        raise UsageError(
+            f"no user of {organization} has a PAT {identifier} that is valid",
+            fix="`rotator scan --organization-wide --json` has the ids. With --yes its revocation is requested anyway.",
+        )
+    return found
+
+
+def _describe(cli: CliContext, found: FoundPat, account: str, now: datetime) -> None:
+    """Say whose PAT it is, what it may do and until when; or that nobody could look."""
+    from rotator.cli.console import clean, say
+    from rotator.cli.output.words import say_expiry
+
+    if found.user is not None and found.pat is not None:
+        say(cli, clean(f'"{found.pat.display_name}" of {found.user.name}: {" ".join(found.pat.scopes)}'))
+        say(cli, f"    expires {say_expiry(found.pat.valid_to, now)}")
+    elif found.error is not None:
+        say(cli, clean(f"Not checked, whose PAT it is, and whether {account} may revoke it: {found.error.message}"))
+        if found.error.fix:
+            say(cli, clean(f"    fix: {found.error.fix}"))
 
 
 def _show(cli: CliContext, run: RunContext, identifier: str, account: str, organization: str, *, dry_run: bool) -> int:

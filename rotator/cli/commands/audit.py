@@ -22,6 +22,7 @@ from rotator.ports.audit_log import AuditFilter
 if TYPE_CHECKING:
     from rotator.domain.audit_event import AuditEvent
     from rotator.engine.anchoring import AnchorSight
+    from rotator.engine.context import Trust
     from rotator.engine.log_checking import LogSummary
     from rotator.wiring.installation import Installation
 
@@ -168,7 +169,8 @@ def verify(cli: CliContext, is_whole: bool, anchors: bool, archives: tuple[Path,
     """Check events, checkpoints and signatures. If any is wrong, name the first and exit with 1.
 
     With a signing key, the daemon and `rotator once` verify the log each day, and all of it each week; what they have
-    verified is not checked again here, unless --all says so, --anchors or --archive.
+    verified is not checked again here, unless --all says so, --anchors or --archive. Prints the public key that
+    signatures are checked with: compare it with the one that you were given.
 
     The database alone cannot show that the log was truncated together with its newest checkpoints, or replaced by an
     older copy; --anchors can. If the log is intact and some vault could not be read, the exit code is 3, or 10 if a
@@ -197,14 +199,21 @@ def verify(cli: CliContext, is_whole: bool, anchors: bool, archives: tuple[Path,
             raise
         print_json(make_broken_document(error))
         return error.exit_code
-    return _report_intact(cli, summary, sight, accepted, anchors=anchors, archives=bool(archives))
+    return _report_intact(cli, summary, sight, accepted, trust, anchors=anchors, archives=bool(archives))
 
 
 def _report_intact(
-    cli: CliContext, summary: LogSummary, sight: AnchorSight, accepted: int, *, anchors: bool, archives: bool
+    cli: CliContext,
+    summary: LogSummary,
+    sight: AnchorSight,
+    accepted: int,
+    trust: Trust | None,
+    *,
+    anchors: bool,
+    archives: bool,
 ) -> int:
     from rotator.cli.console import clean, note, print_json, say
-    from rotator.cli.output.audit import render_anchors, render_archives, render_seals, say_number
+    from rotator.cli.output.audit import render_anchors, render_archives, render_keys, render_seals, say_number
     from rotator.documents.audit import make_intact_document
     from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.exit_codes import find_code_of_errors
@@ -213,6 +222,8 @@ def _report_intact(
         print_json(make_intact_document(summary, sight, accepted))
     say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")
     for line in render_seals(summary):
+        say(cli, line)
+    for line in render_keys(trust):
         say(cli, line)
     for line in (*render_archives(summary.archives), *(render_anchors(sight, accepted) if anchors else ())):
         say(cli, line)

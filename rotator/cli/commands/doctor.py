@@ -131,6 +131,9 @@ def _was_minted(results: list[CheckResult]) -> bool:
 
 def _choose_place(installation: Installation, account: str | None, organization: str | None) -> tuple[str, str]:
     known = {one.name: one.organizations for one in installation.accounts}
+    if len(known) != 1 and not account and not organization:
+        fix = f"Accounts: {', '.join(sorted(known))}. `rotator accounts` shows the organizations of each."
+        raise UsageError("a canary needs --account and --organization", fix=fix)
     account = account or _find_only("--account", list(known))
     return account, organization or _find_only("--organization", list(known.get(account, ())))
 

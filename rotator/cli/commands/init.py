@@ -95,11 +95,14 @@ def init(
         return
     check_targets(targets, force=force)
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
-    written = [str(targets[name]) for name in write_files(targets, answers)]
+    made, public_key = write_files(targets, answers)
+    written = [str(targets[name]) for name in made]
     if has_units:
         written += write_units(directory / "systemd")
     _report(cli, written, str(answers["account"]))
     if not cli.as_json:
+        say(cli, f"public key of the audit log: {public_key}")
+        say(cli, "    Give it to whoever reviews the log; rotator.yaml has it as `audit.public_key`.")
         say_next_steps(cli, directory, str(answers["account"]))
 
 
@@ -200,8 +203,11 @@ def check_value(key: str, value: str | list[str]) -> str | list[str]:
     return value
 
 
-def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
-    """Write the files; the names of those written. A key that is there already is kept: what it did depends on it."""
+def write_files(targets: Mapping[str, Path], answers: Answers) -> tuple[list[str], str]:
+    """Write the files; the names of those written, and the public key of the log.
+
+    A key that is there already is kept: what it did depends on it.
+    """
     from cryptography.fernet import Fernet
 
     from rotator.domain.secret_value import SecretValue
@@ -236,7 +242,7 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> list[str]:
             code="key_unusable",
             fix="Move it away, or choose another folder with --directory.",
         ) from None
-    return written
+    return written, public_key
 
 
 def write_units(folder: Path) -> list[str]:

@@ -106,5 +106,6 @@ def _show(cli: CliContext, installation: Installation, seen: Preview, otherwise:
         print_json(make_preview_document(seen, installation.make_run(cli.reason).run_id))
     for line in _describe(seen, installation) or [otherwise]:
         say(cli, line)
-    say(cli, "A dry run: nothing was moved.")
+    if seen.action is not None:
+        say(cli, "A dry run: nothing was moved.")
     return DONE

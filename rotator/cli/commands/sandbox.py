@@ -86,7 +86,7 @@ def _tell_ready(cli: CliContext, used: Path | None, document: dict[str, object],
     note(cli, "Ready. In another terminal:")
     note_command(cli, f"export ROTATOR_CONFIG={quote(str(document['config_path']))}")
     if used is not None:
-        note(cli, "The database knows the PATs of an earlier sandbox, which are gone. Delete it:")
+        note(cli, "The database is of an earlier sandbox, whose PATs are gone. Delete it:")
         note_command(cli, f"rm {quote(str((used / 'rotator.db').resolve()))}")
     note(cli, "Then create the database and sign in:")
     note_command(cli, "rotator db upgrade")

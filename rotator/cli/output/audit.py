@@ -12,6 +12,7 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.words import say_moment
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.archives import LogArchives
+from rotator.engine.context import Trust
 from rotator.engine.log_checking import LogSummary
 
 COLUMNS = (
@@ -78,6 +79,12 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
     for number, change in sorted(summary.changes.items()):
         how = "signed by both" if change.signature else "signed by the new key alone, as after the loss of the old one"
         yield f"From event {number} on the key {change.new_id} signs, in place of {change.old_id}: {how}."
+
+
+def render_keys(trust: Trust | None) -> Iterator[str]:
+    """Which keys the signatures were checked with: a reviewer has been given the same, or does not know this log."""
+    for key in trust.public_keys if trust is not None else ():
+        yield f"Public key: {key}"
 
 
 def render_archives(archives: LogArchives) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.domain.runbook import Advice
-from rotator.domain.runbook_events import fill, list_entries
+from rotator.domain.runbook_events import describe, fill, group_reasons, list_entries
 
 
 def render_names() -> Iterator[str]:
@@ -19,9 +19,10 @@ def render_names() -> Iterator[str]:
 def render_entry(name: str, advice: Advice) -> Iterator[str]:
     """Give all that the runbook says of a condition or an event."""
     yield f"{name}: {fill(name, advice.one)}"
+    yield f"    severity: {describe(name)}"
     yield f"    meaning: {fill(name, advice.meaning)}"
-    for code, reason in advice.reasons.items():
-        yield f"    cause {code}: {fill(name, reason)}"
+    for codes, reason in group_reasons(advice):
+        yield f"    cause {', '.join(codes)}: {fill(name, reason)}"
     yield f"    if nobody does anything: {fill(name, advice.otherwise)}"
     yield f"    command: {fill(name, advice.command)}"
     yield f"    fix: {fill(name, advice.fix)}"

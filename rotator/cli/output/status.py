@@ -235,12 +235,23 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
+        if row.next_action is NextAction.REPLACE_BY_HAND and row.last_error is None:
+            yield from _say_replacement(row)
         if row.last_error is not None and not row.signed_out:
             yield clean(f"{row.name}: {row.last_error.message}")
             if row.last_error.fix:
                 yield clean(f"    fix: {row.last_error.fix}")
     if early:
         yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
+
+
+def _say_replacement(row: PatStatus) -> Iterator[str]:
+    """How a person replaces a PAT that runs leave to one; the runbook says it too."""
+    meaning, _, how = (
+        CONDITIONS[ConditionKind.PAT_EXPIRING].name_in([row.name]).reasons["replace_by_hand"].partition(". ")
+    )
+    yield clean(f"{row.name}: {meaning[0].lower()}{meaning[1:]}")
+    yield clean(f"    fix: {how}")
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -98,11 +98,15 @@ def _add(found: list[_Found], new: _Found) -> None:
 
 
 def _finish(found: _Found) -> Remark:
-    names = _shorten(list(dict.fromkeys(found.kept_from)))
-    if not names:
-        return found.remark
-    return replace(found.remark, message=f"{found.remark.message} (so not checked: {', '.join(names)})")
+    """Say what else the error was met at: others of the same check were asked too, other checks were not made."""
+    names = list(dict.fromkeys(found.kept_from))
+    same = [name for name in names if found.where.partition(" ")[2] and name.split()[0] == found.name]
+    others = _shorten([name for name in names if name not in same])
+    more = f"the same for: {', '.join(name.partition(' ')[2] for name in same)}" if same else ""
+    said = "; ".join(filter(None, (more, f"so not checked: {', '.join(others)}" if others else "")))
+    return replace(found.remark, message=f"{found.remark.message} ({said})") if said else found.remark
 
 
-def _shorten(names: list[str]) -> Iterable[str]:
-    return names if len(names) <= _MOST_NAMES else [*names[:_MOST_NAMES], f"{len(names) - _MOST_NAMES} more"]
+def _shorten(names: list[str]) -> list[str]:
+    """Name the checks alone where there are many looks; every check is named."""
+    return names if len(names) <= _MOST_NAMES else list(dict.fromkeys(name.split()[0] for name in names))
