@@ -23,6 +23,7 @@ from rotator.documents.review_parts import (
     HandRunDocument,
     LivingPatDocument,
     LogReviewDocument,
+    MisdatedDocument,
     PeriodDocument,
     PolicyReviewDocument,
     ProofDocument,
@@ -40,7 +41,18 @@ from rotator.domain.policy import Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LeftBehind
-from rotator.engine.review.facts import Bucket, Findings, HandRun, LogState, Mark, Review, Silence, Span, Standing
+from rotator.engine.review.facts import (
+    Bucket,
+    Findings,
+    HandRun,
+    LogState,
+    Mark,
+    Misdated,
+    Review,
+    Silence,
+    Span,
+    Standing,
+)
 from rotator.engine.review.judging import count_time_left, judge_age
 from rotator.engine.status import PatStatus
 
@@ -87,7 +99,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "output": output,
         "archive": archive,
         "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
-        "log": _make_log(review.log, found),
+        "log": _make_log(review.log, found, review.checkpoints),
         "pats": [_make_pat(standing, now) for standing in review.pats],
         "unmanaged": [_make_unmanaged(row) for row in review.unmanaged],
         "time_left": [
@@ -159,7 +171,7 @@ def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
             "code": span.code,
             "begun": {"event": span.begun.sequence, "at": write_moment(span.begun.at)},
             "ended": _make_proof(span.ended),
-            "seconds": _count_seconds((span.ended.at if span.ended else now) - span.begun.at),
+            "seconds": _count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
         }
         for span in sorted(spans, key=lambda span: span.begun.sequence)
     ]
@@ -285,7 +297,19 @@ def _make_silence(silence: Silence) -> SilenceDocument:
     }
 
 
-def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
+def _make_misdated(stretch: Misdated) -> MisdatedDocument:
+    return {
+        "events": stretch.count,
+        "first": stretch.first.sequence,
+        "last": stretch.last.sequence,
+        "dated": write_moment(stretch.first.at),
+        "dated_last": write_moment(stretch.last.at),
+        "placed": write_moment(stretch.first.happened_at),
+        "placed_last": write_moment(stretch.last.happened_at),
+    }
+
+
+def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocument:
     unread = {} if log.sight is None else log.sight.unread
     return {
         "valid": log.fault is None,
@@ -297,11 +321,12 @@ def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
         "first": found.first,
         "last": found.last,
         "unreadable": list(found.unreadable),
+        "misdated": [_make_misdated(stretch) for stretch in found.misdated],
         "installation": log.installation,
         "has_key": log.has_key,
         "key_problem": log.key_problem,
         "checkpoints": log.checkpoints,
-        "checkpoints_in_period": log.checkpoints_in_period,
+        "checkpoints_in_period": checkpoints,
         "sealed": log.size,
         "signed": log.signed,
         "sealed_at": write_moment_or_none(log.sealed_at),

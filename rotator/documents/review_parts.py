@@ -180,6 +180,18 @@ class PolicyReviewDocument(TypedDict):
     silence: Annotated[SilenceDocument | None, "The longest time without any event. Null: the log is empty."]
 
 
+class MisdatedDocument(TypedDict):
+    """Events, one after the other, whose clock was wrong: their time contradicts their place in the log."""
+
+    events: Annotated[int, "How many they are."]
+    first: Annotated[int, "Number of the first one."]
+    last: Annotated[int, "Number of the last one."]
+    dated: Annotated[Moment, "When the first one says that it happened."]
+    dated_last: Annotated[Moment, "When the last one says that it happened."]
+    placed: Annotated[Moment, "When the first one happened, by the events around it, as near as they allow."]
+    placed_last: Annotated[Moment, "The same for the last one."]
+
+
 class LogReviewDocument(TypedDict):
     """Whether the log is whole, and by what that is known."""
 
@@ -192,6 +204,9 @@ class LogReviewDocument(TypedDict):
     first: Annotated[int | None, "Number of the first event of the period. Null: it has none."]
     last: Annotated[int | None, "Number of the last one."]
     unreadable: Annotated[list[int], "Events that cannot be read, because somebody altered them."]
+    misdated: Annotated[
+        list[MisdatedDocument], "Events that a wrong clock dated, of the period or into it, the newest."
+    ]
     installation: Annotated[str | None, "Whose log it is. Null: it has no checkpoint."]
     has_key: Annotated[bool, "Whether there is a key that signatures can be checked with."]
     key_problem: Annotated[str | None, "Why the key of the settings cannot be used. Null: it can, or there is none."]

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from rotator.documents.review import ReviewDocument
 
+_MOST_RANGES = 20
+
 
 def summarize(review: ReviewDocument) -> Iterator[str]:
     """Yield the sentences of the summary."""
@@ -102,6 +104,13 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
         yield "The audit log has no event of this period. PATs are shown as they are now."
     elif log["began"] is not None and log["began"]["at"] > period["since"]:
         yield f"The audit log begins at {say_time(log['began']['at'])}: nothing is known of the time before."
+    if log["misdated"]:
+        number = sum(row["events"] for row in log["misdated"])
+        ranges = ", ".join(_say_range(row["first"], row["last"]) for row in log["misdated"][-_MOST_RANGES:])
+        yield (
+            f"A wrong clock dated {_count(number, 'event')} of the log: {ranges}. They count where they stand in the "
+            "log, and section 10 has their times."
+        )
     if period["until"] > review["generated_at"]:
         yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
 
@@ -109,6 +118,10 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
 def say_time(moment: str) -> str:
     """Write a time of a document as the page does, to the second, in UTC."""
     return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _say_range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _say_sentence(text: str) -> str:

@@ -274,6 +274,18 @@ def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
     caption = "New anchors that vaults and other places were given"
     yield make_events_table("anchors", caption, log["anchored"], log["anchors_given"])
+    yield make_table(
+        "misdated",
+        "Events that a wrong clock dated",
+        ("First event", "Last event", "Events", "Dated", "Last one dated", "Taken as", "Last one taken as"),
+        (
+            (
+                *(str(row[name]) for name in ("first", "last", "events")),
+                *(say_time(row[name]) for name in ("dated", "dated_last", "placed", "placed_last")),
+            )
+            for row in log["misdated"]
+        ),
+    )
     yield make_events_table("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
     yield make_table(
         "attackers",

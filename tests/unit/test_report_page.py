@@ -66,7 +66,6 @@ def make_document(
         fault=None,
         summary=LogSummary(found.total, "", 0, 0),
         checkpoints=0,
-        checkpoints_in_period=0,
         size=0,
         signed=0,
         sealed_at=None,

@@ -10,7 +10,7 @@ from rotator.domain.audit_event import AuditEvent, spell_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
 from rotator.engine.review.facts import Mark, Review
-from rotator.engine.review.reviewing import load_checkpoints, load_readable
+from rotator.engine.review.reviewing import is_of_period, load_checkpoints, load_readable
 from rotator.ports.database import Database
 
 _PAGE = 10_000
@@ -131,7 +131,7 @@ def _choose(database: Database, review: Review, first: int, last: int) -> Iterat
     waiting: Checkpoint | None = None
     is_first = True
     for found in load_checkpoints(database):
-        if is_first or found.made_at in review.period or first <= found.size <= last:
+        if is_first or is_of_period(found, review.period, review.findings):
             if waiting is not None and waiting.size < first:
                 yield waiting
             yield found

@@ -27,15 +27,28 @@ MOST_NUMBERS = 20
 
 @dataclass(frozen=True)
 class Mark:
-    """An event that proves something: its number and when it happened."""
+    """An event that proves something: its number and when it happened, as it says itself.
+
+    `placed`: when that was by the order of the log, if its clock was wrong.
+    """
 
     sequence: int
     at: datetime
+    placed: datetime | None = None
 
-    @classmethod
-    def of(cls, event: AuditEvent) -> Mark:
-        """Return the mark of an event."""
-        return cls(event.sequence, event.occurred_at)
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened, whatever its clock said."""
+        return self.placed or self.at
+
+
+@dataclass
+class Misdated:
+    """Events one after the other that a wrong clock dated: the first and last, and how many of them."""
+
+    first: Mark
+    last: Mark
+    count: int = 1
 
 
 @dataclass
@@ -149,6 +162,7 @@ class Findings:
     outside: Outside = field(default_factory=Outside)
     silence: Silence | None = None
     unreadable: Newest[int] = field(default_factory=Newest)
+    misdated: Newest[Misdated] = field(default_factory=Newest)
 
 
 class PolicyState(StrEnum):
@@ -171,7 +185,6 @@ class LogState:
     fault: AuditChainError | None
     summary: LogSummary | None
     checkpoints: int
-    checkpoints_in_period: int
     size: int
     signed: int
     sealed_at: datetime | None
@@ -213,3 +226,5 @@ class Review:
     overlapping: tuple[Rotation, ...]
     organizations: tuple[str, ...] = ()
     """Those of the settings."""
+    checkpoints: int = 0
+    """How many of the log's are of the period."""
