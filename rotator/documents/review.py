@@ -20,6 +20,7 @@ from rotator.documents.review_outside import OutsideDocument, make_outside_docum
 from rotator.documents.review_parts import (
     BucketDocument,
     EventTallyDocument,
+    FatesDocument,
     HandRunDocument,
     LivingPatDocument,
     LogReviewDocument,
@@ -32,9 +33,12 @@ from rotator.documents.review_parts import (
     RuleDocument,
     SilenceDocument,
     SpanDocument,
+    SpanSumDocument,
+    TallyDocument,
     TimeLeftDocument,
     UnmanagedPatDocument,
 )
+from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.policy import Rule
@@ -74,17 +78,21 @@ class ReviewDocument(Document):
     changed: Annotated[int, "How many there were."]
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
     exceptions: Annotated[list[SpanDocument], "When a PAT broke the policy, the newest."]
+    exception_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     excepted: Annotated[int, "How many such times there were."]
     excepted_pats: Annotated[int, "How many PATs that was about."]
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
+    sign_in_sums: Annotated[list[TallyDocument], "The same by event and account, all of them."]
     signed_in: Annotated[int, "How many such events there were."]
     by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
     revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
+    failure_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     failed: Annotated[int, "How many such times there were."]
     failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
     failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
+    fates: Annotated[FatesDocument, "What became of the rotations that began in the period."]
     timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
     outside: Annotated[OutsideDocument, "What others did, as far as somebody looked."]
 
@@ -110,20 +118,26 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "changed": found.changes.total,
         "policy": _make_policy(review),
         "exceptions": _make_spans(found.exceptions, now),
+        "exception_sums": make_sums(found.exception_sums.values()),
         "excepted": found.exceptions.total,
         "excepted_pats": len(found.excepted_pats),
         "sign_ins": _make_events(found.sign_ins),
+        "sign_in_sums": [
+            make_tally(name, tally, subject) for (name, subject), tally in sort_tallies(found.sign_in_sums)
+        ],
         "signed_in": found.sign_ins.total,
         "by_hand": [_make_hand_run(run) for run in found.by_hand],
         "done_by_hand": found.by_hand.total,
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
+        "failure_sums": make_sums(found.failure_sums.values()),
         "failed": found.failures.total,
         "failed_pats": len(found.failed_pats),
         "failed_events": [
             {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
             for name, tally in sorted(found.failed.items())
         ],
+        "fates": make_fates(found),
         "timeline": [_make_bucket(bucket) for bucket in found.timeline],
         "outside": make_outside_document(found.outside, review.organizations, period, now),
     }
@@ -134,7 +148,7 @@ def _make_events(events: Iterable[AuditEvent]) -> list[AuditEventDocument]:
 
 
 def _make_proof(mark: Mark | None) -> ProofDocument | None:
-    return None if mark is None else {"event": mark.sequence, "at": write_moment(mark.at)}
+    return None if mark is None else prove(mark)
 
 
 def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
@@ -171,14 +185,10 @@ def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
             "code": span.code,
             "begun": {"event": span.begun.sequence, "at": write_moment(span.begun.at)},
             "ended": _make_proof(span.ended),
-            "seconds": _count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
+            "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
         }
         for span in sorted(spans, key=lambda span: span.begun.sequence)
     ]
-
-
-def _count_seconds(span: timedelta) -> int:
-    return max(0, span // timedelta(seconds=1))
 
 
 def _make_hand_run(run: HandRun) -> HandRunDocument:
@@ -218,11 +228,15 @@ def _make_revocations(review: Review) -> RevocationsDocument:
                 "name": name,
                 "requested": tally.requested,
                 "proven": tally.proven,
-                "slowest_seconds": None if tally.slowest is None else _count_seconds(tally.slowest),
+                "slowest_seconds": None if tally.slowest is None else count_seconds(tally.slowest),
+                "first": _make_proof(tally.first),
+                "last": _make_proof(tally.last),
                 "events": list(tally.proofs),
             }
             for name, tally in tallies
         ],
+        "why": [make_tally(why, tally) for why, tally in sort_tallies(review.findings.revoked_why)],
+        "gone": _make_events(review.findings.revoked),
         "pending": [make_pending_document(item, review.made_at) for item in review.pending],
         "living": [
             *(_make_living(left, review.findings) for left in review.left_behind),
@@ -291,7 +305,7 @@ def _make_silence(silence: Silence) -> SilenceDocument:
     return {
         "begins": write_moment(silence.begins),
         "ends": write_moment(silence.ends),
-        "seconds": _count_seconds(silence.ends - silence.begins),
+        "seconds": count_seconds(silence.ends - silence.begins),
         "after": silence.after,
         "before": silence.before,
     }

@@ -65,6 +65,39 @@ class SpanDocument(TypedDict):
     seconds: Annotated[int, "How long it lasted, or has lasted by now."]
 
 
+class SpanSumDocument(TypedDict):
+    """All times that something of one kind and cause was wrong, those that are not listed one by one included."""
+
+    kind: Annotated[ConditionKind, "What was wrong."]
+    code: Annotated[str | None, "Stable name of the cause. Null: the events name none."]
+    count: Annotated[int, "How often."]
+    first: Annotated[ProofDocument, "When the first one began."]
+    last: Annotated[ProofDocument, "When the last one began."]
+    seconds: Annotated[int, "How long they lasted together, or have lasted by now."]
+    longest: Annotated[ProofDocument, "When the longest one began."]
+    longest_seconds: Annotated[int, "How long that one lasted."]
+
+
+class TallyDocument(TypedDict):
+    """How often something happened in the period."""
+
+    name: Annotated[str, "What: the name of an event, or of a reason."]
+    subject: Annotated[str | None, "What it was about. Null: that is not told apart."]
+    count: Annotated[int, "How often."]
+    first: Annotated[ProofDocument, "The first time."]
+    last: Annotated[ProofDocument, "The last time."]
+
+
+class FatesDocument(TypedDict):
+    """The rotations that began in the period, by what became of them until the page was made."""
+
+    begun: Annotated[int, "How many began: the sum of the others."]
+    completed: Annotated[int, "Those that were completed."]
+    abandoned: Annotated[int, "Those that were abandoned."]
+    undone: Annotated[int, "Those whose new PAT was revoked again, because its value was lost."]
+    open: Annotated[int, "Those that go on."]
+
+
 class EventTallyDocument(TypedDict):
     """How often something happened."""
 
@@ -115,6 +148,8 @@ class RevocationTallyDocument(TypedDict):
     requested: Annotated[int, "Revocations that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations that its lists proved."]
     slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    first: Annotated[ProofDocument | None, "The first proof. Null: there is none."]
+    last: Annotated[ProofDocument | None, "The last proof. Null: there is none."]
     events: Annotated[list[int], "Numbers of the newest events that tell of a proof."]
 
 
@@ -134,6 +169,8 @@ class RevocationsDocument(TypedDict):
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
+    why: Annotated[list[TallyDocument], "The proofs by the reason of the revocation."]
+    gone: Annotated[list[AuditEventDocument], "The proofs, the newest."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
     living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.domain.events.places import SignInRefused
 from rotator.domain.words import say_duration
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.rendering import hash_source, make_environment
@@ -35,6 +36,7 @@ def render_page(review: ReviewDocument) -> str:
         style_hash=hash_source(environment, "page.css"),
         questions=list(enumerate(QUESTIONS, 1)),
         tables=make_tables(review),
+        refused=any(row["name"] == SignInRefused.type.name for row in review["sign_in_sums"]),
         warnings=[*list_warnings(review), *list_limits(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),

@@ -28,7 +28,8 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     )
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"the rotation of {_count(failed, 'PAT', 'PATs')} failed or was blocked."
+        f"{_count(failed, 'PAT', 'PATs')}, replaced ones included, had a rotation that failed or was blocked, "
+        "if only for a while."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
     yield (

@@ -12,6 +12,7 @@ from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_second
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.outside_tables import make_outside_tables
 from rotator.report.summary import say_time
+from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
 
 TIME_LEFT = {
@@ -169,6 +170,8 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make_spans(
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
     )
+    yield make_sums("exception-sums", "All times that a PAT was not as its policy wants it", review["exception_sums"])
+    yield make_sums("failure-sums", "All failures by kind and cause, the longest in all first", review["failure_sums"])
     yield _make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
     yield make_table(
         "failed-events",
@@ -179,7 +182,9 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for row in review["failed_events"]
         ),
     )
-    yield make_events_table("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
+    yield make_tallies("sign-in-sums", "All events about sign-ins, by account", "About", review["sign_in_sums"])
+    caption = "Sign-ins: lapsed, restored, begun, refused and ended"
+    yield make_events_table("sign-ins", caption, review["sign_ins"], review["signed_in"])
     yield make_table(
         "by-hand",
         "What people did, one row for each command",
@@ -226,17 +231,38 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "revocations",
         "Revocations in the period",
-        ("PAT", "Requests", "PATs proven gone", "Slowest proof", "Events that prove it, the newest"),
+        (
+            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "First proof", "First event"),
+            *("Last proof", "Last event", "Events that prove it, the newest"),
+        ),
         (
             (
                 row["name"],
                 str(row["requested"]),
                 str(row["proven"]),
                 say_seconds(row["slowest_seconds"]),
+                *say_proof(row["first"], NONE),
+                *say_proof(row["last"], NONE),
                 " ".join(map(str, row["events"])) or NONE,
             )
             for row in revocations["pats"]
         ),
+    )
+    yield make_tallies("revoked-why", "All PATs proven gone, by reason", None, revocations["why"])
+    yield make_table(
+        "gone",
+        "PATs proven gone, one row for each",
+        ("Event", "Time", "PAT", "Id", "Why"),
+        (
+            (
+                str(event["sequence"]),
+                say_time(event["occurred_at"]),
+                event["subject"],
+                *(str(event["details"].get(name)) for name in ("authorization_id", "why")),
+            )
+            for event in revocations["gone"]
+        ),
+        revocations["proven"],
     )
     yield make_table(
         "pending",

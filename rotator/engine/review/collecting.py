@@ -16,6 +16,7 @@ from rotator.domain.period import Period
 from rotator.engine.review.facts import (
     Bucket,
     EventTally,
+    Fate,
     Findings,
     HandRun,
     Mark,
@@ -24,6 +25,8 @@ from rotator.engine.review.facts import (
     RevocationTally,
     Silence,
     Span,
+    SpanSum,
+    Tally,
 )
 from rotator.engine.review.newest import MOST_ROWS
 
@@ -100,7 +103,7 @@ class Collector:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
-        self._period, self._end = period, min(period.until, now)
+        self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None]] = {}
         self._runs: OrderedDict[str, HandRun] = OrderedDict()
         self._last: tuple[datetime, int | None] | None = None
@@ -126,6 +129,7 @@ class Collector:
             self.found.began = self._mark(event)
         self._follow_trail(event)
         self._follow_conditions(event)
+        self._follow_rotation(event)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
             self._note_misdated(event)
@@ -152,6 +156,8 @@ class Collector:
             found.changes.add(event)
         if name in SIGN_INS:
             found.sign_ins.add(event)
+            mark = self._mark(event)
+            found.sign_in_sums.setdefault((name, event.entry.subject), Tally(mark, mark)).add(mark)
         if name == anchors.LogAnchored.type.name:
             found.anchored.add(event)
         if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
@@ -212,9 +218,11 @@ class Collector:
         if span.begun.happened_at < self._period.until and (
             span.ended is None or span.ended.happened_at >= self._period.since
         ):
-            (self.found.exceptions if span.kind in EXCEPTIONS else self.found.failures).add(span)
-            if span.kind in EXCEPTIONS:
-                self.found.excepted_pats.add(span.subject)
+            found, is_exception = self.found, span.kind in EXCEPTIONS
+            (found.exceptions if is_exception else found.failures).add(span)
+            _sum_up(found.exception_sums if is_exception else found.failure_sums, span, self._now)
+            if is_exception:
+                found.excepted_pats.add(span.subject)
 
     def _change_policy(self, event: AuditEvent) -> None:
         if self._at < self._period.since:
@@ -236,6 +244,19 @@ class Collector:
             bucket.failed += failed
             bucket.revoked += revoked
             bucket.first, bucket.last = bucket.first or event.sequence, event.sequence
+
+    def _follow_rotation(self, event: AuditEvent) -> None:
+        """Keep what became of a rotation that began in the period, whenever that was."""
+        name, fates = event.entry.event, self.found.fates
+        rotation = str(event.entry.details.get("rotation_id"))
+        if name == rotations.RotationPlanned.type.name and self._at in self._period:
+            fates[rotation] = Fate.OPEN
+        elif rotation in fates and name == rotations.RotationCompleted.type.name:
+            fates[rotation] = Fate.COMPLETED
+        elif rotation in fates and name == rotations.RotationAbandoned.type.name:
+            fates[rotation] = Fate.ABANDONED
+        elif fates.get(rotation) is Fate.OPEN and name == revocations.PatRevoked.type.name:
+            fates[rotation] = Fate.UNDONE
 
     def _note_hand(self, event: AuditEvent) -> None:
         entry = event.entry
@@ -271,6 +292,10 @@ class Collector:
         tally = self._tally(event)
         tally.proven += 1
         tally.proofs.add(event.sequence)
+        mark = self._mark(event)
+        tally.first, tally.last = tally.first or mark, mark
+        self.found.revoked.add(event)
+        self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
         if asked is not None:
             tally.slowest = max(tally.slowest or timedelta(0), self._at - asked.happened_at)
 
@@ -293,6 +318,17 @@ class Collector:
             self.found.silence = Silence(begins, at, after, sequence)
         if at >= begins:
             self._last = at, sequence
+
+
+def _sum_up(sums: dict[tuple[str, str], SpanSum], span: Span, now: datetime) -> None:
+    begun = span.begun
+    known = sums.setdefault((span.kind, span.code or ""), SpanSum(span.kind, span.code, begun, begun, begun))
+    lasted = max(timedelta(0), (span.ended.happened_at if span.ended else now) - begun.happened_at)
+    known.count, known.total = known.count + 1, known.total + lasted
+    known.first = min(known.first, begun, key=lambda mark: mark.sequence)
+    known.last = max(known.last, begun, key=lambda mark: mark.sequence)
+    if lasted > known.most:
+        known.longest, known.most = begun, lasted
 
 
 def _read_text(value: Detail) -> str | None:

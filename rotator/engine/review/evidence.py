@@ -149,6 +149,8 @@ def _list_cited(review: Review) -> Iterator[int]:
         yield from _list_marks(pat.trail.managed, pat.trail.reach, pat.trail.rotated)
     for span in (*found.exceptions, *found.failures):
         yield from _list_marks(span.begun, span.ended)
+    for found_sum in (*found.exception_sums.values(), *found.failure_sums.values()):
+        yield from _list_marks(found_sum.first, found_sum.last, found_sum.longest)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
         yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))

@@ -68,6 +68,8 @@ class RevocationTally:
     proven: int = 0
     slowest: timedelta | None = None
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
+    first: Mark | None = None
+    last: Mark | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,42 @@ class Span:
     code: str | None
     begun: Mark
     ended: Mark | None = None
+
+
+@dataclass
+class SpanSum:
+    """All times that something of one kind and cause was wrong: how many, how long in all, and the longest of them."""
+
+    kind: ConditionKind
+    code: str | None
+    first: Mark
+    last: Mark
+    longest: Mark
+    count: int = 0
+    total: timedelta = timedelta(0)
+    most: timedelta = timedelta(-1)
+
+
+@dataclass
+class Tally:
+    """How often something happened, and the first and the last time."""
+
+    first: Mark
+    last: Mark
+    count: int = 0
+
+    def add(self, mark: Mark) -> None:
+        """Count one more."""
+        self.count, self.last = self.count + 1, mark
+
+
+class Fate(StrEnum):
+    """What became of a rotation: `undone` if its new PAT was revoked again."""
+
+    COMPLETED = auto()
+    ABANDONED = auto()
+    UNDONE = auto()
+    OPEN = auto()
 
 
 @dataclass
@@ -150,6 +188,15 @@ class Findings:
     revocations: dict[str, RevocationTally] = field(default_factory=dict)
     asked: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""
+    exception_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
+    failure_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
+    """By kind and cause."""
+    sign_in_sums: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    """By event and account."""
+    revoked: Newest[AuditEvent] = field(default_factory=Newest)
+    revoked_why: dict[str, Tally] = field(default_factory=dict)
+    fates: dict[str, Fate] = field(default_factory=dict)
+    """What became of each rotation that began in the period, by its id."""
     left: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: the event that says that it was left behind, or kept."""
     timeline: list[Bucket] = field(default_factory=list)
