@@ -19,6 +19,7 @@ from rotator.documents.pat import make_facts
 from rotator.documents.review_outside import OutsideDocument, make_outside_document
 from rotator.documents.review_parts import (
     BucketDocument,
+    CheckpointDocument,
     EventTallyDocument,
     FatesDocument,
     HandRunDocument,
@@ -41,6 +42,7 @@ from rotator.documents.review_parts import (
 from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint, decode_public_key
 from rotator.domain.policy import Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
@@ -162,12 +164,16 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         "reach": _make_proof(trail.reach),
         "rotated": _make_proof(trail.rotated),
         "rotate_after": write_moment_or_none(row.rotate_after),
-        "age_days": (now - row.valid_from) // _DAY,
-        "age_limit_days": None if row.rotate_after is None else (row.rotate_after - row.valid_from) // _DAY,
+        "age_days": _count_days(now - row.valid_from),
+        "age_limit_days": None if row.rotate_after is None else _count_days(row.rotate_after - row.valid_from),
         "rule": standing.rule,
         "age_verdict": judge_age(row, now),
         "days_left": (row.expires_at - now) // _DAY,
     }
+
+
+def _count_days(span: timedelta) -> int:
+    return (2 * span + _DAY) // (2 * _DAY)
 
 
 def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
@@ -311,6 +317,10 @@ def _make_silence(silence: Silence) -> SilenceDocument:
     }
 
 
+def _make_checkpoint(found: Checkpoint) -> CheckpointDocument:
+    return {"size": found.size, "head": found.head, "root": found.root, "key": found.key_id}
+
+
 def _make_misdated(stretch: Misdated) -> MisdatedDocument:
     return {
         "events": stretch.count,
@@ -344,6 +354,8 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "sealed": log.size,
         "signed": log.signed,
         "sealed_at": write_moment_or_none(log.sealed_at),
+        "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
+        "public_keys": [decode_public_key(key).hex() for key in log.public_keys],
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
         "vaults_asked": log.sight is not None,

@@ -41,8 +41,8 @@ class ReviewedPatDocument(PatFacts):
     reach: Annotated[ProofDocument | None, "Since when its scopes are known to be these. Null: the log does not say."]
     rotated: Annotated[ProofDocument | None, "When consumers last got a new value. Null: never."]
     rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
-    age_days: Annotated[int, "Its age, in whole days."]
-    age_limit_days: Annotated[int | None, "How old the policy lets it become, in whole days. Null: no rule rotates it."]
+    age_days: Annotated[int, "Its age in days, rounded as on the page."]
+    age_limit_days: Annotated[int | None, "The age that the policy allows, in days, rounded. Null: no rule rotates it."]
     rule: Annotated[str | None, "The rule of the current policy that applies to it. Null: none does."]
     age_verdict: Annotated[AgeVerdict, "Its age against the policy."]
     days_left: Annotated[int, "Whole days until it expires; below 0: it has expired."]
@@ -229,6 +229,15 @@ class MisdatedDocument(TypedDict):
     placed_last: Annotated[Moment, "The same for the last one."]
 
 
+class CheckpointDocument(TypedDict):
+    """What a checkpoint says of the log."""
+
+    size: Annotated[int, "How many events it covers."]
+    head: Annotated[str, "The hash of the last of them."]
+    root: Annotated[str, "The root of the Merkle tree (RFC 6962) over all of them."]
+    key: Annotated[str | None, "Id of the key that signed it. Null: it is not signed."]
+
+
 class LogReviewDocument(TypedDict):
     """Whether the log is whole, and by what that is known."""
 
@@ -252,6 +261,8 @@ class LogReviewDocument(TypedDict):
     sealed: Annotated[int, "How many events the newest checkpoint covers."]
     signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
     sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
+    newest_checkpoint: Annotated[CheckpointDocument | None, "The newest checkpoint. Null: there is none."]
+    public_keys: Annotated[list[str], "The keys that signatures were checked with, in hex."]
     anchored: Annotated[
         list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.domain.words import say_duration
 
 _MOST_RANGES = 20
 
@@ -26,6 +27,9 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"{sum(pat['age_verdict'] in ('due', 'by_hand') for pat in review['pats'])} are older than "
         "the policy allows."
     )
+    if review["unmanaged"]:
+        more = _count(len(review["unmanaged"]), "more PAT")
+        yield f"Nobody manages {more} of these accounts: section 1 lists what was seen."
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
         f"{_count(failed, 'PAT', 'PATs')}, replaced ones included, had a rotation that failed or was blocked, "
@@ -67,6 +71,31 @@ def _say_service_logs(review: ReviewDocument) -> str:
         found += " and changes by rotator that it lacks"
     of_all = f"{compared} of {_count(len(outside['logs']), 'organization')}"
     return f"Azure DevOps' own log was compared with it for {of_all}; in the period, that showed {found}."
+
+
+def say_policies(review: ReviewDocument) -> str:
+    """Say how many policies were in force in the period, and since when the log names one."""
+    policy, period = review["policy"], review["period"]
+    count, first = policy["changed"], policy["before"] or next(iter(policy["changes"]), None)
+    if first is None:
+        return "No policy was in force in the period, as far as the log says."
+    if policy["before"] is not None:
+        return f"A policy was in force all the time: the one of the beginning, and {_count(count, 'change')} of it."
+    if count > len(policy["changes"]):
+        return f"The log names {_count(count, 'policy', 'policies')} in the period."
+    since = f"From {say_time(first['occurred_at'])} (event {first['sequence']}) on a policy was in force all the time"
+    early = "" if first["occurred_at"] <= period["since"] else "; before that in the period, the log names none"
+    return f"{since}: {_count(count, 'policy', 'policies')}, one after the other{early}."
+
+
+def say_nothing(review: ReviewDocument) -> str:
+    """Say what it means that a comparison with Azure DevOps' own log found nothing."""
+    covered = [log["covered_seconds"] for log in review["outside"]["logs"]]
+    if not any(covered):
+        return "not known. That log was not compared for any part of the period."
+    least, most = (say_duration(timedelta(seconds=seconds)) for seconds in (min(covered), max(covered)))
+    spans = least if least == most else f"{least} to {most}"
+    return f"nothing was found in what was compared, {spans} of the period for each organization."
 
 
 def list_warnings(review: ReviewDocument) -> Iterator[str]:

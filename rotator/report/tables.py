@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ReviewedPatDocument, SpanDocument
@@ -138,16 +139,27 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "policies",
         "The policy at the beginning of the period, and its changes",
-        ("Event", "In force from", "SHA-256 of the file", "First used by", "Reason of that command"),
+        (
+            "Event",
+            "In force from",
+            "Until",
+            "SHA-256 of the file",
+            "First used by",
+            "Reason",
+            "Command",
+        ),
         (
             (
                 str(event["sequence"]),
                 say_time(event["occurred_at"]),
+                "the end of the log" if following is None else say_time(following["occurred_at"]),
                 str(event["details"].get("sha256")),
                 event["actor"],
                 say_reason(event["details"]),
+                str(event["details"].get("command") or "not in the log"),
             )
-            for event in (*before, *policy["changes"])
+            for event, following in pairwise((*before, *policy["changes"], None))
+            if event is not None
         ),
         policy["changed"] + len(before),
     )

@@ -84,8 +84,9 @@ WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_create
 ORDER BY sequence;
 
 -- policies
-SELECT sequence, at, json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given') FROM known
-WHERE event = 'policy_changed' ORDER BY sequence;
+SELECT sequence, at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
+    json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given'), coalesce(command, 'not in the log')
+FROM known WHERE event = 'policy_changed' ORDER BY sequence;
 
 -- sign-ins
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
@@ -231,7 +232,9 @@ SELECT count(*) AS events,
     (SELECT count(*) FROM checkpoint) AS checkpoints,
     (SELECT max(size) FROM checkpoint) AS sealed,
     (SELECT max(size) FROM checkpoint WHERE signature NOT NULL) AS signed,
-    (SELECT strftime('%Y-%m-%d %H:%M:%S', max(made_at)) FROM checkpoint) AS sealed_at
+    (SELECT strftime('%Y-%m-%d %H:%M:%S', max(made_at)) FROM checkpoint) AS sealed_at,
+    (SELECT head FROM checkpoint ORDER BY size DESC LIMIT 1) AS head,
+    (SELECT root FROM checkpoint ORDER BY size DESC LIMIT 1) AS root
 FROM known;
 
 -- silence

@@ -198,7 +198,9 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert reviewed.page.find_id("summary-text").text() == (
         f"From 2000-01-01 00:00:00Z to 2101-01-01 00:00:00Z the audit log has {found['events']} events. "
         f"rotator manages {found['pats']} PATs of 1 account; {found['expired']} of them have expired, and "
-        f"{found['late']} are older than the policy allows. {found['completed']} rotations were completed; "
+        f"{found['late']} are older than the policy allows. Nobody manages "
+        f"{len(reviewed.ask('unmanaged'))} more PAT of these accounts: section 1 lists what was seen. "
+        f"{found['completed']} rotations were completed; "
         f"{found['failed']} PATs, replaced ones included, had a rotation that failed or was blocked, "
         f"if only for a while. {found['revoked']} PATs were confirmed revoked, "
         f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
@@ -220,6 +222,12 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert said[3].startswith(
         f"Vaults and other places outside of the database were given {found['anchored']} new anchors in the period."
     )
+    seal = reviewed.page.find_id("seal").text()
+    assert f"covers {found['sealed']} events. Hash of the last one: {found['head']}. Root of the tree over" in seal
+    assert f"over all: {found['root']}. It is signed with the key " in seal
+    [key] = re.findall(r"Public key: ([0-9a-f]{64})\.", seal)
+    assert hashlib.sha256(bytes.fromhex(key)).hexdigest()[:16] in seal
+    assert f"python3 -I verify.py --public-key {key}" in reviewed.page.text()
     held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
     places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
     anchors = [

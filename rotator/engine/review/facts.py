@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -240,6 +241,8 @@ class LogState:
     key_problem: str | None
     accepted: int
     sight: AnchorSight | None
+    newest_checkpoint: Checkpoint | None = None
+    public_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ def look_at_log(
         key_problem=key_problem,
         accepted=accepted,
         sight=sight,
+        newest_checkpoint=last,
+        public_keys=trust.public_keys,
     )
 
 
