@@ -29,7 +29,7 @@ def review_period(
             sight = fetch_anchors(installation.make_run())
         except AuditChainError:
             sight = None  # the check of the log names what is wrong with it
-    log = look_at_log(installation.database, sight, trust, problem, period, now)
+    log = look_at_log(installation.database, sight, trust, problem, now)
     rotation = installation.settings.rotation
     return make_review(
         installation.database,

@@ -19,10 +19,13 @@ from rotator.documents.pat import make_facts
 from rotator.documents.review_outside import OutsideDocument, make_outside_document
 from rotator.documents.review_parts import (
     BucketDocument,
+    CheckpointDocument,
     EventTallyDocument,
+    FatesDocument,
     HandRunDocument,
     LivingPatDocument,
     LogReviewDocument,
+    MisdatedDocument,
     PeriodDocument,
     PolicyReviewDocument,
     ProofDocument,
@@ -31,16 +34,31 @@ from rotator.documents.review_parts import (
     RuleDocument,
     SilenceDocument,
     SpanDocument,
+    SpanSumDocument,
+    TallyDocument,
     TimeLeftDocument,
     UnmanagedPatDocument,
 )
+from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint, decode_public_key
 from rotator.domain.policy import Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LeftBehind
-from rotator.engine.review.facts import Bucket, Findings, HandRun, LogState, Mark, Review, Silence, Span, Standing
+from rotator.engine.review.facts import (
+    Bucket,
+    Findings,
+    HandRun,
+    LogState,
+    Mark,
+    Misdated,
+    Review,
+    Silence,
+    Span,
+    Standing,
+)
 from rotator.engine.review.judging import count_time_left, judge_age
 from rotator.engine.status import PatStatus
 
@@ -62,17 +80,21 @@ class ReviewDocument(Document):
     changed: Annotated[int, "How many there were."]
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
     exceptions: Annotated[list[SpanDocument], "When a PAT broke the policy, the newest."]
+    exception_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     excepted: Annotated[int, "How many such times there were."]
     excepted_pats: Annotated[int, "How many PATs that was about."]
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
+    sign_in_sums: Annotated[list[TallyDocument], "The same by event and account, all of them."]
     signed_in: Annotated[int, "How many such events there were."]
     by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
     revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
+    failure_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     failed: Annotated[int, "How many such times there were."]
     failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
     failed_events: Annotated[list[EventTallyDocument], "Events that tell of a failure, or of a lost answer."]
+    fates: Annotated[FatesDocument, "What became of the rotations that began in the period."]
     timeline: Annotated[list[BucketDocument], "Rotations, by parts of the period."]
     outside: Annotated[OutsideDocument, "What others did, as far as somebody looked."]
 
@@ -87,7 +109,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "output": output,
         "archive": archive,
         "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
-        "log": _make_log(review.log, found),
+        "log": _make_log(review.log, found, review.checkpoints),
         "pats": [_make_pat(standing, now) for standing in review.pats],
         "unmanaged": [_make_unmanaged(row) for row in review.unmanaged],
         "time_left": [
@@ -98,20 +120,26 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "changed": found.changes.total,
         "policy": _make_policy(review),
         "exceptions": _make_spans(found.exceptions, now),
+        "exception_sums": make_sums(found.exception_sums.values()),
         "excepted": found.exceptions.total,
         "excepted_pats": len(found.excepted_pats),
         "sign_ins": _make_events(found.sign_ins),
+        "sign_in_sums": [
+            make_tally(name, tally, subject) for (name, subject), tally in sort_tallies(found.sign_in_sums)
+        ],
         "signed_in": found.sign_ins.total,
         "by_hand": [_make_hand_run(run) for run in found.by_hand],
         "done_by_hand": found.by_hand.total,
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
+        "failure_sums": make_sums(found.failure_sums.values()),
         "failed": found.failures.total,
         "failed_pats": len(found.failed_pats),
         "failed_events": [
             {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
             for name, tally in sorted(found.failed.items())
         ],
+        "fates": make_fates(found),
         "timeline": [_make_bucket(bucket) for bucket in found.timeline],
         "outside": make_outside_document(found.outside, review.organizations, period, now),
     }
@@ -122,7 +150,7 @@ def _make_events(events: Iterable[AuditEvent]) -> list[AuditEventDocument]:
 
 
 def _make_proof(mark: Mark | None) -> ProofDocument | None:
-    return None if mark is None else {"event": mark.sequence, "at": write_moment(mark.at)}
+    return None if mark is None else prove(mark)
 
 
 def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
@@ -136,12 +164,16 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         "reach": _make_proof(trail.reach),
         "rotated": _make_proof(trail.rotated),
         "rotate_after": write_moment_or_none(row.rotate_after),
-        "age_days": (now - row.valid_from) // _DAY,
-        "age_limit_days": None if row.rotate_after is None else (row.rotate_after - row.valid_from) // _DAY,
+        "age_days": _count_days(now - row.valid_from),
+        "age_limit_days": None if row.rotate_after is None else _count_days(row.rotate_after - row.valid_from),
         "rule": standing.rule,
         "age_verdict": judge_age(row, now),
         "days_left": (row.expires_at - now) // _DAY,
     }
+
+
+def _count_days(span: timedelta) -> int:
+    return (2 * span + _DAY) // (2 * _DAY)
 
 
 def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
@@ -159,14 +191,10 @@ def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
             "code": span.code,
             "begun": {"event": span.begun.sequence, "at": write_moment(span.begun.at)},
             "ended": _make_proof(span.ended),
-            "seconds": _count_seconds((span.ended.at if span.ended else now) - span.begun.at),
+            "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
         }
         for span in sorted(spans, key=lambda span: span.begun.sequence)
     ]
-
-
-def _count_seconds(span: timedelta) -> int:
-    return max(0, span // timedelta(seconds=1))
 
 
 def _make_hand_run(run: HandRun) -> HandRunDocument:
@@ -206,11 +234,15 @@ def _make_revocations(review: Review) -> RevocationsDocument:
                 "name": name,
                 "requested": tally.requested,
                 "proven": tally.proven,
-                "slowest_seconds": None if tally.slowest is None else _count_seconds(tally.slowest),
+                "slowest_seconds": None if tally.slowest is None else count_seconds(tally.slowest),
+                "first": _make_proof(tally.first),
+                "last": _make_proof(tally.last),
                 "events": list(tally.proofs),
             }
             for name, tally in tallies
         ],
+        "why": [make_tally(why, tally) for why, tally in sort_tallies(review.findings.revoked_why)],
+        "gone": _make_events(review.findings.revoked),
         "pending": [make_pending_document(item, review.made_at) for item in review.pending],
         "living": [
             *(_make_living(left, review.findings) for left in review.left_behind),
@@ -279,13 +311,29 @@ def _make_silence(silence: Silence) -> SilenceDocument:
     return {
         "begins": write_moment(silence.begins),
         "ends": write_moment(silence.ends),
-        "seconds": _count_seconds(silence.ends - silence.begins),
+        "seconds": count_seconds(silence.ends - silence.begins),
         "after": silence.after,
         "before": silence.before,
     }
 
 
-def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
+def _make_checkpoint(found: Checkpoint) -> CheckpointDocument:
+    return {"size": found.size, "head": found.head, "root": found.root, "key": found.key_id}
+
+
+def _make_misdated(stretch: Misdated) -> MisdatedDocument:
+    return {
+        "events": stretch.count,
+        "first": stretch.first.sequence,
+        "last": stretch.last.sequence,
+        "dated": write_moment(stretch.first.at),
+        "dated_last": write_moment(stretch.last.at),
+        "placed": write_moment(stretch.first.happened_at),
+        "placed_last": write_moment(stretch.last.happened_at),
+    }
+
+
+def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocument:
     unread = {} if log.sight is None else log.sight.unread
     return {
         "valid": log.fault is None,
@@ -297,14 +345,17 @@ def _make_log(log: LogState, found: Findings) -> LogReviewDocument:
         "first": found.first,
         "last": found.last,
         "unreadable": list(found.unreadable),
+        "misdated": [_make_misdated(stretch) for stretch in found.misdated],
         "installation": log.installation,
         "has_key": log.has_key,
         "key_problem": log.key_problem,
         "checkpoints": log.checkpoints,
-        "checkpoints_in_period": log.checkpoints_in_period,
+        "checkpoints_in_period": checkpoints,
         "sealed": log.size,
         "signed": log.signed,
         "sealed_at": write_moment_or_none(log.sealed_at),
+        "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
+        "public_keys": [decode_public_key(key).hex() for key in log.public_keys],
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
         "vaults_asked": log.sight is not None,

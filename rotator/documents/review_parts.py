@@ -41,8 +41,8 @@ class ReviewedPatDocument(PatFacts):
     reach: Annotated[ProofDocument | None, "Since when its scopes are known to be these. Null: the log does not say."]
     rotated: Annotated[ProofDocument | None, "When consumers last got a new value. Null: never."]
     rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
-    age_days: Annotated[int, "Its age, in whole days."]
-    age_limit_days: Annotated[int | None, "How old the policy lets it become, in whole days. Null: no rule rotates it."]
+    age_days: Annotated[int, "Its age in days, rounded as on the page."]
+    age_limit_days: Annotated[int | None, "The age that the policy allows, in days, rounded. Null: no rule rotates it."]
     rule: Annotated[str | None, "The rule of the current policy that applies to it. Null: none does."]
     age_verdict: Annotated[AgeVerdict, "Its age against the policy."]
     days_left: Annotated[int, "Whole days until it expires; below 0: it has expired."]
@@ -63,6 +63,39 @@ class SpanDocument(TypedDict):
     begun: Annotated[ProofDocument, "When it began."]
     ended: Annotated[ProofDocument | None, "When it ended. Null: it lasts."]
     seconds: Annotated[int, "How long it lasted, or has lasted by now."]
+
+
+class SpanSumDocument(TypedDict):
+    """All times that something of one kind and cause was wrong, those that are not listed one by one included."""
+
+    kind: Annotated[ConditionKind, "What was wrong."]
+    code: Annotated[str | None, "Stable name of the cause. Null: the events name none."]
+    count: Annotated[int, "How often."]
+    first: Annotated[ProofDocument, "When the first one began."]
+    last: Annotated[ProofDocument, "When the last one began."]
+    seconds: Annotated[int, "How long they lasted together, or have lasted by now."]
+    longest: Annotated[ProofDocument, "When the longest one began."]
+    longest_seconds: Annotated[int, "How long that one lasted."]
+
+
+class TallyDocument(TypedDict):
+    """How often something happened in the period."""
+
+    name: Annotated[str, "What: the name of an event, or of a reason."]
+    subject: Annotated[str | None, "What it was about. Null: that is not told apart."]
+    count: Annotated[int, "How often."]
+    first: Annotated[ProofDocument, "The first time."]
+    last: Annotated[ProofDocument, "The last time."]
+
+
+class FatesDocument(TypedDict):
+    """The rotations that began in the period, by what became of them until the page was made."""
+
+    begun: Annotated[int, "How many began: the sum of the others."]
+    completed: Annotated[int, "Those that were completed."]
+    abandoned: Annotated[int, "Those that were abandoned."]
+    undone: Annotated[int, "Those whose new PAT was revoked again, because its value was lost."]
+    open: Annotated[int, "Those that go on."]
 
 
 class EventTallyDocument(TypedDict):
@@ -115,6 +148,8 @@ class RevocationTallyDocument(TypedDict):
     requested: Annotated[int, "Revocations that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations that its lists proved."]
     slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    first: Annotated[ProofDocument | None, "The first proof. Null: there is none."]
+    last: Annotated[ProofDocument | None, "The last proof. Null: there is none."]
     events: Annotated[list[int], "Numbers of the newest events that tell of a proof."]
 
 
@@ -134,6 +169,8 @@ class RevocationsDocument(TypedDict):
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
+    why: Annotated[list[TallyDocument], "The proofs by the reason of the revocation."]
+    gone: Annotated[list[AuditEventDocument], "The proofs, the newest."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
     living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 
@@ -180,6 +217,27 @@ class PolicyReviewDocument(TypedDict):
     silence: Annotated[SilenceDocument | None, "The longest time without any event. Null: the log is empty."]
 
 
+class MisdatedDocument(TypedDict):
+    """Events, one after the other, whose clock was wrong: their time contradicts their place in the log."""
+
+    events: Annotated[int, "How many they are."]
+    first: Annotated[int, "Number of the first one."]
+    last: Annotated[int, "Number of the last one."]
+    dated: Annotated[Moment, "When the first one says that it happened."]
+    dated_last: Annotated[Moment, "When the last one says that it happened."]
+    placed: Annotated[Moment, "When the first one happened, by the events around it, as near as they allow."]
+    placed_last: Annotated[Moment, "The same for the last one."]
+
+
+class CheckpointDocument(TypedDict):
+    """What a checkpoint says of the log."""
+
+    size: Annotated[int, "How many events it covers."]
+    head: Annotated[str, "The hash of the last of them."]
+    root: Annotated[str, "The root of the Merkle tree (RFC 6962) over all of them."]
+    key: Annotated[str | None, "Id of the key that signed it. Null: it is not signed."]
+
+
 class LogReviewDocument(TypedDict):
     """Whether the log is whole, and by what that is known."""
 
@@ -192,6 +250,9 @@ class LogReviewDocument(TypedDict):
     first: Annotated[int | None, "Number of the first event of the period. Null: it has none."]
     last: Annotated[int | None, "Number of the last one."]
     unreadable: Annotated[list[int], "Events that cannot be read, because somebody altered them."]
+    misdated: Annotated[
+        list[MisdatedDocument], "Events that a wrong clock dated, of the period or into it, the newest."
+    ]
     installation: Annotated[str | None, "Whose log it is. Null: it has no checkpoint."]
     has_key: Annotated[bool, "Whether there is a key that signatures can be checked with."]
     key_problem: Annotated[str | None, "Why the key of the settings cannot be used. Null: it can, or there is none."]
@@ -200,6 +261,8 @@ class LogReviewDocument(TypedDict):
     sealed: Annotated[int, "How many events the newest checkpoint covers."]
     signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
     sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
+    newest_checkpoint: Annotated[CheckpointDocument | None, "The newest checkpoint. Null: there is none."]
+    public_keys: Annotated[list[str], "The keys that signatures were checked with, in hex."]
     anchored: Annotated[
         list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
     ]

@@ -64,6 +64,12 @@ class AuditLogReader(Protocol):
     def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
         """Return number and hash of the first `limit` events after that number, in order, as they are stored."""
 
+    def load_times(self, after: int, limit: int) -> Sequence[tuple[int, datetime]]:
+        """Return number and time of the first `limit` events after that number, in order.
+
+        Raises AuditChainError if a time cannot be read.
+        """
+
 
 class AuditLog(AuditLogReader, Protocol):
     """The hash chain. An event is appended in the same transaction as the change that it tells of."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.domain.events.places import SignInRefused
 from rotator.domain.words import say_duration
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.rendering import hash_source, make_environment
-from rotator.report.summary import list_limits, list_warnings, say_time, summarize
+from rotator.report.summary import list_limits, list_warnings, say_nothing, say_policies, say_time, summarize
 from rotator.report.tables import make_tables
 
 QUESTIONS = (
@@ -35,6 +36,9 @@ def render_page(review: ReviewDocument) -> str:
         style_hash=hash_source(environment, "page.css"),
         questions=list(enumerate(QUESTIONS, 1)),
         tables=make_tables(review),
+        nothing=say_nothing(review),
+        policies=say_policies(review),
+        refused=any(row["name"] == SignInRefused.type.name for row in review["sign_in_sums"]),
         warnings=[*list_warnings(review), *list_limits(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),

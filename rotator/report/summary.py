@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.domain.words import say_duration
+
+_MOST_RANGES = 20
 
 
 def summarize(review: ReviewDocument) -> Iterator[str]:
@@ -24,9 +27,13 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"{sum(pat['age_verdict'] in ('due', 'by_hand') for pat in review['pats'])} are older than "
         "the policy allows."
     )
+    if review["unmanaged"]:
+        more = _count(len(review["unmanaged"]), "more PAT")
+        yield f"Nobody manages {more} of these accounts: section 1 lists what was seen."
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"the rotation of {_count(failed, 'PAT', 'PATs')} failed or was blocked."
+        f"{_count(failed, 'PAT', 'PATs')}, replaced ones included, had a rotation that failed or was blocked, "
+        "if only for a while."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
     yield (
@@ -66,6 +73,31 @@ def _say_service_logs(review: ReviewDocument) -> str:
     return f"Azure DevOps' own log was compared with it for {of_all}; in the period, that showed {found}."
 
 
+def say_policies(review: ReviewDocument) -> str:
+    """Say how many policies were in force in the period, and since when the log names one."""
+    policy, period = review["policy"], review["period"]
+    count, first = policy["changed"], policy["before"] or next(iter(policy["changes"]), None)
+    if first is None:
+        return "No policy was in force in the period, as far as the log says."
+    if policy["before"] is not None:
+        return f"A policy was in force all the time: the one of the beginning, and {_count(count, 'change')} of it."
+    if count > len(policy["changes"]):
+        return f"The log names {_count(count, 'policy', 'policies')} in the period."
+    since = f"From {say_time(first['occurred_at'])} (event {first['sequence']}) on a policy was in force all the time"
+    early = "" if first["occurred_at"] <= period["since"] else "; before that in the period, the log names none"
+    return f"{since}: {_count(count, 'policy', 'policies')}, one after the other{early}."
+
+
+def say_nothing(review: ReviewDocument) -> str:
+    """Say what it means that a comparison with Azure DevOps' own log found nothing."""
+    covered = [log["covered_seconds"] for log in review["outside"]["logs"]]
+    if not any(covered):
+        return "not known. That log was not compared for any part of the period."
+    least, most = (say_duration(timedelta(seconds=seconds)) for seconds in (min(covered), max(covered)))
+    spans = least if least == most else f"{least} to {most}"
+    return f"nothing was found in what was compared, {spans} of the period for each organization."
+
+
 def list_warnings(review: ReviewDocument) -> Iterator[str]:
     """Yield what makes the page worth less, the worst first."""
     log = review["log"]
@@ -102,6 +134,13 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
         yield "The audit log has no event of this period. PATs are shown as they are now."
     elif log["began"] is not None and log["began"]["at"] > period["since"]:
         yield f"The audit log begins at {say_time(log['began']['at'])}: nothing is known of the time before."
+    if log["misdated"]:
+        number = sum(row["events"] for row in log["misdated"])
+        ranges = ", ".join(_say_range(row["first"], row["last"]) for row in log["misdated"][-_MOST_RANGES:])
+        yield (
+            f"A wrong clock dated {_count(number, 'event')} of the log: {ranges}. They count where they stand in the "
+            "log, and section 10 has their times."
+        )
     if period["until"] > review["generated_at"]:
         yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
 
@@ -109,6 +148,10 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
 def say_time(moment: str) -> str:
     """Write a time of a document as the page does, to the second, in UTC."""
     return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _say_range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _say_sentence(text: str) -> str:

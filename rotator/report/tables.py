@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ReviewedPatDocument, SpanDocument
@@ -12,6 +13,7 @@ from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_second
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.outside_tables import make_outside_tables
 from rotator.report.summary import say_time
+from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
 
 TIME_LEFT = {
@@ -137,16 +139,27 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "policies",
         "The policy at the beginning of the period, and its changes",
-        ("Event", "In force from", "SHA-256 of the file", "First used by", "Reason of that command"),
+        (
+            "Event",
+            "In force from",
+            "Until",
+            "SHA-256 of the file",
+            "First used by",
+            "Reason",
+            "Command",
+        ),
         (
             (
                 str(event["sequence"]),
                 say_time(event["occurred_at"]),
+                "the end of the log" if following is None else say_time(following["occurred_at"]),
                 str(event["details"].get("sha256")),
                 event["actor"],
                 say_reason(event["details"]),
+                str(event["details"].get("command") or "not in the log"),
             )
-            for event in (*before, *policy["changes"])
+            for event, following in pairwise((*before, *policy["changes"], None))
+            if event is not None
         ),
         policy["changed"] + len(before),
     )
@@ -169,6 +182,8 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield _make_spans(
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
     )
+    yield make_sums("exception-sums", "All times that a PAT was not as its policy wants it", review["exception_sums"])
+    yield make_sums("failure-sums", "All failures by kind and cause, the longest in all first", review["failure_sums"])
     yield _make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
     yield make_table(
         "failed-events",
@@ -179,7 +194,9 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for row in review["failed_events"]
         ),
     )
-    yield make_events_table("sign-ins", "Sign-ins and sign-outs", review["sign_ins"], review["signed_in"])
+    yield make_tallies("sign-in-sums", "All events about sign-ins, by account", "About", review["sign_in_sums"])
+    caption = "Sign-ins: lapsed, restored, begun, refused and ended"
+    yield make_events_table("sign-ins", caption, review["sign_ins"], review["signed_in"])
     yield make_table(
         "by-hand",
         "What people did, one row for each command",
@@ -226,17 +243,38 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "revocations",
         "Revocations in the period",
-        ("PAT", "Requests", "PATs proven gone", "Slowest proof", "Events that prove it, the newest"),
+        (
+            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "First proof", "First event"),
+            *("Last proof", "Last event", "Events that prove it, the newest"),
+        ),
         (
             (
                 row["name"],
                 str(row["requested"]),
                 str(row["proven"]),
                 say_seconds(row["slowest_seconds"]),
+                *say_proof(row["first"], NONE),
+                *say_proof(row["last"], NONE),
                 " ".join(map(str, row["events"])) or NONE,
             )
             for row in revocations["pats"]
         ),
+    )
+    yield make_tallies("revoked-why", "All PATs proven gone, by reason", None, revocations["why"])
+    yield make_table(
+        "gone",
+        "PATs proven gone, one row for each",
+        ("Event", "Time", "PAT", "Id", "Why"),
+        (
+            (
+                str(event["sequence"]),
+                say_time(event["occurred_at"]),
+                event["subject"],
+                *(str(event["details"].get(name)) for name in ("authorization_id", "why")),
+            )
+            for event in revocations["gone"]
+        ),
+        revocations["proven"],
     )
     yield make_table(
         "pending",
@@ -274,6 +312,18 @@ def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
     caption = "New anchors that vaults and other places were given"
     yield make_events_table("anchors", caption, log["anchored"], log["anchors_given"])
+    yield make_table(
+        "misdated",
+        "Events that a wrong clock dated",
+        ("First event", "Last event", "Events", "Dated", "Last one dated", "Taken as", "Last one taken as"),
+        (
+            (
+                *(str(row[name]) for name in ("first", "last", "events")),
+                *(say_time(row[name]) for name in ("dated", "dated_last", "placed", "placed_last")),
+            )
+            for row in log["misdated"]
+        ),
+    )
     yield make_events_table("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
     yield make_table(
         "attackers",

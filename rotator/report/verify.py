@@ -1,8 +1,7 @@
 """Check an evidence archive of rotator, unpacked: `python3 -I verify.py [--public-key KEY]` beside its files.
 
 It needs Python 3.9 or newer and nothing else. It says what it proved and what it could not, and ends with 1 if
-anything is not as it was signed. Whoever changes an archive can change this program too: take it from somewhere else,
-and the public key from whoever runs rotator, if you do not trust who gave you the archive.
+anything is not as it was signed. Who changes an archive can change this program: take it, and the key, from elsewhere.
 """
 
 from __future__ import annotations
@@ -34,13 +33,11 @@ def decode_point(data: bytes) -> Point | None:
     """Return a point of the curve from its 32 bytes (RFC 8032, 5.1.3), in extended coordinates; None for no point."""
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
-    if y >= _P:
-        return None
     above, below = (y * y - 1) % _P, (_D * y * y + 1) % _P
     x = above * pow(below, 3, _P) * pow(above * pow(below, 7, _P), (_P - 5) // 8, _P) % _P
     if (below * x * x - above) % _P:
         x = x * _ROOT_OF_MINUS_ONE % _P
-    if (below * x * x - above) % _P or (x == 0 and sign):
+    if y >= _P or (below * x * x - above) % _P or (x == 0 and sign):
         return None
     x = _P - x if x & 1 != sign else x
     return (x, y, 1, x * y % _P)
@@ -180,6 +177,9 @@ class Archive:
     def check(self) -> None:
         """Check everything. Fault names the first thing that is wrong."""
         self._check_manifest()
+        self._check_content()
+
+    def _check_content(self) -> None:
         self._check_files()
         self._proofs = read_spelled((self._folder / "proofs.json").read_bytes(), "proofs.json")
         lines = self._read_lines(CHECKPOINTS)
@@ -191,15 +191,7 @@ class Archive:
         self._check_anchors()
 
     def _note(self, said: list[str], count: int, what: str) -> None:
-        if count:
-            said.append(f"{count} {what}")
-
-    def _hash(self, name: str) -> str:
-        found = hashlib.sha256()
-        with (self._folder / name).open("rb") as stream:
-            while block := stream.read(1 << 20):
-                found.update(block)
-        return found.hexdigest()
+        said.extend([f"{count} {what}"] if count else [])
 
     def _read_lines(self, name: str) -> Iterator[bytes]:
         with (self._folder / name).open("rb") as lines:
@@ -223,12 +215,18 @@ class Archive:
         if signed["key"] not in self._keys or signed["key"] in self._changes:
             raise Fault(f"the archive is signed with the key {signed['key']}, which is none of the keys to check with")
         if not is_signed(data, bytes.fromhex(signed["signature"]), self._keys[signed["key"]]):
-            raise Fault("the signature of the manifest does not fit")
+            raise Fault("the signature of the manifest does not fit" + self._find_more())
         whose = "" if signed["key"] in named else "a key that follows from "
         whose += "the key that you named" if self._given else "the key that lies in the archive"
         self.proven.append(f"The manifest is signed with {whose}, {signed['key']}.")
-        if not self._given:
-            self.open.append("The key came from the archive: name the true one with --public-key to know whose it is.")
+
+    def _find_more(self) -> str:
+        """Go on without the manifest, and name the first thing that does not fit."""
+        try:
+            self._check_content()
+        except Fault as fault:
+            return f"; of what the manifest names, {fault}"
+        return "; all that it names fits"
 
     def _follow_keys(self) -> None:
         """Believe the keys that a believed one names: those before it, then those after it."""
@@ -249,7 +247,7 @@ class Archive:
     def _check_files(self) -> None:
         files = self._manifest["files"]
         for name, digest in sorted(files.items()):
-            if self._hash(name) != digest:
+            if hashlib.sha256((self._folder / name).read_bytes()).hexdigest() != digest:
                 raise Fault(f"{name} was changed: the manifest names other content")
         there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if not path.is_dir()}
         if extra := sorted(there - set(files) - {MANIFEST, SIGNATURE}):
@@ -354,14 +352,15 @@ class Archive:
         fits, elsewhere = sum(digest == anchor["hash"] for anchor, digest in found), sum(not one[1] for one in found)
         for anchor, digest in found:
             if digest not in (None, anchor["hash"]) and not anchor["accepted"]:
-                number, name = anchor["sequence"], anchor["name"]
-                raise Fault(f"event {number} is another one than the vault's anchor names: {name}")
-        self._note(self.proven, fits, "anchors of the vaults name events that are here, and fit.")
-        self._note(self.open, elsewhere, "anchors of the vaults name events that are not in this archive.")
+                raise Fault("event {sequence} is another one than the anchor names: {name}".format(**anchor))
+        self._note(self.proven, fits, "anchors, of vaults and other places, name events that are here, and fit.")
+        self._note(
+            self.open, elsewhere, "anchors, of vaults and other places, name events that are not in this archive."
+        )
         stamps = sum(name.endswith(".tsr") for name in self._manifest["files"])
         self._note(self.open, stamps, "time stamps are for `openssl ts -verify`: README.txt says how to check them.")
         if not anchors:
-            self.open.append("The archive holds no anchors: the vaults were not asked, or had none.")
+            self.open.append("The archive holds no anchors: nobody asked for them, or there were none.")
 
 
 def grow(peaks: list[bytes], size: int, data: bytes) -> None:
@@ -389,9 +388,11 @@ def main() -> int:
         away = f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else ""
         print(f"FAILED: {error if isinstance(error, Fault) else away or odd}.")
         return 1
+    archive.open.append("The page and report.json were not compared with the events: the manifest covers them.")
     archive.open.append("Nothing shows what the log does not tell, or what came after its last checkpoint and anchor.")
     print("\n".join([f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]))
-    print("The archive is as it was made.")
+    alone = "The files fit each other. The key came with the archive, so nothing is proved about who signed it."
+    print("The archive is as it was made." if keys else alone)
     return 0
 
 

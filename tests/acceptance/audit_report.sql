@@ -84,11 +84,16 @@ WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_create
 ORDER BY sequence;
 
 -- policies
-SELECT sequence, at, json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given') FROM known
-WHERE event = 'policy_changed' ORDER BY sequence;
+SELECT sequence, at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
+    json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given'), coalesce(command, 'not in the log')
+FROM known WHERE event = 'policy_changed' ORDER BY sequence;
 
 -- sign-ins
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
+
+-- sign-in-sums
+SELECT what, subject, count(*), min(at), min(sequence), max(at), max(sequence) FROM known WHERE event LIKE 'sign%'
+GROUP BY event, subject ORDER BY event, subject;
 
 -- anchors
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event = 'log_anchored' ORDER BY sequence;
@@ -108,10 +113,31 @@ SELECT number, max(sequence), count(*), (SELECT at FROM known WHERE sequence = n
 FROM by_hand JOIN known k USING (run_id) WHERE k.sequence >= number GROUP BY number ORDER BY number;
 
 -- revocations
-SELECT subject, sum(event = 'revocation_requested'), sum(event = 'pat_revoked'), (
+SELECT subject, sum(event = 'revocation_requested'), sum(event = 'pat_revoked'),
+    coalesce(min(CASE WHEN event = 'pat_revoked' THEN at END), 'none'),
+    coalesce(min(CASE WHEN event = 'pat_revoked' THEN sequence END), 'none'),
+    coalesce(max(CASE WHEN event = 'pat_revoked' THEN at END), 'none'),
+    coalesce(max(CASE WHEN event = 'pat_revoked' THEN sequence END), 'none'), (
     SELECT group_concat(sequence, ' ') FROM (
         SELECT sequence FROM known WHERE event = 'pat_revoked' AND subject = k.subject ORDER BY sequence))
 FROM known k WHERE event IN ('revocation_requested', 'pat_revoked') GROUP BY subject ORDER BY subject;
+
+-- revoked-why
+SELECT json_extract(details, '$.why'), count(*), min(at), min(sequence), max(at), max(sequence) FROM known
+WHERE event = 'pat_revoked' GROUP BY 1 ORDER BY 1;
+
+-- gone
+SELECT sequence, at, subject, pat, json_extract(details, '$.why') FROM known WHERE event = 'pat_revoked'
+ORDER BY sequence;
+
+-- fates
+WITH rotation AS (
+    SELECT max(event = 'rotation_completed') AS completed, max(event = 'rotation_abandoned') AS abandoned,
+        max(event = 'pat_revoked') AS revoked
+    FROM audit_event GROUP BY json_extract(details, '$.rotation_id') HAVING max(event = 'rotation_planned'))
+SELECT count(*), sum(completed), sum(abandoned AND NOT completed), sum(revoked AND NOT completed AND NOT abandoned),
+    sum(NOT completed AND NOT abandoned AND NOT revoked)
+FROM rotation;
 
 -- slowest proofs
 SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400
@@ -206,7 +232,9 @@ SELECT count(*) AS events,
     (SELECT count(*) FROM checkpoint) AS checkpoints,
     (SELECT max(size) FROM checkpoint) AS sealed,
     (SELECT max(size) FROM checkpoint WHERE signature NOT NULL) AS signed,
-    (SELECT strftime('%Y-%m-%d %H:%M:%S', max(made_at)) FROM checkpoint) AS sealed_at
+    (SELECT strftime('%Y-%m-%d %H:%M:%S', max(made_at)) FROM checkpoint) AS sealed_at,
+    (SELECT head FROM checkpoint ORDER BY size DESC LIMIT 1) AS head,
+    (SELECT root FROM checkpoint ORDER BY size DESC LIMIT 1) AS root
 FROM known;
 
 -- silence

@@ -76,6 +76,7 @@ QUERIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 """The queries by name: those of the page's tables, and others."""
 TABLES = (
     *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
+    *("sign-in-sums", "revoked-why", "gone"),
     *("failed-events", "by-hand", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
     "user-pats",
 )
@@ -117,6 +118,47 @@ def test_spans_are_those_that_sql_finds(reviewed: Reviewed, name: str, is_except
     assert expected
 
 
+@pytest.mark.parametrize(("name", "is_exception"), [("exception-sums", "1"), ("failure-sums", "0")])
+def test_sums_are_those_of_the_spans_that_sql_finds(reviewed: Reviewed, name: str, is_exception: str) -> None:
+    groups: dict[tuple[str, str], list[tuple[timedelta, int, str]]] = {}
+    for which, number, kind, _, code, begun, ended, _ in reviewed.ask("conditions"):
+        end = datetime.fromisoformat(reviewed.now if ended == "None" else ended)
+        lasted = end - datetime.fromisoformat(begun)
+        if which == is_exception:
+            groups.setdefault((kind, code), []).append((lasted, int(number), _say(begun)))
+    expected = set()
+    for (kind, code), spans in groups.items():
+        (_, first, first_at), *_ = sorted(spans, key=lambda span: span[1])
+        *_, (_, last, last_at) = sorted(spans, key=lambda span: span[1])
+        most = max(span[0] for span in spans)
+        [longest] = {span[1] for span in spans if span[0] == most} & {_find_longest(reviewed.page, name, kind, code)}
+        whole, one = (say_duration(_cut(span)) for span in (sum((span[0] for span in spans), timedelta(0)), most))
+        expected.add(
+            (
+                kind,
+                code,
+                str(len(spans)),
+                whole,
+                first_at,
+                str(first),
+                last_at,
+                str(last),
+                one,
+                str(longest),
+            )
+        )
+    assert set(read_table(reviewed.page, name)) == expected
+    assert expected
+
+
+def _find_longest(page: Element, name: str, kind: str, code: str) -> int:
+    return next(int(row[-1]) for row in read_table(page, name) if row[:2] == (kind, code))
+
+
+def _cut(span: timedelta) -> timedelta:
+    return timedelta(seconds=span // timedelta(seconds=1))
+
+
 def _say(moment: str) -> str:
     return moment[:19].replace("T", " ")
 
@@ -131,6 +173,9 @@ def test_timeline_and_proofs_are_those_that_sql_finds(reviewed: Reviewed) -> Non
     bars = [svg for svg in reviewed.page.find_all("svg") if "time-left" in svg.attributes["aria-labelledby"]]
     texts = [text.text() for text in bars[0].find_all("text")]
     assert list(zip(texts[::2], texts[1::2], strict=True)) == read_table(reviewed.page, "time-left")
+    [fates] = reviewed.ask("fates")
+    assert tuple(re.findall(r"\d+", reviewed.page.find_id("fates").text())) == fates
+    assert int(fates[0]) == sum(map(int, fates[1:])) > 0
     slowest = reviewed.ask("slowest proofs")
     proofs = {row[0]: row[3] for row in read_table(reviewed.page, "revocations")}
     assert proofs == {name: say_duration(timedelta(seconds=int(float(seconds) + 1e-4))) for name, seconds in slowest}
@@ -153,9 +198,12 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert reviewed.page.find_id("summary-text").text() == (
         f"From 2000-01-01 00:00:00Z to 2101-01-01 00:00:00Z the audit log has {found['events']} events. "
         f"rotator manages {found['pats']} PATs of 1 account; {found['expired']} of them have expired, and "
-        f"{found['late']} are older than the policy allows. {found['completed']} rotations were completed; "
-        f"the rotation of {found['failed']} PATs failed or was blocked. {found['revoked']} PATs were confirmed "
-        f"revoked, {found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
+        f"{found['late']} are older than the policy allows. Nobody manages "
+        f"{len(reviewed.ask('unmanaged'))} more PAT of these accounts: section 1 lists what was seen. "
+        f"{found['completed']} rotations were completed; "
+        f"{found['failed']} PATs, replaced ones included, had a rotation that failed or was blocked, "
+        f"if only for a while. {found['revoked']} PATs were confirmed revoked, "
+        f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
         f"People ran {found['by_hand']} commands by hand; {exceptions} PATs, replaced ones included, "
         "broke the policy, if only for a while. "
         f"The audit log is intact: {found['events']} events, {found['signed']} of them covered by a signature. "
@@ -174,6 +222,12 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert said[3].startswith(
         f"Vaults and other places outside of the database were given {found['anchored']} new anchors in the period."
     )
+    seal = reviewed.page.find_id("seal").text()
+    assert f"covers {found['sealed']} events. Hash of the last one: {found['head']}. Root of the tree over" in seal
+    assert f"over all: {found['root']}. It is signed with the key " in seal
+    [key] = re.findall(r"Public key: ([0-9a-f]{64})\.", seal)
+    assert hashlib.sha256(bytes.fromhex(key)).hexdigest()[:16] in seal
+    assert f"python3 -I verify.py --public-key {key}" in reviewed.page.text()
     held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
     places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
     anchors = [

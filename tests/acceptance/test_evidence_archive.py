@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import json
 import shutil
@@ -102,18 +103,22 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
     first, last = manifest["first"], manifest["last"]
     code, said = verify(archive)
     assert code == 0, said
-    assert "not proved: The key came from the archive" in said
+    assert "The manifest is signed with the key that lies in the archive" in said
+    assert said.endswith(
+        "\nThe files fit each other. The key came with the archive, so nothing is proved about who signed it.\n"
+    )
+    assert "The archive is as it was made." not in said
     for key in (signer.public_key, decode_public_key(signer.public_key).hex()):
         code, said = verify(archive, "--public-key", key)
         assert code == 0, said
         assert f"proved: The manifest is signed with the key that you named, {make_key_id(signer.public_key)}." in said
-        assert "came from the archive" not in said
+        assert "came with the archive" not in said
     for line in (
         "proved: All 13 files are those that the manifest names.",
         f"proved: The events {first} to {last} follow each other, and none was altered. Up to {last} they are those",
         "go on from the ones before them.",
         "are in the log of the newest checkpoint.",
-        "anchors of the vaults name events that are here, and fit.",
+        "anchors, of vaults and other places, name events that are here, and fit.",
         "not proved: Nothing shows what the log does not tell",
         "The archive is as it was made.",
     ):
@@ -262,7 +267,7 @@ TAMPERINGS = {
     ),
     "an anchor is altered": (
         edit_lines("anchors.jsonl", lambda lines: list(map(_other_hash, lines))),
-        "vault's anchor",
+        "than the anchor names",
     ),
     "the peaks are others": (_edit_proofs("peaks"), "does not go on from"),
     "a proof of an event is another one": (_edit_proofs("inclusion"), "is not in the log"),
@@ -329,7 +334,7 @@ def test_archive_without_a_key_says_so_and_still_shows_changes(filled: Filled, s
     assert code == 0, said
     assert "not proved: The archive is not signed" in said
     assert "not proved: There is no checkpoint" in said
-    assert "not proved: The archive holds no anchors: the vaults were not asked" in said
+    assert "not proved: The archive holds no anchors: nobody asked for them" in said
     for name in FILES:
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(data[:-1] + b"\x01")
@@ -506,3 +511,29 @@ def test_archive_has_the_time_stamps_and_openssl_checks_them(filled: Filled, set
     assert "not proved: 1 time stamps are for `openssl ts -verify`" in said
     stamp.write_bytes(stamp.read_bytes()[:-1] + b"x")
     assert verify(folder)[0] == 1
+
+
+def test_signature_that_does_not_fit_is_no_end_of_the_search(copy: Path, signer: Ed25519Signer) -> None:
+    """Somebody without the key made the manifest anew: what they changed is named, if it shows without the manifest."""
+    signed = json.loads((copy / "signature.json").read_bytes())["signature"]
+
+    def give_old_signature() -> str:
+        seal_again(copy, None)
+        data = (copy / "manifest.json").read_bytes()
+        found = spell_signature(
+            hashlib.sha256(data).hexdigest(),
+            make_key_id(signer.public_key),
+            base64.b64encode(bytes.fromhex(signed)).decode(),
+        )
+        (copy / "signature.json").write_bytes(found)
+        code, said = verify(copy, "--public-key", signer.public_key)
+        assert code == 1
+        return said
+
+    edit_lines("policy.yaml", lambda lines: [*lines, b"# more"])(copy)
+    said = give_old_signature()
+    assert said == "FAILED: the signature of the manifest does not fit; all that it names fits.\n"
+    edit_lines("events.jsonl", _alter(b'"outcome":"succeeded"', b'"outcome":"failed"'))(copy)
+    said = give_old_signature()
+    assert said.startswith("FAILED: the signature of the manifest does not fit; of what the manifest names, ")
+    assert "was altered" in said

@@ -183,7 +183,7 @@ class _BoundedAuditLog:
         self._log, self._database = log, database
         self.load, self.load_head, self.load_newest_number = log.load, log.load_head, log.load_newest_number
         self.load_newest, self.load_after, self.count = log.load_newest, log.load_after, log.count
-        self.load_named, self.load_hashes = log.load_named, log.load_hashes
+        self.load_named, self.load_hashes, self.load_times = log.load_named, log.load_hashes, log.load_times
         self.find_first, self.delete_archived = log.find_first, log.delete_archived
         self.written: list[str] = []
 

@@ -421,6 +421,9 @@ class _MemoryAuditLogReader:
     def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
         return [(event.sequence, event.hash) for event in self._list_after(after)[:limit]]
 
+    def load_times(self, after: int, limit: int) -> Sequence[tuple[int, datetime]]:
+        return [(event.sequence, event.occurred_at) for event in self._list_after(after)[:limit]]
+
     def _list_after(self, number: int) -> list[AuditEvent]:
         return self._tables.events[bisect_right(self._tables.events, number, key=lambda event: event.sequence) :]
 

@@ -9,6 +9,7 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
 from rotator.engine.review.collecting import Collector
+from rotator.engine.review.dating import find_misdated
 from rotator.engine.review.facts import MOST_NUMBERS, Findings, Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
@@ -41,9 +42,10 @@ class Log:
         self.events.append(AuditEvent(number, moment, entry, "", ""))
         return Mark(number, moment)
 
-    def review(self, period: Period) -> Findings:
-        """Return what a collector finds."""
-        collector = Collector(period, NOW)
+    def review(self, period: Period, *, by_order: bool = False) -> Findings:
+        """Return what a collector finds. `by_order`: events whose time contradicts the log are dated by their place."""
+        dates = find_misdated([(event.sequence, event.occurred_at) for event in self.events], NOW)
+        collector = Collector(period, NOW, dates if by_order else {})
         for event in self.events:
             collector.take(event)
         return collector.finish()
@@ -247,3 +249,44 @@ def test_what_others_did_is_of_the_period_and_a_scan_is_the_newest() -> None:
     assert [event.sequence for event in found.foreign] == [mark.sequence for mark in foreign]
     assert [event.sequence for event in found.lacking] == [lacking.sequence]
     assert found.scans["contoso"].sequence == early.sequence
+
+
+def test_event_with_a_wrong_clock_counts_where_it_stands_in_the_log() -> None:
+    """A clock goes 400 days back for a while, and 400 days ahead: the order of the log says when that was."""
+    for off in (timedelta(days=-400), timedelta(days=400)):
+        log, day = Log(), datetime(2026, 10, 12, tzinfo=UTC)
+        for hours in range(5):
+            log.add("daemon_woken", at=day - timedelta(days=20) + timedelta(hours=hours))
+        log.add("rotation_planned", at=day)
+        log.add("clock_doubted", "host", at=day + off + timedelta(minutes=1), code="x")
+        log.add("vault_down", "v", at=day + off + timedelta(minutes=2), code="x", outcome=Outcome.FAILED)
+        log.add("vault_restored", "v", at=day + off + timedelta(hours=5))
+        log.add("clock_confirmed", "host", at=day + timedelta(days=4))
+        log.add("daemon_woken", at=day + timedelta(days=30))
+        found = log.review(read_period("2026-10"), by_order=True)
+        assert (found.events, found.first, found.last) == (5, 6, 10)
+        [stretch] = found.misdated
+        assert (stretch.first.sequence, stretch.last.sequence, stretch.count) == (7, 9, 3)
+        assert (stretch.first.at, stretch.first.happened_at) == (day + off + timedelta(minutes=1), day)
+        outage, clock = found.failures
+        assert (outage.subject, outage.begun.sequence, outage.ended and outage.ended.sequence) == ("v", 8, 9)
+        assert outage.begun.happened_at == day + timedelta(minutes=1)
+        assert clock.ended is not None
+        assert clock.ended.happened_at - clock.begun.happened_at == timedelta(days=4)
+        assert found.failed["vault_down"].count == 1
+        there = Period("there", day + off - timedelta(days=1), day + off + timedelta(days=1))
+        assert log.review(there, by_order=True).events == 0
+
+
+def test_clocks_that_differ_by_seconds_are_not_wrong_and_times_ahead_of_now_are() -> None:
+    def find(*seconds: float) -> dict[int, float]:
+        moments = [START + timedelta(seconds=each) for each in seconds]
+        found = find_misdated(enumerate(moments, 1), START + timedelta(seconds=1000))
+        return {number: (moment - START).total_seconds() for number, moment in found.items()}
+
+    assert find(0, 10, 9, 11, 69, 10, 70, 200) == {}
+    assert find(0, 10, 500, 501, 20, 30, 40) == {3: 10, 4: 11}
+    assert find(0, 10, 500, 800, 20, 30, 40) == {3: 10, 4: 20}
+    assert find(300, 10, 20, 30) == {1: 10}
+    assert find(0, 10, 5000, 5001) == {3: 10, 4: 11}
+    assert find() == {}

@@ -20,6 +20,7 @@ from rotator.engine.review.judging import AgeVerdict, TimeLeft, count_time_left,
 from rotator.engine.status import PatState, PatStatus
 from rotator.report.controls import CONTROLS
 from rotator.report.page import QUESTIONS, render_page
+from rotator.report.summary import say_nothing
 from rotator.report.tables import TIME_LEFT, VERDICTS, make_tables
 from tests.support.html_page import read_page, read_table
 from tests.support.records import make_managed_pat
@@ -66,7 +67,6 @@ def make_document(
         fault=None,
         summary=LogSummary(found.total, "", 0, 0),
         checkpoints=0,
-        checkpoints_in_period=0,
         size=0,
         signed=0,
         sealed_at=None,
@@ -200,3 +200,51 @@ def test_questions_of_the_page_are_those_of_the_documentation() -> None:
     text = " ".join((ROOT / "docs" / "audit.md").read_text(encoding="utf-8").split())
     for number, question in enumerate(QUESTIONS, 1):
         assert f"{number}. {question.removesuffix('?')}" in text
+
+
+def test_nothing_found_is_said_of_what_was_compared_only() -> None:
+    document = make_document()
+    assert say_nothing(document) == "not known. That log was not compared for any part of the period."
+    since, until = (moment.isoformat() for moment in (NOW - 3 * DAY, NOW - DAY))
+    entry = AuditEntry(
+        "service_log_compared", "bot/contoso", Outcome.SUCCEEDED, "me@host", "run", {"since": since, "until": until}
+    )
+    compared = make_document([AuditEvent(1, NOW - DAY, entry, "", "")])
+    assert say_nothing(compared) == ("nothing was found in what was compared, 2d of the period for each organization.")
+    assert (
+        "somebody else did to the accounts' PATs: nothing was found in what" in read_page(render_page(compared)).text()
+    )
+
+
+def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
+    events = [
+        AuditEvent(
+            number,
+            NOW - days * DAY,
+            AuditEntry(
+                "policy_changed", "policy", Outcome.SUCCEEDED, "me@host", "run", {"sha256": text, "command": text}
+            ),
+            "",
+            "",
+        )
+        for number, (days, text) in enumerate([(60, "a"), (20, "b"), (10, "c")], 1)
+    ]
+    page = read_page(render_page(make_document(events)))
+    said = page.find_id("policies-said").text()
+    assert said.startswith("From 2026-10-04 09:00:00 (event 1) on a policy was in force all the time: 3 policies,")
+    assert "before that in the period, the log names none" in said
+    assert [(row[0], row[2], row[6]) for row in read_table(page, "policies")] == [
+        ("1", "2026-11-13 09:00:00", "a"),
+        ("2", "2026-11-23 09:00:00", "b"),
+        ("3", "the end of the log", "c"),
+    ]
+    later = read_page(render_page(make_document(events, period=Period("later", NOW - 15 * DAY, NOW))))
+    said = later.find_id("policies-said").text()
+    assert said.startswith("A policy was in force all the time: the one of the beginning, and 1 change of it.")
+
+
+def test_ages_of_the_page_are_those_of_the_document() -> None:
+    row = make_status(age=3 * DAY + timedelta(hours=18), left=6 * DAY + timedelta(hours=6))
+    document = make_document([], [row])
+    [shown], [pat] = read_table(read_page(render_page(document)), "ages"), document["pats"]
+    assert (shown[5], shown[6]) == (f"{pat['age_days']} days", f"{pat['age_limit_days']} days") == ("4 days", "7 days")

@@ -81,6 +81,15 @@ class SqlAuditLogReader:
         query = select(table.c.sequence, table.c.hash).where(table.c.sequence > after)
         return [(row[0], row[1]) for row in self._connection.execute(query.order_by(table.c.sequence).limit(limit))]
 
+    def load_times(self, after: int, limit: int) -> Sequence[tuple[int, datetime]]:
+        """See the port."""
+        query = select(table.c.sequence, table.c.occurred_at).where(table.c.sequence > after)
+        found = self._connection.execute(query.order_by(table.c.sequence).limit(limit))
+        try:
+            return [(row[0], check_aware(row[1])) for row in found]
+        except _UNREADABLE as error:
+            raise _make_unreadable(None) from error
+
     def _load(self, query: Select[Any]) -> Iterator[AuditEvent]:
         """Row by row, valid inside the transaction only."""
         found = 0

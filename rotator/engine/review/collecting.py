@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
@@ -16,13 +16,17 @@ from rotator.domain.period import Period
 from rotator.engine.review.facts import (
     Bucket,
     EventTally,
+    Fate,
     Findings,
     HandRun,
     Mark,
+    Misdated,
     PatTrail,
     RevocationTally,
     Silence,
     Span,
+    SpanSum,
+    Tally,
 )
 from rotator.engine.review.newest import MOST_ROWS
 
@@ -93,11 +97,13 @@ _MOST_BUCKETS = 31
 
 
 class Collector:
-    """Takes every event of the log, in order."""
+    """Takes every event of the log, in order. `misdated` as `find_misdated` returns them."""
 
-    def __init__(self, period: Period, now: datetime) -> None:
+    def __init__(self, period: Period, now: datetime, misdated: Mapping[int, datetime] | None = None) -> None:
         self.found = Findings(timeline=_make_buckets(period, now))
-        self._period, self._end = period, min(period.until, now)
+        self._misdated, self._at = misdated or {}, now
+        self._stretch: Misdated | None = None
+        self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None]] = {}
         self._runs: OrderedDict[str, HandRun] = OrderedDict()
         self._last: tuple[datetime, int | None] | None = None
@@ -117,13 +123,17 @@ class Collector:
     def take(self, event: AuditEvent) -> None:
         """Take the next event."""
         self.found.total += 1
+        self._at = self._misdated.get(event.sequence, event.occurred_at)
         if self._last is None:  # before the log there was nothing to be silent
-            self._last = max(event.occurred_at, self._period.since), None
-            self.found.began = Mark.of(event)
+            self._last = max(self._at, self._period.since), None
+            self.found.began = self._mark(event)
         self._follow_trail(event)
         self._follow_conditions(event)
-        self.found.outside.take(event, self._period)
-        if event.occurred_at in self._period:
+        self._follow_rotation(event)
+        self.found.outside.take(event, is_in_period=self._at in self._period)
+        if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
+            self._note_misdated(event)
+        if self._at in self._period:
             self._take_in_period(event)
         if (act := self._always.get(event.entry.event)) is not None:
             act(event)
@@ -141,11 +151,13 @@ class Collector:
         found.events += 1
         found.first = event.sequence if found.first is None else min(found.first, event.sequence)
         found.last = max(found.last or 0, event.sequence)
-        self._note_silence(event.occurred_at, event.sequence)
+        self._note_silence(self._at, event.sequence)
         if name in CHANGES:
             found.changes.add(event)
         if name in SIGN_INS:
             found.sign_ins.add(event)
+            mark = self._mark(event)
+            found.sign_in_sums.setdefault((name, event.entry.subject), Tally(mark, mark)).add(mark)
         if name == anchors.LogAnchored.type.name:
             found.anchored.add(event)
         if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
@@ -156,12 +168,23 @@ class Collector:
         self._count_rotations(event)
         self._note_hand(event)
 
+    def _mark(self, event: AuditEvent) -> Mark:
+        return Mark(event.sequence, event.occurred_at, self._misdated.get(event.sequence))
+
+    def _note_misdated(self, event: AuditEvent) -> None:
+        known = self._stretch
+        if known is not None and known.last.sequence == event.sequence - 1:
+            known.last, known.count = self._mark(event), known.count + 1
+        else:
+            self._stretch = Misdated(self._mark(event), self._mark(event))
+            self.found.misdated.add(self._stretch)
+
     def _follow_trail(self, event: AuditEvent) -> None:
         name, subject = event.entry.event, event.entry.subject
         if name in _LEAVING:
             self.found.trails.pop(subject, None)
         elif name in _COMING or name in _REACHING or name in _ROTATING:
-            trail, mark = self.found.trails.setdefault(subject, PatTrail()), Mark.of(event)
+            trail, mark = self.found.trails.setdefault(subject, PatTrail()), self._mark(event)
             if name in _COMING or trail.managed is None:
                 trail.managed = mark
             trail.reach = mark if name in _REACHING else trail.reach
@@ -184,23 +207,27 @@ class Collector:
         for kind in known.type.ends:
             if (known_start := self._open.pop((kind, event.entry.subject), None)) is not None:
                 begun, code = known_start
-                self._add_span(Span(kind, event.entry.subject, code, begun, Mark.of(event)))
+                self._add_span(Span(kind, event.entry.subject, code, begun, self._mark(event)))
         if known.type.begins is not None:
             given = event.entry.details.get("code")
-            start = Mark.of(event), None if given is None else str(given)
+            start = self._mark(event), None if given is None else str(given)
             self._open.setdefault((known.type.begins, event.entry.subject), start)
 
     def _add_span(self, span: Span) -> None:
         """Keep what lasted within the period, if only for a while."""
-        if span.begun.at < self._period.until and (span.ended is None or span.ended.at >= self._period.since):
-            (self.found.exceptions if span.kind in EXCEPTIONS else self.found.failures).add(span)
-            if span.kind in EXCEPTIONS:
-                self.found.excepted_pats.add(span.subject)
+        if span.begun.happened_at < self._period.until and (
+            span.ended is None or span.ended.happened_at >= self._period.since
+        ):
+            found, is_exception = self.found, span.kind in EXCEPTIONS
+            (found.exceptions if is_exception else found.failures).add(span)
+            _sum_up(found.exception_sums if is_exception else found.failure_sums, span, self._now)
+            if is_exception:
+                found.excepted_pats.add(span.subject)
 
     def _change_policy(self, event: AuditEvent) -> None:
-        if event.occurred_at < self._period.since:
+        if self._at < self._period.since:
             self.found.policy_before = event
-        elif event.occurred_at in self._period:
+        elif self._at in self._period:
             self.found.policies.add(event)
 
     def _count_rotations(self, event: AuditEvent) -> None:
@@ -209,7 +236,7 @@ class Collector:
             return
         begun, completed = name == rotations.RotationPlanned.type.name, name == rotations.RotationCompleted.type.name
         failed, revoked = name in FAILING, name == revocations.PatRevoked.type.name
-        place = (event.occurred_at - first.begins) // (first.ends - first.begins)
+        place = (self._at - first.begins) // (first.ends - first.begins)
         if (begun or completed or failed or revoked) and place < len(self.found.timeline):
             bucket = self.found.timeline[place]
             bucket.begun += begun
@@ -217,6 +244,19 @@ class Collector:
             bucket.failed += failed
             bucket.revoked += revoked
             bucket.first, bucket.last = bucket.first or event.sequence, event.sequence
+
+    def _follow_rotation(self, event: AuditEvent) -> None:
+        """Keep what became of a rotation that began in the period, whenever that was."""
+        name, fates = event.entry.event, self.found.fates
+        rotation = str(event.entry.details.get("rotation_id"))
+        if name == rotations.RotationPlanned.type.name and self._at in self._period:
+            fates[rotation] = Fate.OPEN
+        elif rotation in fates and name == rotations.RotationCompleted.type.name:
+            fates[rotation] = Fate.COMPLETED
+        elif rotation in fates and name == rotations.RotationAbandoned.type.name:
+            fates[rotation] = Fate.ABANDONED
+        elif fates.get(rotation) is Fate.OPEN and name == revocations.PatRevoked.type.name:
+            fates[rotation] = Fate.UNDONE
 
     def _note_hand(self, event: AuditEvent) -> None:
         entry = event.entry
@@ -241,19 +281,23 @@ class Collector:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
 
     def _ask(self, event: AuditEvent) -> None:
-        self.found.asked.setdefault(str(event.entry.details.get("authorization_id")), Mark.of(event))
-        if event.occurred_at in self._period:
+        self.found.asked.setdefault(str(event.entry.details.get("authorization_id")), self._mark(event))
+        if self._at in self._period:
             self._tally(event).requested += 1
 
     def _prove(self, event: AuditEvent) -> None:
         asked = self.found.asked.pop(str(event.entry.details.get("authorization_id")), None)
-        if event.occurred_at not in self._period:
+        if self._at not in self._period:
             return
         tally = self._tally(event)
         tally.proven += 1
         tally.proofs.add(event.sequence)
+        mark = self._mark(event)
+        tally.first, tally.last = tally.first or mark, mark
+        self.found.revoked.add(event)
+        self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
         if asked is not None:
-            tally.slowest = max(tally.slowest or timedelta(0), event.occurred_at - asked.at)
+            tally.slowest = max(tally.slowest or timedelta(0), self._at - asked.happened_at)
 
     def _drop(self, event: AuditEvent) -> None:
         """Forget a request: the PAT is in use again, or what became of it is told by its id."""
@@ -265,7 +309,7 @@ class Collector:
         if entry.event == inventory.LeftBehindResolved.type.name:
             self.found.left.pop(entry.subject, None)
         else:
-            self.found.left[str(entry.details.get("authorization_id", entry.subject))] = Mark.of(event)
+            self.found.left[str(entry.details.get("authorization_id", entry.subject))] = self._mark(event)
 
     def _note_silence(self, at: datetime, sequence: int | None) -> None:
         begins, after = self._last or (self._period.since, None)
@@ -274,6 +318,17 @@ class Collector:
             self.found.silence = Silence(begins, at, after, sequence)
         if at >= begins:
             self._last = at, sequence
+
+
+def _sum_up(sums: dict[tuple[str, str], SpanSum], span: Span, now: datetime) -> None:
+    begun = span.begun
+    known = sums.setdefault((span.kind, span.code or ""), SpanSum(span.kind, span.code, begun, begun, begun))
+    lasted = max(timedelta(0), (span.ended.happened_at if span.ended else now) - begun.happened_at)
+    known.count, known.total = known.count + 1, known.total + lasted
+    known.first = min(known.first, begun, key=lambda mark: mark.sequence)
+    known.last = max(known.last, begun, key=lambda mark: mark.sequence)
+    if lasted > known.most:
+        known.longest, known.most = begun, lasted
 
 
 def _read_text(value: Detail) -> str | None:

@@ -10,7 +10,7 @@ from rotator.domain.audit_event import AuditEvent, spell_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
 from rotator.engine.review.facts import Mark, Review
-from rotator.engine.review.reviewing import load_checkpoints, load_readable
+from rotator.engine.review.reviewing import is_of_period, load_checkpoints, load_readable
 from rotator.ports.database import Database
 
 _PAGE = 10_000
@@ -131,7 +131,7 @@ def _choose(database: Database, review: Review, first: int, last: int) -> Iterat
     waiting: Checkpoint | None = None
     is_first = True
     for found in load_checkpoints(database):
-        if is_first or found.made_at in review.period or first <= found.size <= last:
+        if is_first or is_of_period(found, review.period, review.findings):
             if waiting is not None and waiting.size < first:
                 yield waiting
             yield found
@@ -149,6 +149,8 @@ def _list_cited(review: Review) -> Iterator[int]:
         yield from _list_marks(pat.trail.managed, pat.trail.reach, pat.trail.rotated)
     for span in (*found.exceptions, *found.failures):
         yield from _list_marks(span.begun, span.ended)
+    for found_sum in (*found.exception_sums.values(), *found.failure_sums.values()):
+        yield from _list_marks(found_sum.first, found_sum.last, found_sum.longest)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
         yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
@@ -27,15 +28,28 @@ MOST_NUMBERS = 20
 
 @dataclass(frozen=True)
 class Mark:
-    """An event that proves something: its number and when it happened."""
+    """An event that proves something: its number and when it happened, as it says itself.
+
+    `placed`: when that was by the order of the log, if its clock was wrong.
+    """
 
     sequence: int
     at: datetime
+    placed: datetime | None = None
 
-    @classmethod
-    def of(cls, event: AuditEvent) -> Mark:
-        """Return the mark of an event."""
-        return cls(event.sequence, event.occurred_at)
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened, whatever its clock said."""
+        return self.placed or self.at
+
+
+@dataclass
+class Misdated:
+    """Events one after the other that a wrong clock dated: the first and last, and how many of them."""
+
+    first: Mark
+    last: Mark
+    count: int = 1
 
 
 @dataclass
@@ -55,6 +69,8 @@ class RevocationTally:
     proven: int = 0
     slowest: timedelta | None = None
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
+    first: Mark | None = None
+    last: Mark | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,42 @@ class Span:
     code: str | None
     begun: Mark
     ended: Mark | None = None
+
+
+@dataclass
+class SpanSum:
+    """All times that something of one kind and cause was wrong: how many, how long in all, and the longest of them."""
+
+    kind: ConditionKind
+    code: str | None
+    first: Mark
+    last: Mark
+    longest: Mark
+    count: int = 0
+    total: timedelta = timedelta(0)
+    most: timedelta = timedelta(-1)
+
+
+@dataclass
+class Tally:
+    """How often something happened, and the first and the last time."""
+
+    first: Mark
+    last: Mark
+    count: int = 0
+
+    def add(self, mark: Mark) -> None:
+        """Count one more."""
+        self.count, self.last = self.count + 1, mark
+
+
+class Fate(StrEnum):
+    """What became of a rotation: `undone` if its new PAT was revoked again."""
+
+    COMPLETED = auto()
+    ABANDONED = auto()
+    UNDONE = auto()
+    OPEN = auto()
 
 
 @dataclass
@@ -137,6 +189,15 @@ class Findings:
     revocations: dict[str, RevocationTally] = field(default_factory=dict)
     asked: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""
+    exception_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
+    failure_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
+    """By kind and cause."""
+    sign_in_sums: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    """By event and account."""
+    revoked: Newest[AuditEvent] = field(default_factory=Newest)
+    revoked_why: dict[str, Tally] = field(default_factory=dict)
+    fates: dict[str, Fate] = field(default_factory=dict)
+    """What became of each rotation that began in the period, by its id."""
     left: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: the event that says that it was left behind, or kept."""
     timeline: list[Bucket] = field(default_factory=list)
@@ -149,6 +210,7 @@ class Findings:
     outside: Outside = field(default_factory=Outside)
     silence: Silence | None = None
     unreadable: Newest[int] = field(default_factory=Newest)
+    misdated: Newest[Misdated] = field(default_factory=Newest)
 
 
 class PolicyState(StrEnum):
@@ -171,7 +233,6 @@ class LogState:
     fault: AuditChainError | None
     summary: LogSummary | None
     checkpoints: int
-    checkpoints_in_period: int
     size: int
     signed: int
     sealed_at: datetime | None
@@ -180,6 +241,8 @@ class LogState:
     key_problem: str | None
     accepted: int
     sight: AnchorSight | None
+    newest_checkpoint: Checkpoint | None = None
+    public_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,3 +276,5 @@ class Review:
     overlapping: tuple[Rotation, ...]
     organizations: tuple[str, ...] = ()
     """Those of the settings."""
+    checkpoints: int = 0
+    """How many of the log's are of the period."""

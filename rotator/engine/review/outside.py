@@ -16,7 +16,6 @@ from rotator.domain.events.service_log import (
     ServiceLogLost,
     ServiceLogNotRead,
 )
-from rotator.domain.period import Period
 from rotator.engine.review.newest import Newest
 
 Span = tuple[datetime, datetime]
@@ -53,7 +52,7 @@ class Outside:
     lacking: Newest[AuditEvent] = field(default_factory=Newest)
     scans: dict[str, AuditEvent] = field(default_factory=dict)
 
-    def take(self, event: AuditEvent, period: Period) -> None:
+    def take(self, event: AuditEvent, *, is_in_period: bool) -> None:
         """Take the next event of the log, of whatever kind."""
         name, organization = event.entry.event, find_organization(event)
         if name == ServiceLogCompared.type.name:
@@ -64,9 +63,9 @@ class Outside:
             self.logs.setdefault(organization, ComparedLog()).failed = event
         elif name == OrganizationScanned.type.name:
             self.scans[organization] = event
-        elif event.occurred_at in period and name in _FOREIGN:
+        elif is_in_period and name in _FOREIGN:
             self.foreign.add(event)
-        elif event.occurred_at in period and name == OwnChangesUnlisted.type.name:
+        elif is_in_period and name == OwnChangesUnlisted.type.name:
             self.lacking.add(event)
 
     @property

@@ -18,6 +18,7 @@ from rotator.engine.context import Trust
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.log_checking import LogSummary, verify_log
 from rotator.engine.review.collecting import Collector
+from rotator.engine.review.dating import find_misdated
 from rotator.engine.review.facts import (
     Findings,
     LogState,
@@ -65,6 +66,7 @@ def make_review(
         made_at=now,
         log=log,
         findings=findings,
+        checkpoints=sum(is_of_period(checkpoint, period, findings) for checkpoint in load_checkpoints(database)),
         pats=tuple(_stand(row, records[row.name], policy, owners, findings) for row in managed),
         unmanaged=tuple(row for row in rows if row.state is PatState.UNTRACKED),
         policy=policy,
@@ -85,7 +87,7 @@ def _stand(
 
 
 def look_at_log(
-    database: Database, sight: AnchorSight | None, trust: Trust, key_problem: str | None, period: Period, now: datetime
+    database: Database, sight: AnchorSight | None, trust: Trust, key_problem: str | None, now: datetime
 ) -> LogState:
     """Check the whole log, and return how it is instead of raising what is wrong. `sight`: None if nobody asked.
 
@@ -100,17 +102,15 @@ def look_at_log(
         summary, accepted = verify_log(database, known, trust, now)
     except AuditChainError as error:
         fault = error
-    count = in_period = 0
+    count = 0
     last: Checkpoint | None = None
-    for last in load_checkpoints(database):
-        count += 1
-        in_period += last.made_at in period
+    for found in load_checkpoints(database):
+        count, last = count + 1, found
     return LogState(
         newest=newest,
         fault=fault,
         summary=summary,
         checkpoints=count,
-        checkpoints_in_period=in_period,
         size=last.size if last else 0,
         signed=summary.signed if summary else 0,
         sealed_at=last.made_at if last else None,
@@ -119,6 +119,8 @@ def look_at_log(
         key_problem=key_problem,
         accepted=accepted,
         sight=sight,
+        newest_checkpoint=last,
+        public_keys=trust.public_keys,
     )
 
 
@@ -137,6 +139,12 @@ def load_checkpoints(database: Database) -> Iterator[Checkpoint]:
         if is_broken or len(page) < _PAGE:
             return
         last = page[-1].size
+
+
+def is_of_period(checkpoint: Checkpoint, period: Period, found: Findings) -> bool:
+    """Whether a checkpoint was made in the period; the clock may have been wrong then, if events of it end there."""
+    ends_in_it = found.first is not None and found.last is not None and found.first <= checkpoint.size <= found.last
+    return ends_in_it or checkpoint.made_at in period
 
 
 def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterator[AuditEvent | int]:
@@ -164,13 +172,32 @@ def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterato
 
 
 def _collect(database: Database, period: Period, now: datetime, newest: int) -> Findings:
-    collector = Collector(period, now)
+    collector = Collector(period, now, _find_misdated(database, now))
     for event in load_readable(database, newest):
         if isinstance(event, int):
             collector.found.unreadable.add(event)
         else:
             collector.take(event)
     return collector.finish()
+
+
+def _find_misdated(database: Database, now: datetime) -> Mapping[int, datetime]:
+    """Return what `find_misdated` does; nothing of a log whose times cannot be read."""
+    try:
+        return find_misdated(_load_times(database), now)
+    except AuditChainError:
+        return {}
+
+
+def _load_times(database: Database) -> Iterator[tuple[int, datetime]]:
+    last = 0
+    while True:
+        with database.read() as reading:
+            page = reading.audit.load_times(last, _PAGE)
+        yield from page
+        if len(page) < _PAGE or page[-1][0] <= last:
+            return
+        last = page[-1][0]
 
 
 def _load_newest_number(database: Database) -> int:

@@ -1,0 +1,69 @@
+"""Sums of a review, in the document of `rotator audit report`: they count what its lists leave out, too."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TypeVar
+
+from rotator.documents.document import write_moment
+from rotator.documents.review_parts import FatesDocument, ProofDocument, SpanSumDocument, TallyDocument
+from rotator.engine.review.facts import Fate, Findings, Mark, SpanSum, Tally
+
+Key = TypeVar("Key", str, tuple[str, str])
+
+
+def make_sums(sums: Iterable[SpanSum]) -> list[SpanSumDocument]:
+    """Give sums, those that lasted longest first."""
+    return [
+        {
+            "kind": found.kind,
+            "code": found.code,
+            "count": found.count,
+            "first": prove(found.first),
+            "last": prove(found.last),
+            "seconds": count_seconds(found.total),
+            "longest": prove(found.longest),
+            "longest_seconds": count_seconds(found.most),
+        }
+        for found in sorted(sums, key=lambda found: (-found.total, found.kind, found.code or ""))
+    ]
+
+
+def sort_tallies(tallies: Mapping[Key, Tally]) -> list[tuple[Key, Tally]]:
+    """Return tallies by their keys, in order."""
+    return sorted(tallies.items(), key=lambda item: item[0])
+
+
+def make_tally(name: str, tally: Tally, subject: str | None = None) -> TallyDocument:
+    """Give a tally."""
+    return {
+        "name": name,
+        "subject": subject,
+        "count": tally.count,
+        "first": prove(tally.first),
+        "last": prove(tally.last),
+    }
+
+
+def make_fates(found: Findings) -> FatesDocument:
+    """Say what became of the rotations that began in the period."""
+    counts = Counter(found.fates.values())
+    return {
+        "begun": len(found.fates),
+        "completed": counts[Fate.COMPLETED],
+        "abandoned": counts[Fate.ABANDONED],
+        "undone": counts[Fate.UNDONE],
+        "open": counts[Fate.OPEN],
+    }
+
+
+def count_seconds(span: timedelta) -> int:
+    """Return whole seconds; 0 for a span below 0."""
+    return max(0, span // timedelta(seconds=1))
+
+
+def prove(mark: Mark) -> ProofDocument:
+    """Give the event that proves something."""
+    return {"event": mark.sequence, "at": write_moment(mark.at)}
