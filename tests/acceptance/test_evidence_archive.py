@@ -374,8 +374,7 @@ def test_archive_does_not_verify_if_rotator_found_the_log_changed_where_its_file
 ) -> None:
     url = f"sqlite:///{settings.with_name('rotator.db')}"
     drop_triggers(url)
-    change = "UPDATE checkpoint SET signature = NULL, key_id = NULL "
-    execute(url, change + "WHERE size IN (SELECT max(size) FROM checkpoint)")
+    execute(url, "UPDATE checkpoint SET signature = NULL, key_id = NULL WHERE size=(SELECT max(size) FROM checkpoint)")
     code, said = verify(_archive(filled, settings, 1))
     assert code == 1, said
     assert said.startswith("FAILED: rotator itself found that the log was changed: "), said
