@@ -15,10 +15,11 @@ def read_file_facts(path: Path, *, is_state: bool, is_secret: bool) -> FileFacts
         found = path.stat()
     except OSError:
         return None
-    return FileFacts(str(path), _name_owner(found.st_uid), stat.S_IMODE(found.st_mode), is_state, is_secret)
+    return FileFacts(str(path), name_user(found.st_uid), stat.S_IMODE(found.st_mode), is_state, is_secret)
 
 
-def _name_owner(number: int) -> str:
+def name_user(number: int) -> str:
+    """Return the name of a user of the operating system, or its number where it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

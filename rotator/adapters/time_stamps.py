@@ -93,8 +93,12 @@ class StampFile:
     def give(self, anchor: str, anchor_id: str) -> None:
         """See the port."""
         stamp = base64.b64encode(self._authority.stamp(anchor.encode())).decode()
-        tags = {**json.loads(anchor), STAMP_TAG: stamp}
-        self._file.give(encode_canonical(tags).decode(), anchor_id)
+        stamped = encode_canonical({**json.loads(anchor), STAMP_TAG: stamp}).decode()
+        fault = self.read_stamp(stamped).fault if len(stamped) < _LONGEST else "would have a line that is too long"
+        if fault is not None:  # a line that is kept is never taken back
+            said = f"{self._authority.name} answered, but the checkpoint {fault}"
+            raise RotatorError(said, code="stamp_refused", fix="Check the clocks of this host and of the authority.")
+        self._file.give(stamped, anchor_id)
 
     def read(self) -> Iterator[str]:
         """See the port."""

@@ -255,6 +255,7 @@ class LogReviewDocument(TypedDict):
     ]
     installation: Annotated[str | None, "Whose log it is. Null: it has no checkpoint."]
     has_key: Annotated[bool, "Whether there is a key that signatures can be checked with."]
+    public_keys: Annotated[list[str], "The keys that signatures were checked with (Ed25519, base64), the newest first."]
     key_problem: Annotated[str | None, "Why the key of the settings cannot be used. Null: it can, or there is none."]
     checkpoints: Annotated[int, "How many checkpoints there are."]
     checkpoints_in_period: Annotated[int, "How many of them were made in the period."]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 DEFAULT_SPAN = timedelta(days=90)
 """How far a review looks back if nobody says."""
-_CALENDAR = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(0[1-9]|1[0-2])))?")
+_CALENDAR = re.compile(r"([0-9]{4})(?:-(?:Q([1-4])|(0[1-9]|1[0-2])))?")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ def _read_range(text: str) -> Period:
 def _read_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f'"{text}" is no day or UTC time') from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

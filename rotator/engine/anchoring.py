@@ -50,11 +50,15 @@ class Anchor:
 
 @dataclass(frozen=True)
 class GoneAnchor:
-    """A version of an anchor that the log says was made, and that its vault does not have; in a file, a size."""
+    """A version of an anchor that the log says was made, and that its vault does not have; in a file, a size.
+
+    `is_blank`: the version is there, but names no checkpoint of ours as large as the one that it was given.
+    """
 
     vault: str
     secret_name: str
     version: str
+    is_blank: bool = False
 
     @property
     def name(self) -> str:
@@ -139,9 +143,13 @@ def _fetch_beside(run: RunContext, location: SecretLocation, name: str, search: 
             search.anchors.append(Anchor(name, int(number), digest))
 
 
-def _load_made(run: RunContext) -> dict[tuple[str, str], set[str]]:
-    """Return which versions of anchors were made, by the log: by vault and secret; for other places the sizes."""
-    made: dict[tuple[str, str], set[str]] = {}
+_Made = Mapping[tuple[str, str], Mapping[str, int]]
+"""Which versions of anchors were made, with their sizes: by vault and secret. For other places the sizes."""
+
+
+def _load_made(run: RunContext) -> _Made:
+    """Return what was made, by the log."""
+    made: dict[tuple[str, str], dict[str, int]] = {}
     after = 0
     while True:
         with run.services.database.read() as reading:
@@ -149,7 +157,9 @@ def _load_made(run: RunContext) -> dict[tuple[str, str], set[str]]:
         for event in page:
             details = event.entry.details
             place = event.entry.subject, str(details.get("secret_name", ""))
-            made.setdefault(place, set()).add(str(details.get("secret_version", details.get("size"))))
+            size = details.get("size")
+            version = str(details.get("secret_version", size))
+            made.setdefault(place, {})[version] = size if isinstance(size, int) else 0
         if len(page) < _PAGE:
             return made
         after = page[-1].sequence
@@ -171,10 +181,8 @@ def _group_places(run: RunContext, made: Iterable[tuple[str, str]]) -> dict[str,
     return grouped
 
 
-def _fetch_own(
-    run: RunContext, places: list[SecretLocation], made: Mapping[tuple[str, str], set[str]], search: _Search
-) -> None:
-    """Note the anchors in one vault's secrets of ours, and which versions are gone."""
+def _fetch_own(run: RunContext, places: list[SecretLocation], made: _Made, search: _Search) -> None:
+    """Note the anchors in one vault's secrets of ours, and which versions are gone, or have lost what they named."""
     secrets, first = run.services.secrets, places[0]
     names = {place.name for place in places}
     listed = secrets.fetch_names(first.vault, first.account, SIZE_TAG)
@@ -182,13 +190,14 @@ def _fetch_own(
     for place in places:
         versions = secrets.fetch_versions(place)
         search.anchors += filter(None, (_make_anchor(run, place, version) for version in versions))
-        gone = made.get((place.vault, place.name), set()) - {version.version for version in versions}
-        search.gone += [GoneAnchor(place.vault, place.name, version) for version in sorted(gone)]
+        tags = {version.version: version.tags for version in versions}
+        for version, size in sorted(made.get((place.vault, place.name), {}).items()):
+            found = read_anchor(tags.get(version, {}))
+            if found is None or found.size < size:  # later checkpoints of a day only replace smaller ones
+                search.gone.append(GoneAnchor(place.vault, place.name, version, is_blank=version in tags))
 
 
-def _fetch_elsewhere(
-    run: RunContext, place: AnchorPlace, made: Mapping[tuple[str, str], set[str]], search: _Search
-) -> None:
+def _fetch_elsewhere(run: RunContext, place: AnchorPlace, made: _Made, search: _Search) -> None:
     """Note the anchors in a file, and which are gone. A line that a crash cut off names none."""
     if (texts := place.read()) is None:
         return
@@ -200,7 +209,7 @@ def _fetch_elsewhere(
         stamp = place.read_stamp(text) or Stamp()
         fault, where = _find_fault(run, found) or stamp.fault, f"{place.name} {found.size}"
         search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at))
-    gone = made.get((place.name, ""), set()) - sizes
+    gone = made.get((place.name, ""), {}).keys() - sizes
     search.gone += [GoneAnchor(place.name, "", size) for size in sorted(gone)]
 
 
@@ -270,8 +279,13 @@ def check_gone(sight: AnchorSight, accepted: Collection[str]) -> None:
     """AuditChainError for the first anchor that its vault no longer has, but for those of an accepted gap."""
     for gone in sight.gone:
         if gone.key not in accepted:
+            what = (
+                "does not name the checkpoint that it was given: its tags were changed"
+                if gone.is_blank
+                else "is gone: there are fewer than were made"
+            )
             raise AuditChainError(
-                f"the anchor {gone.name} is gone: there are fewer than were made",
+                f"the anchor {gone.name} {what}",
                 sequence=0,
                 expected=gone.name,
                 found="nothing",

@@ -1,7 +1,7 @@
 """Check an evidence archive of rotator, unpacked: `python3 -I verify.py [--public-key KEY]` beside its files.
 
-It needs Python 3.9 or newer and nothing else. It says what it proved and what it could not, and ends with 1 if
-anything is not as it was signed. Who changes an archive can change this program: take it, and the key, from elsewhere.
+It needs Python 3.9 or newer and nothing else. It ends with 1 if anything is not as it was signed. Whoever changes an
+archive can change this program too: if that matters, get it, and the public key, from whoever runs rotator.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
     total = _NEUTRAL
     for bit in range(max(scalar.bit_length(), challenge.bit_length()) - 1, -1, -1):
         total = add_points(total, total)
-        chosen = (scalar >> bit & 1, challenge >> bit & 1)
-        if any(chosen):
-            total = add_points(total, both if all(chosen) else _BASE if chosen[0] else minus)
+        chosen = 2 * (scalar >> bit & 1) + (challenge >> bit & 1)
+        total = add_points(total, (_NEUTRAL, minus, _BASE, both)[chosen])
     return (total[0] - made[0] * total[2]) % _P == 0 and (total[1] - made[1] * total[2]) % _P == 0
 
 
@@ -158,8 +157,8 @@ class Change:
         self.number, self.size, self.hash = event["sequence"], said["size"], hashlib.sha256(line).hexdigest()
         self.old, self.new = decode_key(said["old_key"]), decode_key(said["new_key"])
         [self.old_id, self.new_id], self.is_lost = identify([self.old, self.new]), "signature" not in said
-        statement = {name: said[name] for name in ("installation", "size", "head", "old_key", "new_key")}
-        data = spell({**statement, "purpose": "rotator-audit-key-change", "version": 1})
+        names = ("installation", "size", "head", "old_key", "new_key")
+        data = spell({"purpose": "rotator-audit-key-change", "version": 1, **{name: said[name] for name in names}})
         for name, key in (("new_signature", self.new), ("signature", self.old))[: 1 if self.is_lost else 2]:
             if not is_signed(data, base64.b64decode(said[name]), key):
                 raise Fault(f"the change of the key in event {self.number} has a signature that does not fit")
@@ -182,13 +181,14 @@ class Archive:
     def _check_content(self) -> None:
         self._check_files()
         self._proofs = read_spelled((self._folder / "proofs.json").read_bytes(), "proofs.json")
-        lines = self._read_lines(CHECKPOINTS)
-        self._checkpoints = [read_spelled(line, "a line of " + CHECKPOINTS) for line in lines]
+        self._checkpoints = [read_spelled(line, "a line of " + CHECKPOINTS) for line in self._read_lines(CHECKPOINTS)]
         self._check_signatures()
         self._check_events()
         self._check_consistency()
         self._check_inclusion()
         self._check_anchors()
+        if not (log := json.loads((self._folder / "report.json").read_bytes())["log"])["valid"]:
+            raise Fault("rotator itself found that the log was changed: " + log["error"]["message"])
 
     def _note(self, said: list[str], count: int, what: str) -> None:
         said.extend([f"{count} {what}"] if count else [])
@@ -207,10 +207,11 @@ class Archive:
             self._keys = identify([decode_key(line.decode()) for line in self._read_lines(KEYS)])
         named = set(self._keys)
         self._follow_keys()
+        what = "It is of {since} to {until}, of {installation}, made at {made_at}.".format_map(self._manifest)
         if signed["key"] is None and self._given:
             raise Fault("the archive is not signed, although you named a key")
         if signed["key"] is None:
-            self.open.append("The archive is not signed: that its files fit each other is all that it proves.")
+            self.open.append("The archive is not signed: that its files fit each other is all that it proves. " + what)
             return
         if signed["key"] not in self._keys or signed["key"] in self._changes:
             raise Fault(f"the archive is signed with the key {signed['key']}, which is none of the keys to check with")
@@ -218,7 +219,7 @@ class Archive:
             raise Fault("the signature of the manifest does not fit" + self._find_more())
         whose = "" if signed["key"] in named else "a key that follows from "
         whose += "the key that you named" if self._given else "the key that lies in the archive"
-        self.proven.append(f"The manifest is signed with {whose}, {signed['key']}.")
+        self.proven.append(f"The manifest is signed with {whose}, {signed['key']}. {what}")
 
     def _find_more(self) -> str:
         """Go on without the manifest, and name the first thing that does not fit."""
@@ -260,8 +261,7 @@ class Archive:
             size = found["size"]
             if size <= self._size:
                 raise Fault(f"the checkpoint of {size} events does not follow the one of {self._size}")
-            self._size = size
-            self._roots[size] = bytes.fromhex(found["root"]), found["head"]
+            self._size, self._roots[size] = size, (bytes.fromhex(found["root"]), found["head"])
             if found["key"] not in self._keys:
                 unknown += 1
                 continue
@@ -280,7 +280,6 @@ class Archive:
         first, last = self._manifest["first"], self._manifest["last"]
         peaks = [bytes.fromhex(peak) for peak in self._proofs["peaks"]]
         size, previous, sealed = first - 1 if first else 0, "", 0
-        self._compare(size, peaks, None)
         for line in self._read_lines("events.jsonl"):
             event = json.loads(line)
             size += 1
@@ -372,6 +371,12 @@ def grow(peaks: list[bytes], size: int, data: bytes) -> None:
     peaks.append(node)
 
 
+def show(lines: list[str], code: int) -> int:
+    """Print lines without what a terminal obeys: whoever changed the archive may have named files. Return the code."""
+    print("\n".join("".join(one if " " <= one <= "~" else "?" for one in line) for line in lines))
+    return code
+
+
 def main() -> int:
     """Check the archive in the folder of this program, and say what was proved."""
     parser = argparse.ArgumentParser(description="Check an evidence archive of rotator.")
@@ -383,17 +388,15 @@ def main() -> int:
     archive = Archive(Path(__file__).resolve().parent, keys)
     try:
         archive.check()
-    except (Fault, OSError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (Fault, OSError, LookupError, AttributeError, RecursionError, TypeError, ValueError) as error:
         odd = f"the archive is not as rotator writes it ({type(error).__name__}: {error})"
         away = f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else ""
-        print(f"FAILED: {error if isinstance(error, Fault) else away or odd}.")
-        return 1
+        return show([f"FAILED: {error if isinstance(error, Fault) else away or odd}."], 1)
     archive.open.append("The page and report.json were not compared with the events: the manifest covers them.")
     archive.open.append("Nothing shows what the log does not tell, or what came after its last checkpoint and anchor.")
-    print("\n".join([f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]))
+    said = [f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]
     alone = "The files fit each other. The key came with the archive, so nothing is proved about who signed it."
-    print("The archive is as it was made." if keys else alone)
-    return 0
+    return show([*said, "The archive is as it was made." if keys else alone], 0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import uuid
@@ -125,12 +124,10 @@ class Installation:
 
     @cached_property
     def actor(self) -> str:
-        """Who the audit log names: the user of the operating system, and the host."""
-        try:
-            user = make_harmless(getpass.getuser())  # an environment may hold anything
-        except (KeyError, OSError):
-            user = f"uid {os.getuid()}"
-        return f"{user}@{socket.gethostname()}"
+        """Who the audit log names: the user that the operating system says, whatever the environment does; the host."""
+        from rotator.adapters.files import name_user
+
+        return f"{make_harmless(name_user(os.getuid()))}@{socket.gethostname()}"
 
     @cached_property
     def clock(self) -> SystemClock:

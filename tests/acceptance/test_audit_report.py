@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from rotator.adapters.signing import Ed25519Signer
+from rotator.domain.secret_value import SecretValue
 from rotator.domain.words import say_duration
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import USERNAME, VAULT
@@ -244,6 +246,15 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"without any event was {say_duration(timedelta(seconds=span // timedelta(seconds=1)))}: from {_say(begins)}"
         f"{numbers[0]} to {_say(ends)}{numbers[1]}. rotator writes"
     ) in reviewed.page.text()
+
+
+def test_page_names_the_public_key_that_it_was_checked_with(filled: Filled, reviewed: Reviewed) -> None:
+    key = Ed25519Signer(SecretValue(filled.database.with_name("audit-signing.key").read_text(encoding="utf-8")))
+    log = reviewed.document["log"]
+    assert isinstance(log, dict)
+    assert log["public_keys"] == [key.public_key]
+    said = f"This is the public key that the signatures were checked with: {key.public_key}. Compare"
+    assert said in reviewed.page.find_id("log").text()
 
 
 def test_page_shows_the_rules_of_the_policy_file(reviewed: Reviewed) -> None:

@@ -201,6 +201,19 @@ def test_file_that_is_not_of_the_archive_shows(copy: Path) -> None:
     assert (code, said) == (1, "FAILED: more.txt is not in the manifest.\n")
 
 
+def test_name_of_a_file_cannot_hide_on_a_terminal_that_the_check_failed(copy: Path) -> None:
+    (copy / "x\r\x1b[2KThe archive is as it was made.\n").write_text("more", encoding="utf-8")
+    code, said = verify(copy)
+    assert (code, said) == (1, "FAILED: x??[2KThe archive is as it was made.? is not in the manifest.\n")
+
+
+def test_verifier_says_which_period_it_is_of_and_when_it_was_made(archive: Path) -> None:
+    """So that an older archive, or one of another period, is not taken for the one that somebody asked for."""
+    found = json.loads((archive / "manifest.json").read_bytes())
+    what = f"It is of {found['since']} to {found['until']}, of {found['installation']}, made at {found['made_at']}.\n"
+    assert what in verify(archive)[1]
+
+
 def seal_again(folder: Path, signer: Ed25519Signer | None) -> None:
     """Make manifest and signature anew, as somebody would who holds this key."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
@@ -359,6 +372,18 @@ def test_archive_of_a_broken_log_is_made_and_does_not_verify(filled: Filled, set
     execute(url, change)
     code, said = verify(_archive(filled, settings, 1))
     assert (code, said[:8]) == (1, "FAILED: "), said
+
+
+def test_archive_does_not_verify_if_rotator_found_the_log_changed_where_its_files_fit(
+    filled: Filled, settings: Path
+) -> None:
+    url = f"sqlite:///{settings.with_name('rotator.db')}"
+    drop_triggers(url)
+    execute(url, "UPDATE checkpoint SET signature = NULL, key_id = NULL WHERE size=(SELECT max(size) FROM checkpoint)")
+    code, said = verify(_archive(filled, settings, 1))
+    assert code == 1, said
+    assert said.startswith("FAILED: rotator itself found that the log was changed: "), said
+    assert "it is not signed, although earlier ones are" in said
 
 
 def test_archive_of_a_period_without_events_verifies(filled: Filled, settings: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from rotator.adapters.anchor_places import AnchorFile
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.time_stamps import STAMP_TAG, StampFile, TimeStampAuthority
 from rotator.engine.anchoring import fetch_anchors, list_stamps
 from rotator.engine.giving_anchors import give_anchors
-from tests.integration.test_anchor_places import check, find_wrong, go_on, list_anchored, make_run, read_sizes
+from tests.integration.test_anchor_places import HOUR, check, find_wrong, go_on, list_anchored, make_run, read_sizes
 from tests.support.engine import EngineWorld, make_world
 from tests.support.time_stamp_server import TimeStampServer
 
@@ -155,7 +156,29 @@ def test_stamp_that_was_altered_is_named(
     assert str(path) in str(error.anchor)
 
 
-def test_stamp_from_before_its_checkpoint_is_named(world: EngineWorld, file: StampFile) -> None:
-    world.clock.advance(datetime(2100, 1, 1, tzinfo=UTC) - world.clock.now())
+def test_stamp_from_before_its_checkpoint_is_not_kept_and_asked_for_again(
+    world: EngineWorld, file: StampFile, tmp_path: Path
+) -> None:
+    """The file is only appended to: a line that does not hold would be named as tampering for ever."""
+    ahead = datetime(2100, 1, 1, tzinfo=UTC) - world.clock.now()
+    world.clock.advance(ahead)
     go_on(world, file)
+    assert (list_failed(world), list_anchored(world)) == (["stamp_refused"], [])
+    assert not (tmp_path / "stamps.jsonl").exists()
+    world.clock.advance(-ahead - HOUR)
+    go_on(world, file)
+    assert len(list_anchored(world)) == 1
+    assert check(world, file)
+
+
+def test_stamp_from_before_its_checkpoint_is_named(
+    world: EngineWorld, file: StampFile, server: TimeStampServer, tmp_path: Path
+) -> None:
+    world.clock.advance(datetime(2100, 1, 1, tzinfo=UTC) - world.clock.now())
+    plain = AnchorFile(tmp_path / "plain.jsonl")
+    go_on(world, plain)
+    anchor = (tmp_path / "plain.jsonl").read_text(encoding="utf-8").strip()
+    stamp = base64.b64encode(make_authority(server).stamp(anchor.encode())).decode()
+    line = json.dumps({**json.loads(anchor), STAMP_TAG: stamp}) + "\n"
+    (tmp_path / "stamps.jsonl").write_text(line, encoding="utf-8")
     assert "before it was made" in find_wrong(world, file).message

@@ -226,6 +226,20 @@ def test_anchor_that_its_vault_lacks_is_named() -> None:
     assert check(world)
 
 
+@pytest.mark.parametrize("are_old", [False, True])
+def test_anchor_whose_tags_were_taken_away_or_replaced_by_older_ones_is_named(are_old: bool) -> None:
+    """Every version is there, and whatever it names was truly signed once; the log was cut off before what it named."""
+    world = make_anchored_world()
+    newest, oldest = (version.version.tags for version in list_versions(world))
+    world.secrets.replace_tags(PLACE, oldest if are_old else {})
+    error = find_wrong(world)
+    assert error.anchor is not None
+    assert PLACE.name in error.anchor
+    assert "does not name the checkpoint that it was given" in error.message
+    world.secrets.replace_tags(PLACE, newest)
+    assert check(world)
+
+
 def test_anchor_with_a_forged_signature_is_named() -> None:
     world = make_anchored_world()
     [newest, *_] = list_versions(world)

@@ -59,6 +59,9 @@ def test_period_is_read(text: str, since: str, until: str, name: str) -> None:
         "2026-10-01..9999-12-31",
         "a..b",
         "last week",
+        "0001-01-01T00:00+14:00..2026-10-01",
+        "2026-10-01..9999-12-31T23:00-14:00",
+        "\uff12\uff10\uff12\uff16",  # full-width digits
     ],
 )
 def test_period_is_refused_in_words(text: str) -> None:

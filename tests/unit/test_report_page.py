@@ -71,7 +71,7 @@ def make_document(
         signed=0,
         sealed_at=None,
         installation=None,
-        has_key=False,
+        public_keys=(),
         key_problem=None,
         accepted=0,
         sight=None,

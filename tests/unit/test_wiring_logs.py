@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,9 +63,11 @@ def test_thread_that_dies_is_an_event_without_secrets(log: io.StringIO, tmp_path
     assert JWT not in log.getvalue()
 
 
-def test_audit_log_can_hold_the_users_name_whatever_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("said", ["alice", "a\udcff\nb"])  # a byte that is no UTF-8
+def test_audit_log_names_the_true_user_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    monkeypatch.setenv("LOGNAME", "a\udcff\nb")  # a byte that is no UTF-8
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, said)
     with Installation(Origin(None, {}, tmp_path)) as installation:
-        assert installation.actor.startswith("a\ufffd\ufffdb@")
+        assert installation.actor.partition("@")[0] == pwd.getpwuid(os.getuid()).pw_name

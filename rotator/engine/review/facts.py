@@ -226,7 +226,8 @@ class LogState:
     """Whether the log is whole. `fault` is why not; `summary` is None then.
 
     `newest`: how far it is reviewed. `size` and `sealed_at` are of the newest checkpoint. `key_problem` is why
-    signatures could not be checked. `sight` is None if the vaults were not asked.
+    signatures could not be checked. `public_keys` are those of the settings. `sight` is None if the vaults were not
+    asked.
     """
 
     newest: int
@@ -237,7 +238,7 @@ class LogState:
     signed: int
     sealed_at: datetime | None
     installation: str | None
-    has_key: bool
+    public_keys: tuple[str, ...]
     key_problem: str | None
     accepted: int
     sight: AnchorSight | None

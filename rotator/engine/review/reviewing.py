@@ -115,7 +115,7 @@ def look_at_log(
         signed=summary.signed if summary else 0,
         sealed_at=last.made_at if last else None,
         installation=last.installation if last else None,
-        has_key=bool(trust.public_keys),
+        public_keys=trust.public_keys,
         key_problem=key_problem,
         accepted=accepted,
         sight=sight,
