@@ -45,6 +45,15 @@ def test_audit_log_gives_back_what_was_appended_when_loaded(database: Database) 
         assert first.entry == make_entry()
 
 
+def test_audit_log_keeps_what_it_hashed_when_a_detail_is_no_text_that_can_be_encoded(database: Database) -> None:
+    """A reason typed in Latin-1 comes as halves of surrogate pairs."""
+    with database.begin() as work:
+        event = work.audit.append(replace(make_entry(), details={"reason": "\udcfcber"}), NOW)
+    with database.read() as reading:
+        assert list(reading.audit.load_after(None, 9)) == [event]
+        assert _check_chain([event]) == 1
+
+
 def test_audit_log_load_gives_one_event_when_asked_by_number(database: Database) -> None:
     """None before the first and after the last; the newest number is known of an empty log too."""
     with database.begin() as work:

@@ -114,6 +114,7 @@ class SqlAuditLog(SqlAuditLogReader):
         """
         lock_topic(self._connection, "audit")
         event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
+        entry = event.entry  # as it was hashed
         self._connection.execute(
             _APPEND,
             {
