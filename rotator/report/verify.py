@@ -222,7 +222,6 @@ class Archive:
         self.proven.append(f"The manifest is signed with {whose}, {signed['key']}. {what}")
 
     def _find_more(self) -> str:
-        """Go on without the manifest, and name the first thing that does not fit."""
         try:
             self._check_content()
         except Fault as fault:
@@ -353,9 +352,7 @@ class Archive:
             if digest not in (None, anchor["hash"]) and not anchor["accepted"]:
                 raise Fault("event {sequence} is another one than the anchor names: {name}".format(**anchor))
         self._note(self.proven, fits, "anchors, of vaults and other places, name events that are here, and fit.")
-        self._note(
-            self.open, elsewhere, "anchors, of vaults and other places, name events that are not in this archive."
-        )
+        self._note(self.open, elsewhere, "anchors, of vaults and other places, name events that are not here.")
         stamps = sum(name.endswith(".tsr") for name in self._manifest["files"])
         self._note(self.open, stamps, "time stamps are for `openssl ts -verify`: README.txt says how to check them.")
         if not anchors:
