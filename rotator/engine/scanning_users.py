@@ -148,14 +148,16 @@ def look_for_pat(admin: TokenAdmin, account: str, organization: str, authorizati
     place, vain = OrganizationScan(account, organization), _InVain()
     unseen: RotatorError | None = None
     try:
-        users = [user for user in admin.fetch_users(account, organization).users if not user.is_service]
+        listed = admin.fetch_users(account, organization)
     except (DatabaseError, StoppedError):
         raise
     except RotatorError as error:
         return FoundPat(error=error)
+    users, unreadable = [user for user in listed.users if not user.is_service], listed.unreadable
     for number, user in enumerate(users):
         tell(organization, number, len(users))
         looked = _look_at(admin, place, user)
+        unreadable += looked.unreadable
         for pat in looked.pats:
             if pat.authorization_id == authorization_id:
                 return FoundPat(user, pat.as_ending())
@@ -163,6 +165,8 @@ def look_for_pat(admin: TokenAdmin, account: str, organization: str, authorizati
         vain.note(looked)
         if vain.reason is not None:
             return FoundPat(error=vain.reason)
+    if unreadable and unseen is None:
+        unseen = RotatorError("some users or PATs that Azure DevOps lists cannot be read")
     return FoundPat(error=unseen)
 
 

@@ -16,6 +16,7 @@ from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.explaining import explain_refusal
+from rotator.engine.scanning_users import FoundPat, look_for_pat
 from rotator.errors import ClockSkewError, RotatorError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
@@ -236,3 +237,23 @@ def test_entry_of_azure_devops_is_explained_by_the_id_of_the_answer_alone(is_lis
     now = world.clock.now()
     [home, *_] = reconcile_logs(world.make_run(), their, now - KEPT_FOR, now, lambda *_: None)
     assert (home.explained, [found.entry for found in home.findings], home.lacking) == (is_listed, [foreign], ())
+
+
+def test_whose_pat_it_is_is_found_or_nobody_has_it_or_nobody_could_tell() -> None:
+    world = make_world()
+    admin = FakeTokenAdmin(world)
+
+    def look(identifier: str) -> FoundPat:
+        return look_for_pat(admin, ACCOUNT, ORGANIZATION, identifier, lambda *_: None)
+
+    found = look(world.record().authorization_id)
+    assert found.user is not None
+    assert found.pat is not None
+    assert (found.user.name, found.pat.display_name, found.error) == (ACCOUNT, NAME, None)
+    assert look(FOREIGN) == FoundPat()
+    admin.unreadable = 1
+    assert look(FOREIGN).error is not None, "it may be what cannot be read"
+    admin.unreadable, busy = 0, make_unknown_outcome(CALL, Trace(answer_ids=ANSWER), "timeout", "no answer")
+    for where in ("release-bot", ACCOUNT):
+        admin.errors = {where: busy}
+        assert look(FOREIGN) == FoundPat(error=busy)
