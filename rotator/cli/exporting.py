@@ -16,7 +16,7 @@ from rotator.errors import UsageError
 
 def check_free(path: Path, *, force: bool) -> None:
     """Raise UsageError if a file exists, and nobody said with `force` that it may be overwritten."""
-    if not force and path.is_file():
+    if not force and os.path.isfile(path):  # noqa: PTH113 - Path's raises where the path cannot be reached
         raise UsageError(f"{path} exists", code="output", fix="Choose another file, or overwrite it with --force.")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rotator.sandbox.configuration import FIRST_WORDS
 
+_LOCK = "sandbox.lock"
+
 
 class FolderError(Exception):
     """A sandbox cannot run in a folder. `message` says why, `fix` what to do."""
@@ -26,7 +28,9 @@ def keep_folder(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "sandbox.lock").open("w", encoding="utf-8")
+        for name in (_LOCK, *FIRST_WORDS):
+            _check_file(directory / name)
+        lock = (directory / _LOCK).open("a", encoding="utf-8")  # "w" would empty what a link leads to
     except OSError as error:
         raise FolderError(f"{directory} cannot be used as a folder: {error.strerror}") from error
     with lock:
@@ -41,3 +45,9 @@ def keep_folder(directory: Path) -> Iterator[None]:
             if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(words):
                 raise FolderError(f"{path} is not a sandbox's and would be written over")
         yield
+
+
+def _check_file(path: Path) -> None:
+    """FolderError for a folder, and for a pipe: whoever opens one waits for ever, whatever signal comes."""
+    if path.exists() and not path.is_file():
+        raise FolderError(f"{path} is there, and no file")

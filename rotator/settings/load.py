@@ -38,6 +38,7 @@ from rotator.settings.source import Source, read_source
 SETTINGS_NAME = "rotator.yaml"
 SYSTEM_SETTINGS = Path("/etc/rotator") / SETTINGS_NAME
 _INIT = "Run `rotator init` to write one, or name yours with --config or ROTATOR_CONFIG."
+_UNREACHED = "cannot be reached"
 _POLICY_FIX = "Run `rotator init` to write one, or correct `policy` in rotator.yaml."
 _SectionType = TypeVar("_SectionType", bound=Section)
 
@@ -55,15 +56,25 @@ def find_settings(explicit: Path | None, environ: Mapping[str, str], cwd: Path) 
             path = cwd / expand_home(path)
         except ValueError as error:
             raise ConfigError([f"{origin}: {error}"], fix=_INIT) from None
-        if not path.is_file():
-            reason = "is not a file" if path.exists() else "does not exist"
-            raise ConfigError([f"the settings file {show_path(path)}, named by {origin}, {reason}"], fix=_INIT)
+        if fault := _find_fault(path):
+            raise ConfigError([f"the settings file {show_path(path)}, named by {origin}, {fault}"], fix=_INIT)
         return path
     usual = (cwd / SETTINGS_NAME, SYSTEM_SETTINGS)
     for path in usual:
-        if path.is_file():
+        fault = _find_fault(path)
+        if not fault:
             return path
+        if fault.startswith(_UNREACHED):
+            raise ConfigError([f"the settings file {show_path(path)} {fault}"], fix=_INIT)
     raise ConfigError([f"no settings file found: looked for {' and '.join(map(str, usual))}"], fix=_INIT)
+
+
+def _find_fault(path: Path) -> str:
+    """What is wrong with it as a file, in words; nothing if that is none of it. Its content is not looked at."""
+    try:
+        return "" if path.is_file() else "is not a file" if path.exists() else "does not exist"
+    except OSError as error:  # a folder on the way that this user may not enter, or a name too long
+        return f"{_UNREACHED}: {error.strerror}"
 
 
 def load_settings(path: Path) -> Settings:

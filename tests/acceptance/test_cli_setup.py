@@ -135,6 +135,42 @@ def test_init_refuses_all_values_that_cannot_be_used_at_once(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("username", ["\u7528\u6237@contoso.com", f"{'x' * 65}@contoso.com"])
+def test_init_wants_a_name_for_the_account_when_the_user_name_gives_none(tmp_path: Path, username: str) -> None:
+    words = (*INIT, "--username", username, "--directory", "my files")
+    result = run_command(*words, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "--account" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    named = run_command(*words, "--account", "bot", cwd=tmp_path)
+    assert named.returncode == 0, named.stderr
+    assert f"export ROTATOR_CONFIG='{tmp_path}/my files/rotator.yaml'" in named.stdout
+
+
+def test_init_writes_nothing_when_a_key_is_no_file_or_the_settings_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    key, link = tmp_path / "token-cache.key", tmp_path / "rotator.yaml"
+    key.mkdir()
+    result = run_command(*INIT, cwd=tmp_path)
+    assert (result.returncode, list(tmp_path.iterdir())) == (2, [key]), result.stderr
+    assert "token-cache.key is there, and no file" in result.stderr
+    key.rmdir()
+    link.symlink_to(tmp_path / "gone")
+    result = run_command(*INIT, cwd=tmp_path)
+    assert (result.returncode, list(tmp_path.iterdir())) == (2, [link]), result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("init",), ("--config",), ("sandbox", "up"), ("audit", "export", "--output")], ids=" ".join
+)
+def test_path_that_cannot_be_reached_is_no_bug(tmp_path: Path, rotator: Rotator, words: tuple[str, ...]) -> None:
+    """As in a folder that the user may not enter; a name too long is refused to root, too."""
+    place = str(tmp_path / ("x" * 300))
+    told = {"init": (*INIT, "--directory", place), "--config": ("--config", place, "status")}
+    result = rotator(*told.get(words[0], (*words, *(() if words[0] == "audit" else ("--dir",)), place)))
+    assert result.returncode == 2
+    assert "File name too long" in result.stderr
+
+
 def test_init_names_the_schema_that_an_editor_checks_each_file_by(tmp_path: Path) -> None:
     assert run_command(*INIT, cwd=tmp_path).returncode == 0
     for name in ("rotator", "policy"):
@@ -149,8 +185,9 @@ def test_init_writes_units_and_rules_beside_settings_that_are_there(tmp_path: Pa
     assert run_command(*INIT, cwd=tmp_path).returncode == 0
     settings = tmp_path / "rotator.yaml"
     settings.write_text("# mine\n", encoding="utf-8")
-    result = run_command("init", "--systemd", "--json", cwd=tmp_path)
+    result = run_command("init", "--systemd", "--json", "--tenant", "other", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    assert "rotator.yaml is there and stays: --tenant changed nothing" in result.stderr
     document = json.loads(result.stdout)
     check_printed(("init",), document)
     assert {"systemd/rotator.service", "systemd/rotator-once.timer", "systemd/monitoring/rotator.rules.yaml"} <= set(
@@ -424,6 +461,18 @@ def test_sandbox_refuses_a_folder_when_it_would_write_over_something(tmp_path: P
         assert "fix: " in result.stderr
     assert (own / "policy.yaml").read_text(encoding="utf-8") == "version: 1\n"
     assert not (own / "rotator.yaml").exists()
+
+
+def test_sandbox_refuses_a_folder_when_what_it_writes_is_no_file_there(tmp_path: Path) -> None:
+    """Whoever opens a pipe waits for ever, and no signal ends that."""
+    (tmp_path / "rotator.yaml").mkdir()
+    result = run_command("sandbox", "up", "--dir", str(tmp_path))
+    assert (result.returncode, "rotator.yaml is there, and no file" in result.stderr) == (2, True)
+    (tmp_path / "rotator.yaml").rmdir()
+    (tmp_path / "sandbox.lock").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "sandbox.lock")
+    result = run_command("sandbox", "up", "--dir", str(tmp_path))
+    assert (result.returncode, "sandbox.lock is there, and no file" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

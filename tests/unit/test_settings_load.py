@@ -391,6 +391,7 @@ def test_settings_are_found_in_order_when_several_exist(tmp_path: Path) -> None:
         (Path("none.yaml"), {}, "named by --config, does not exist"),
         (None, {"ROTATOR_CONFIG": "none.yaml"}, "named by ROTATOR_CONFIG, does not exist"),
         (Path(), {}, "named by --config, is not a file"),
+        (Path("x" * 300), {}, "named by --config, cannot be reached: File name too long"),
         (None, {}, "looked for"),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.console import print_json, say
+from rotator.cli.console import note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
@@ -90,7 +91,8 @@ def init(
     """
     names = ("rotator.yaml", "policy.yaml", *SCHEMAS.values(), KEY_NAME, SIGNING_NAME)
     targets = {name: directory / name for name in names}
-    if has_units and not force and targets["rotator.yaml"].exists():
+    if has_units and not force and is_there(targets["rotator.yaml"]):
+        _note_unused(cli, given)
         _report(cli, write_units(directory / "systemd"), account="")
         return
     check_targets(targets, force=force)
@@ -115,14 +117,39 @@ def _report(cli: CliContext, written: list[str], account: str) -> None:
 
 
 def check_targets(targets: Mapping[str, Path], *, force: bool) -> None:
-    """Refuse to overwrite what is there."""
-    there = [str(targets[name]) for name in SCHEMAS if targets[name].exists()]
+    """Refuse to overwrite what is there, and a key that is no file."""
+    there = [str(targets[name]) for name in SCHEMAS if is_there(targets[name])]
+    odd = [str(path) for path in targets.values() if is_there(path) and path.exists() and not path.is_file()]
+    if odd and (force or not there):
+        raise UsageError(
+            f"{' and '.join(odd)} {'is' if len(odd) == 1 else 'are'} there, and no file; nothing was written",
+            code="already_there",
+            fix="Move it away, or choose another folder with --directory.",
+        )
     if there and not force:
         raise UsageError(
             f"{' and '.join(there)} already exist{'s' if len(there) == 1 else ''}; nothing was written",
             code="already_there",
             fix="Choose another folder with --directory, or replace them with --force.",
         )
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything of that name: a link that leads nowhere is somebody's, too."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _make_unwritable(error) from None
+    return True
+
+
+def _note_unused(cli: CliContext, given: Mapping[str, str | tuple[str, ...] | None]) -> None:
+    """Say which options would go into settings that are there, and stay."""
+    flags = [flag for key, flag in FLAGS.items() if given[key]]
+    if flags:
+        note(cli, f"warning: rotator.yaml is there and stays: {', '.join(flags)} changed nothing")
 
 
 def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> Answers:
@@ -134,7 +161,7 @@ def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> An
         if key == "account" and (not cli.may_ask or "username" not in answers):
             continue
         if cli.may_ask:
-            default = make_account_name(str(answers["username"])) if key == "account" else None
+            default = (make_account_name(str(answers["username"])) or None) if key == "account" else None
             answers[key] = click.prompt(
                 question, default=default, err=True, value_proc=lambda text, key=key: check_value(key, text)
             )
@@ -148,8 +175,21 @@ def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> An
             code="flags_missing",
             fix="Give them, or run this on a terminal to be asked.",
         )
-    answers.setdefault("account", make_account_name(str(answers["username"])))
+    if "account" not in answers:
+        answers["account"] = find_account_name(str(answers["username"]))
     return answers
+
+
+def find_account_name(username: str) -> str:
+    """The account's name where nobody says one. UsageError when the user name gives none."""
+    try:
+        return str(check_value("account", make_account_name(username)))
+    except click.UsageError as error:
+        raise UsageError(
+            f"the user name gives the account no name: {error.message}",
+            code="flags_missing",
+            fix="Name the account with --account.",
+        ) from None
 
 
 def make_account_name(username: str) -> str:
@@ -284,7 +324,7 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
     say(cli)
     say(cli, "Next:")
     if directory.resolve() != Path.cwd():
-        say(cli, f"  export ROTATOR_CONFIG={directory.resolve() / 'rotator.yaml'}")
+        say(cli, f"  export ROTATOR_CONFIG={shlex.quote(str(directory.resolve() / 'rotator.yaml'))}")
     for command, meaning in (
         ("rotator config check", "every problem in the two files, with its line"),
         ("rotator db upgrade", "create the inventory database"),

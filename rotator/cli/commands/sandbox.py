@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -54,7 +55,7 @@ def up(cli: CliContext, directory: Path, has_proxy: bool, is_full: bool) -> None
     from rotator.sandbox.running import run_sandbox
 
     stop = threading.Event()
-    is_old = (directory / "rotator.db").exists()
+    is_old = os.path.exists(directory / "rotator.db")  # noqa: PTH110 - Path's raises where the path cannot be reached
 
     def finish(number: int, frame: FrameType | None) -> None:
         stop.set()
