@@ -42,7 +42,7 @@ from rotator.documents.review_parts import (
 from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
-from rotator.domain.checkpoint import Checkpoint, decode_public_key
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.policy import Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
@@ -356,7 +356,6 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "signed": log.signed,
         "sealed_at": write_moment_or_none(log.sealed_at),
         "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
-        "public_keys": [decode_public_key(key).hex() for key in log.public_keys],
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
         "vaults_asked": log.sight is not None,

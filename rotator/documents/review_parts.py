@@ -263,7 +263,6 @@ class LogReviewDocument(TypedDict):
     signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
     sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
     newest_checkpoint: Annotated[CheckpointDocument | None, "The newest checkpoint. Null: there is none."]
-    public_keys: Annotated[list[str], "The keys that signatures were checked with, in hex."]
     anchored: Annotated[
         list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
     ]

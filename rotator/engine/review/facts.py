@@ -243,7 +243,6 @@ class LogState:
     accepted: int
     sight: AnchorSight | None
     newest_checkpoint: Checkpoint | None = None
-    public_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

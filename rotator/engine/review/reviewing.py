@@ -120,7 +120,6 @@ def look_at_log(
         accepted=accepted,
         sight=sight,
         newest_checkpoint=last,
-        public_keys=trust.public_keys,
     )
 
 
