@@ -388,7 +388,7 @@ def test_secret_that_holds_something_else_is_written_over_only_when_a_person_con
     dry = _read(signed_in("inventory", "adopt", "npm-feed", "--replace-foreign", "--dry-run", "--json"))
     assert dry["adopted"][0]["secret_holds"] == "something_else"
     adopted = signed_in("inventory", "adopt", "npm-feed", "--replace-foreign")
-    assert "it holds something that does not look like a PAT" in adopted.stdout
+    assert "it holds a value that does not look like a PAT" in adopted.stdout
     shown = _read(signed_in("inventory", "show", "npm-feed", "--json"))["pat"]
     assert shown["confirmed_version"] == seen
 

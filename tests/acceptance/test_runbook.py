@@ -252,7 +252,7 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
         (kind.LISTING_DAMAGED, list_nonsense, (f"build-bot/{ORGANIZATION}", "0dd00005-1111-4222-8333-444444444444")),
         (kind.REVOCATION_PENDING, keep_revoked_pat, ("should have been revoked, but is still active", "by hand")),
         (kind.AUDIT_BROKEN, alter_log, ("audit event 3 was altered", "rotator runbook audit_broken")),
-        (kind.ADOPTION_BLOCKED, occupy_secret, (OTHER, "holds something that does not look like a PAT", "fix: ")),
+        (kind.ADOPTION_BLOCKED, occupy_secret, (OTHER, "holds a value that does not look like a PAT", "fix: ")),
         (kind.PROBE_FAILING, change_value, ("probe_failed", "refuses its value")),
         (kind.RECEIVER_FAILING, miss_receiver, ("no plugin of apprise takes the url of mail", "fix: ")),
         (kind.HOOK_FAILING, break_hook, ("restart", "no such deployment")),
