@@ -128,7 +128,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
             make_tally(name, tally, subject) for (name, subject), tally in sort_tallies(found.sign_in_sums)
         ],
         "signed_in": found.sign_ins.total,
-        "by_hand": [_make_hand_run(run) for run in found.by_hand],
+        "by_hand": [_make_hand_run(run, found) for run in found.by_hand],
         "done_by_hand": found.by_hand.total,
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
@@ -139,7 +139,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
             {"event": name, "count": tally.count, "first": tally.first, "last": tally.last}
             for name, tally in sorted(found.failed.items())
         ],
-        "fates": make_fates(found),
+        "fates": make_fates(found.fates.values()),
         "timeline": [_make_bucket(bucket) for bucket in found.timeline],
         "outside": make_outside_document(found.outside, review.organizations, period, now),
     }
@@ -197,7 +197,7 @@ def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
     ]
 
 
-def _make_hand_run(run: HandRun) -> HandRunDocument:
+def _make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
     return {
         "at": write_moment(run.at),
         "event": run.event,
@@ -205,6 +205,9 @@ def _make_hand_run(run: HandRun) -> HandRunDocument:
         "actor": run.actor,
         "reason": run.reason,
         "command": run.command,
+        "fates": make_fates([found.fates[rotation] for rotation in run.rotations if rotation in found.fates]),
+        "gone": _make_proof(run.gone),
+        "gone_count": run.gone_count,
         "events": run.events,
         "first": run.first,
         "last": run.last,

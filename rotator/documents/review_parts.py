@@ -89,7 +89,7 @@ class TallyDocument(TypedDict):
 
 
 class FatesDocument(TypedDict):
-    """The rotations that began in the period, by what became of them until the page was made."""
+    """Rotations that began in the period, by what became of them until the page was made."""
 
     begun: Annotated[int, "How many began: the sum of the others."]
     completed: Annotated[int, "Those that were completed."]
@@ -136,6 +136,9 @@ class HandRunDocument(TypedDict):
     actor: Annotated[str, "Who did it: user and host."]
     reason: Annotated[str | None, "Why, as that person said. Null: no reason was given."]
     command: Annotated[str | None, "The command as it was typed. Null: the log does not have it."]
+    fates: Annotated[FatesDocument, "What became of the rotations that it began."]
+    gone: Annotated[ProofDocument | None, "When the last PAT that they replaced was proven gone. Null: none was."]
+    gone_count: Annotated[int, "How many of these PATs were proven gone, by these rotations or by later ones."]
     events: Annotated[int, "How many events it led to in the period."]
     first: Annotated[int, "Number of the first one."]
     last: Annotated[int, "Number of the last one."]

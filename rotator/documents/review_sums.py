@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
 from rotator.documents.document import write_moment
 from rotator.documents.review_parts import FatesDocument, ProofDocument, SpanSumDocument, TallyDocument
-from rotator.engine.review.facts import Fate, Findings, Mark, SpanSum, Tally
+from rotator.engine.review.facts import Fate, Mark, SpanSum, Tally
 
 Key = TypeVar("Key", str, tuple[str, str])
 
@@ -47,11 +47,11 @@ def make_tally(name: str, tally: Tally, subject: str | None = None) -> TallyDocu
     }
 
 
-def make_fates(found: Findings) -> FatesDocument:
-    """Say what became of the rotations that began in the period."""
-    counts = Counter(found.fates.values())
+def make_fates(fates: Collection[Fate]) -> FatesDocument:
+    """Count rotations by what became of them."""
+    counts = Counter(fates)
     return {
-        "begun": len(found.fates),
+        "begun": len(fates),
         "completed": counts[Fate.COMPLETED],
         "abandoned": counts[Fate.ABANDONED],
         "undone": counts[Fate.UNDONE],

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import ReviewedPatDocument, SpanDocument
+from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument, SpanDocument
 from rotator.domain.words import say_span
 from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_seconds, say_words
 from rotator.report.controls import ATTACKERS, CONTROLS
@@ -200,7 +200,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "by-hand",
         "What people did, one row for each command",
-        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command"),
+        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command", "Outcome"),
         (
             (
                 str(run["first"]),
@@ -212,6 +212,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
                 run["actor"],
                 run["reason"] or "none given",
                 run["command"] or "not in the log",
+                _say_outcome(run),
             )
             for run in review["by_hand"]
         ),
@@ -356,6 +357,24 @@ def _make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: i
         for span in spans
     )
     return make_table(name, caption, _SPAN_COLUMNS, rows, total)
+
+
+def _say_outcome(run: HandRunDocument) -> str:
+    """Say what became of the rotations that a command began, and of the PATs that they were to replace."""
+    fates, gone = run["fates"], run["gone"]
+    if not fates["begun"]:
+        return "it began no rotation"
+    counts = {
+        "completed": fates["completed"],
+        "abandoned": fates["abandoned"],
+        "undone": fates["undone"],
+        "not ended": fates["open"],
+    }
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    if gone is None:
+        return f"{said}; no old PAT proven gone yet"
+    last = f"{say_time(gone['at'])} (event {gone['event']})"
+    return f"{said}; {run['gone_count']} of {fates['begun']} old PATs proven gone, the last at {last}"
 
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:

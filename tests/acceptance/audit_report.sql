@@ -112,6 +112,22 @@ SELECT number, max(sequence), count(*), (SELECT at FROM known WHERE sequence = n
     coalesce((SELECT command FROM known WHERE sequence = number), 'not in the log')
 FROM by_hand JOIN known k USING (run_id) WHERE k.sequence >= number GROUP BY number ORDER BY number;
 
+-- outcomes
+WITH fate AS (
+    SELECT json_extract(details, '$.rotation_id') AS id, max(event = 'rotation_completed') AS completed,
+        max(event = 'rotation_abandoned') AS abandoned, max(event = 'pat_revoked') AS revoked
+    FROM audit_event GROUP BY 1),
+begun AS (
+    SELECT number, json_extract(details, '$.rotation_id') AS id, json_extract(details, '$.predecessor_id') AS old
+    FROM by_hand JOIN audit_event USING (run_id) WHERE event = 'rotation_planned')
+SELECT number, count(id), CAST(total(completed) AS INTEGER), CAST(total(abandoned AND NOT completed) AS INTEGER),
+    CAST(total(f.revoked AND NOT completed AND NOT abandoned) AS INTEGER),
+    CAST(total(NOT completed AND NOT abandoned AND NOT f.revoked) AS INTEGER), count(g.sequence), max(g.at),
+    max(g.sequence)
+FROM by_hand LEFT JOIN begun USING (number) LEFT JOIN fate f USING (id)
+    LEFT JOIN known g ON g.event = 'pat_revoked' AND g.pat = old
+GROUP BY number ORDER BY number;
+
 -- revocations
 SELECT subject, sum(event = 'revocation_requested'), sum(event = 'pat_revoked'),
     coalesce(min(CASE WHEN event = 'pat_revoked' THEN at END), 'none'),

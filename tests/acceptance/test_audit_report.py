@@ -82,7 +82,14 @@ TABLES = (
     *("failed-events", "by-hand", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
     "user-pats",
 )
-LEFT_TO_OTHERS = {"pats": (5,), "ages": (8,), "unmanaged": (6,), "revocations": (3,), "service-logs": (8, 9)}
+LEFT_TO_OTHERS = {
+    "by-hand": (9,),
+    "pats": (5,),
+    "ages": (8,),
+    "unmanaged": (6,),
+    "revocations": (3,),
+    "service-logs": (8, 9),
+}
 """Columns of words, or of spans that are compared by themselves."""
 
 
@@ -151,6 +158,18 @@ def test_sums_are_those_of_the_spans_that_sql_finds(reviewed: Reviewed, name: st
         )
     assert set(read_table(reviewed.page, name)) == expected
     assert expected
+
+
+def test_outcomes_of_commands_are_those_that_sql_finds(reviewed: Reviewed) -> None:
+    expected = []
+    for _, begun, *counts, gone, at, by in reviewed.ask("outcomes"):
+        ends = zip(counts, ("completed", "abandoned", "undone", "not ended"), strict=True)
+        said = ", ".join(f"{count} {name}" for count, name in ends if count != "0")
+        last = f"{gone} of {begun} old PATs proven gone, the last at {at} (event {by})"
+        whole = f"{said}; {'no old PAT proven gone yet' if gone == '0' else last}"
+        expected.append("it began no rotation" if begun == "0" else whole)
+    assert [row[9] for row in read_table(reviewed.page, "by-hand")] == expected
+    assert any("old PAT" in said for said in expected)
 
 
 def _find_longest(page: Element, name: str, kind: str, code: str) -> int:

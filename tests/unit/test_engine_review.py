@@ -10,7 +10,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.dating import find_misdated
-from rotator.engine.review.facts import MOST_NUMBERS, Findings, Mark
+from rotator.engine.review.facts import MOST_NUMBERS, Fate, Findings, Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
 
@@ -290,3 +290,31 @@ def test_clocks_that_differ_by_seconds_are_not_wrong_and_times_ahead_of_now_are(
     assert find(300, 10, 20, 30) == {1: 10}
     assert find(0, 10, 5000, 5001) == {3: 10, 4: 11}
     assert find() == {}
+
+
+def test_command_is_followed_to_what_became_of_its_rotation_and_of_the_old_pat() -> None:
+    """By hand it is abandoned; an ordinary one replaces the PAT later. Another one of the same command is completed."""
+    log = Log()
+    for rotation, old in (("r1", "lost"), ("r2", "other")):
+        log.add("rotation_planned", run="mine", reason="lost", rotation_id=rotation, predecessor_id=old)
+    log.add("rotation_failed", run="mine", reason="lost", code="connection_lost")
+    log.add("rotation_abandoned", run="later", rotation_id="r1")
+    log.add("rotation_completed", run="later", rotation_id="r2")
+    log.add("pat_revoked", authorization_id="other", rotation_id="r2", why="rotated")
+    log.add("rotation_planned", run="cron", rotation_id="r3", predecessor_id="lost")
+    log.add("rotation_completed", run="cron", rotation_id="r3")
+    gone = log.add("pat_revoked", authorization_id="lost", rotation_id="r3", why="rotated")
+    log.add("rotation_planned", run="cron", rotation_id="r4", predecessor_id="next")
+    log.add("pat_revoked", authorization_id="clone", rotation_id="r4", why="abandoned")
+    log.add("rotation_planned", run="cron", rotation_id="r5", predecessor_id="next")
+    found = log.review(read_period("2026"))
+    [run] = found.by_hand
+    assert [found.fates[rotation] for rotation in run.rotations] == [Fate.ABANDONED, Fate.COMPLETED]
+    assert (run.gone, run.gone_count) == (gone, 2)
+    assert found.fates == {
+        "r1": Fate.ABANDONED,
+        "r2": Fate.COMPLETED,
+        "r3": Fate.COMPLETED,
+        "r4": Fate.UNDONE,
+        "r5": Fate.OPEN,
+    }

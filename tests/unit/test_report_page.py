@@ -248,3 +248,25 @@ def test_ages_of_the_page_are_those_of_the_document() -> None:
     document = make_document([], [row])
     [shown], [pat] = read_table(read_page(render_page(document)), "ages"), document["pats"]
     assert (shown[5], shown[6]) == (f"{pat['age_days']} days", f"{pat['age_limit_days']} days") == ("4 days", "7 days")
+
+
+def test_command_names_its_outcome_and_when_the_old_pat_was_gone() -> None:
+    story = (
+        ("rotation_planned", "mine", {"rotation_id": "r1", "predecessor_id": "lost", "reason": "a laptop was lost"}),
+        ("rotation_abandoned", "later", {"rotation_id": "r1"}),
+        ("pat_revoked", "cron", {"rotation_id": "r2", "authorization_id": "lost", "why": "rotated"}),
+    )
+    events = [
+        AuditEvent(number, NOW - DAY, AuditEntry(name, "npm-feed", Outcome.SUCCEEDED, "me@host", run, details), "", "")
+        for number, (name, run, details) in enumerate(story, 1)
+    ]
+    gone, open_ = (read_page(render_page(make_document(events[:count]))) for count in (3, 1))
+    assert read_table(gone, "by-hand")[0][9] == (
+        "1 abandoned; 1 of 1 old PATs proven gone, the last at 2026-12-02 09:00:00 (event 3)"
+    )
+    assert read_table(open_, "by-hand")[0][9] == "1 not ended; no old PAT proven gone yet"
+    assert (
+        gone.find_id("fates")
+        .text()
+        .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned,")
+    )

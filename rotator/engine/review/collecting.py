@@ -103,6 +103,7 @@ class Collector:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
+        self._replacing: dict[str, HandRun] = {}
         self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None]] = {}
         self._runs: OrderedDict[str, HandRun] = OrderedDict()
@@ -272,10 +273,13 @@ class Collector:
             run = HandRun(
                 event.occurred_at, entry.event, entry.subject, entry.actor, reason, command, 1, number, number
             )
-            self._runs[entry.run_id] = run
+            self._runs[entry.run_id] = known = run
             self.found.by_hand.add(run)
             if len(self._runs) > MOST_ROWS:
                 self._runs.popitem(last=False)
+        if known is not None and entry.event == rotations.RotationPlanned.type.name:
+            known.rotations.append(str(entry.details.get("rotation_id")))
+            self._replacing[str(entry.details.get("predecessor_id"))] = known
 
     def _tally(self, event: AuditEvent) -> RevocationTally:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
@@ -287,6 +291,8 @@ class Collector:
 
     def _prove(self, event: AuditEvent) -> None:
         asked = self.found.asked.pop(str(event.entry.details.get("authorization_id")), None)
+        if (run := self._replacing.pop(str(event.entry.details.get("authorization_id")), None)) is not None:
+            run.gone, run.gone_count = self._mark(event), run.gone_count + 1
         if self._at not in self._period:
             return
         tally = self._tally(event)

@@ -145,7 +145,10 @@ class Bucket:
 
 @dataclass
 class HandRun:
-    """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed."""
+    """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed.
+
+    `rotations` are the ids of those that it began, `gone` is when the last PAT that they replaced was proven gone.
+    """
 
     at: datetime
     event: str
@@ -156,6 +159,9 @@ class HandRun:
     events: int
     first: int
     last: int
+    rotations: list[str] = field(default_factory=list)
+    gone: Mark | None = None
+    gone_count: int = 0
 
 
 @dataclass(frozen=True)
