@@ -10,6 +10,8 @@ from pathlib import Path
 from rotator.sandbox.configuration import FIRST_WORDS
 
 _LOCK = "sandbox.lock"
+_REPLACED = ("ca.pem", "server.pem", "ops-url", "proxy.url")
+"""What each start writes anew, beside the settings that name it."""
 
 
 class FolderError(Exception):
@@ -30,6 +32,8 @@ def keep_folder(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         for name in (_LOCK, *FIRST_WORDS):
             _check_file(directory / name)
+        if not (directory / "rotator.yaml").exists():
+            _check_unused(directory)
         lock = (directory / _LOCK).open("a", encoding="utf-8")  # "w" would empty what a link leads to
     except OSError as error:
         raise FolderError(f"{directory} cannot be used as a folder: {error.strerror}") from error
@@ -45,6 +49,14 @@ def keep_folder(directory: Path) -> Iterator[None]:
             if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(words):
                 raise FolderError(f"{path} is not a sandbox's and would be written over")
         yield
+
+
+def _check_unused(directory: Path) -> None:
+    """FolderError where no sandbox has run yet, and a file of somebody else's would be written over."""
+    for name in _REPLACED:
+        path = directory / name
+        if path.is_symlink() or path.exists():
+            raise FolderError(f"{path} is not a sandbox's and would be written over")
 
 
 def _check_file(path: Path) -> None:

@@ -448,19 +448,23 @@ def test_sandbox_says_what_to_do_before_its_addresses_when_on_a_terminal(tmp_pat
 
 
 def test_sandbox_refuses_a_folder_when_it_would_write_over_something(tmp_path: Path) -> None:
-    own, file, busy = tmp_path / "own", tmp_path / "file", tmp_path / "busy"
+    own, keys, file, busy = tmp_path / "own", tmp_path / "keys", tmp_path / "file", tmp_path / "busy"
     own.mkdir()
+    keys.mkdir()
+    (keys / "server.pem").write_text("a key\n", encoding="utf-8")
     (own / "policy.yaml").write_text("version: 1\n", encoding="utf-8")
     file.touch()
     with keep_folder(busy):
-        told = {path: run_command("sandbox", "up", "--dir", str(path)) for path in (own, file, busy)}
-    for path, words in ((own, "is not a sandbox's"), (file, "cannot be used as a folder"), (busy, "already running")):
+        told = {path: run_command("sandbox", "up", "--dir", str(path)) for path in (own, keys, file, busy)}
+    told_in_words = {own: "is not a sandbox's", keys: "is not a sandbox's", file: "cannot be used as a folder"}
+    for path, words in {**told_in_words, busy: "already running"}.items():
         result = told[path]
         assert (result.returncode, result.stdout) == (2, "")
         assert words in result.stderr
         assert "fix: " in result.stderr
     assert (own / "policy.yaml").read_text(encoding="utf-8") == "version: 1\n"
     assert not (own / "rotator.yaml").exists()
+    assert (keys / "server.pem").read_text(encoding="utf-8") == "a key\n"
 
 
 def test_sandbox_refuses_a_folder_when_what_it_writes_is_no_file_there(tmp_path: Path) -> None:
