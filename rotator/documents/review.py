@@ -206,6 +206,7 @@ def _make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
         "reason": run.reason,
         "command": run.command,
         "fates": make_fates([found.fates[rotation] for rotation in run.rotations if rotation in found.fates]),
+        "replaced": run.replaced,
         "gone": _make_proof(run.gone),
         "gone_count": run.gone_count,
         "events": run.events,

@@ -137,6 +137,7 @@ class HandRunDocument(TypedDict):
     reason: Annotated[str | None, "Why, as that person said. Null: no reason was given."]
     command: Annotated[str | None, "The command as it was typed. Null: the log does not have it."]
     fates: Annotated[FatesDocument, "What became of the rotations that it began."]
+    replaced: Annotated[int, "How many PATs these were to replace: a new PAT replaces none."]
     gone: Annotated[ProofDocument | None, "When the last PAT that they replaced was proven gone. Null: none was."]
     gone_count: Annotated[int, "How many of these PATs were proven gone, by these rotations or by later ones."]
     events: Annotated[int, "How many events it led to in the period."]

@@ -371,10 +371,12 @@ def _say_outcome(run: HandRunDocument) -> str:
         "not ended": fates["open"],
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    if not run["replaced"]:
+        return said
     if gone is None:
         return f"{said}; no old PAT proven gone yet"
     last = f"{say_time(gone['at'])} (event {gone['event']})"
-    return f"{said}; {run['gone_count']} of {fates['begun']} old PATs proven gone, the last at {last}"
+    return f"{said}; {run['gone_count']} of {run['replaced']} old PATs proven gone, the last at {last}"
 
 
 def _say_scopes(pat: ReviewedPatDocument) -> str:

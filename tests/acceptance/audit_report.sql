@@ -120,7 +120,7 @@ WITH fate AS (
 begun AS (
     SELECT number, json_extract(details, '$.rotation_id') AS id, json_extract(details, '$.predecessor_id') AS old
     FROM by_hand JOIN audit_event USING (run_id) WHERE event = 'rotation_planned')
-SELECT number, count(id), CAST(total(completed) AS INTEGER), CAST(total(abandoned AND NOT completed) AS INTEGER),
+SELECT number, count(id), count(nullif(old, '')), CAST(total(completed) AS INTEGER), CAST(total(abandoned AND NOT completed) AS INTEGER),
     CAST(total(f.revoked AND NOT completed AND NOT abandoned) AS INTEGER),
     CAST(total(NOT completed AND NOT abandoned AND NOT f.revoked) AS INTEGER), count(g.sequence), max(g.at),
     max(g.sequence)

@@ -279,7 +279,9 @@ class Collector:
                 self._runs.popitem(last=False)
         if known is not None and entry.event == rotations.RotationPlanned.type.name:
             known.rotations.append(str(entry.details.get("rotation_id")))
-            self._replacing[str(entry.details.get("predecessor_id"))] = known
+            if predecessor := entry.details.get("predecessor_id"):
+                known.replaced += 1
+                self._replacing[str(predecessor)] = known
 
     def _tally(self, event: AuditEvent) -> RevocationTally:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())

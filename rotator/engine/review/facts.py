@@ -160,6 +160,7 @@ class HandRun:
     first: int
     last: int
     rotations: list[str] = field(default_factory=list)
+    replaced: int = 0
     gone: Mark | None = None
     gone_count: int = 0
 
