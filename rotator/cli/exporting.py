@@ -16,8 +16,16 @@ from rotator.errors import UsageError
 
 def check_free(path: Path, *, force: bool) -> None:
     """Raise UsageError if a file exists, and nobody said with `force` that it may be overwritten."""
-    if not force and os.path.isfile(path):  # noqa: PTH113 - Path's raises where the path cannot be reached
+    if not force and is_file(path):
         raise UsageError(f"{path} exists", code="output", fix="Choose another file, or overwrite it with --force.")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file. Where the path cannot be reached, there is none as far as this user can see."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 @contextmanager

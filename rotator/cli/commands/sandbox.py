@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -51,11 +50,12 @@ def up(cli: CliContext, directory: Path, has_proxy: bool, is_full: bool) -> None
     With --full there is a second account, deputy, whose user is an administrator of the organization, and a receiver,
     ops: each notification that it gets is shown here.
     """
+    from rotator.cli.exporting import is_file
     from rotator.sandbox.folder import FolderError
     from rotator.sandbox.running import run_sandbox
 
     stop = threading.Event()
-    is_old = os.path.exists(directory / "rotator.db")  # noqa: PTH110 - Path's raises where the path cannot be reached
+    is_old = is_file(directory / "rotator.db")
 
     def finish(number: int, frame: FrameType | None) -> None:
         stop.set()
