@@ -79,7 +79,16 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:
-            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+            raise self._suggest(ctx, error.command_name) from None
+
+    def _suggest(self, ctx: click.Context, word: str) -> click.exceptions.NoSuchCommand:
+        """The error about a word that is no command; a group that has a command of that very name is near it."""
+        for name in self.list_commands(ctx):
+            group = self.get_command(ctx, name)
+            if isinstance(group, click.Group) and word in group.commands:
+                said = f"No such command '{word}'. Did you mean '{name} {word}'?"
+                return click.exceptions.NoSuchCommand(word, said, ctx=ctx)
+        return click.exceptions.NoSuchCommand(word, possibilities=COMMANDS, ctx=ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing them."""

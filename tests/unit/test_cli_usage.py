@@ -49,6 +49,14 @@ def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[
     assert "Did you mean 'once'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("word", "near"), [("adopt", "inventory adopt"), ("verify", "audit verify")])
+def test_command_of_a_group_is_suggested_when_the_group_is_left_out(
+    word: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "--all"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: No such command '{word}'. Did you mean '{near}'?"
+
+
 @pytest.mark.parametrize(
     ("words", "same"),
     [
