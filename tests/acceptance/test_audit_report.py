@@ -247,8 +247,8 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     seal = reviewed.page.find_id("seal").text()
     assert f"covers {found['sealed']} events. Hash of the last one: {found['head']}. Root of the tree over" in seal
     assert f"over all: {found['root']}. It is signed with the key " in seal
-    [key] = re.findall(r"Public key: ([0-9a-f]{64})\.", seal)
-    assert hashlib.sha256(bytes.fromhex(key)).hexdigest()[:16] in seal
+    [key] = re.findall(r"the public key that the signatures were checked with: (\S+)\. Compare", said[4])
+    assert hashlib.sha256(base64.b64decode(key)).hexdigest()[:16] in seal
     assert f"python3 -I verify.py --public-key {key}" in reviewed.page.text()
     held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
     places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
