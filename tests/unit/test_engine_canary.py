@@ -44,6 +44,16 @@ def send(world: EngineWorld, scope: str = LEAST_SCOPE) -> list[CheckResult]:
     return results
 
 
+def make_interrupted() -> EngineWorld:
+    """The process died right after the mint of a canary was noted."""
+    world = make_calm()
+    world.database.dies_after = "minted"
+    with pytest.raises(ProcessDied):
+        send(world)
+    world.database.revive()
+    return world
+
+
 def say(results: list[CheckResult]) -> dict[str, Grade]:
     """The grade of each check."""
     return {result.name: result.remark.grade for result in results}
@@ -221,11 +231,7 @@ def test_canary_that_no_list_has_is_over_and_no_vault_is_asked_for_its_value() -
 
 
 def test_anchors_and_checks_ask_no_vault_about_a_canary() -> None:
-    world = make_calm()
-    world.database.dies_after = "minted"
-    with pytest.raises(ProcessDied):
-        send(world)
-    world.database.revive()
+    world = make_interrupted()
     assert fetch_anchors(world.make_run()).unread == {}
     assert not any("canary" in repr(call) for call in world.secrets.calls)
 
@@ -287,11 +293,7 @@ def test_canary_that_was_killed_at_a_commit_is_revoked_by_the_next_runs(mark: st
 
 
 def test_interrupted_canary_needs_no_rule_and_no_person() -> None:
-    world = make_calm()
-    world.database.dies_after = "minted"
-    with pytest.raises(ProcessDied):
-        send(world)
-    world.database.revive()
+    world = make_interrupted()
     world.advance(minutes=11)
     elsewhere = replace(RULE, match=Match(display_name="npm-*"))
     world.policy = make_policy(elsewhere)
@@ -322,11 +324,7 @@ def test_canary_that_was_killed_at_a_request_is_revoked_by_the_next_runs(call: s
 
 @pytest.mark.parametrize("mark", ["abandoning", "abandoned"])
 def test_recovery_may_be_killed_too(mark: str) -> None:
-    world = make_calm()
-    world.database.dies_after = "minted"
-    with pytest.raises(ProcessDied):
-        send(world)
-    world.database.revive()
+    world = make_interrupted()
     world.advance(minutes=11)
     world.run_and_die(after=mark)
     finish(world)
@@ -334,11 +332,7 @@ def test_recovery_may_be_killed_too(mark: str) -> None:
 
 
 def test_person_who_resumes_or_rotates_an_interrupted_canary_makes_no_pat_of_it() -> None:
-    world = make_calm()
-    world.database.dies_after = "minted"
-    with pytest.raises(ProcessDied):
-        send(world)
-    world.database.revive()
+    world = make_interrupted()
     world.advance(minutes=11)
     [name] = find_names(world)
     resume(world.make_run(), name)
