@@ -374,7 +374,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
-        "anchor_sums": [make_tally(place, tally, place) for place, tally in sort_tallies(found.anchor_sums)],
+        "anchor_sums": [make_tally(place, tally) for place, tally in sort_tallies(found.anchor_sums)],
         "vaults_asked": log.sight is not None,
         "anchors_held": 0 if log.sight is None else len(log.sight.anchors),
         "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],

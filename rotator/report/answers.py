@@ -9,6 +9,7 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
+from rotator.report.cells import say_words
 from rotator.report.summary import say_policies, say_time
 
 
@@ -45,7 +46,7 @@ def _say_owners(review: ReviewDocument) -> str:
 def _say_reach(review: ReviewDocument) -> str:
     pats = review["pats"]
     full, wide = sum("app_token" in pat["scopes"] for pat in pats), sum(pat["all_organizations"] for pat in pats)
-    said = f"Of {_count(len(pats), 'managed PAT')}, {full} with full access and {wide} valid for all organizations."
+    said = f"Of {_count(len(pats), 'managed PAT')}, with full access: {full}; valid for all organizations: {wide}."
     changes = [pat["reach"] for pat in pats if pat["reach"] is not None]
     if not changes:
         return said
@@ -56,9 +57,7 @@ def _say_ages(review: ReviewDocument) -> str:
     pats = [pat for pat in review["pats"] if pat["authorization_id"]]
     late = sum(pat["age_verdict"] in ("due", "by_hand") for pat in pats)
     expired = [pat for pat in pats if pat["age_verdict"] == "expired"]
-    said = (
-        f"{len(expired)} of {_count(len(pats), 'managed PAT')} have expired, {late} are older than the policy allows."
-    )
+    said = f"Of {_count(len(pats), 'managed PAT')}, expired: {len(expired)}; older than the policy allows: {late}."
     if waiting := [pat for pat in pats if pat not in expired]:
         first = min(waiting, key=lambda pat: pat["expires_at"])
         said += f" The next to expire is {first['name']}, at {say_time(first['expires_at'])}."
@@ -67,22 +66,20 @@ def _say_ages(review: ReviewDocument) -> str:
         oldest, name = min(known, key=lambda pair: pair[0]["event"])
         said += f" The last rotation that is longest ago is that of {name}, at {_cite(oldest)}."
     never = len(pats) - len(known)
-    return f"{said} {_count(never, 'was', 'were')} never rotated." if never else said
+    return f"{said} Never rotated: {never}."
 
 
 def _say_exceptions(review: ReviewDocument) -> str:
     values = review["values"]
-    sums = [f"{found['kind'].replace('_', ' ')} {found['count']} times" for found in review["exception_sums"]]
-    said = f"{_count(review['excepted'], 'time', 'times')} rotator noticed that a PAT was not as its policy wants it"
-    said += f": {', '.join(sums)}." if sums else "."
-    said += f" {_count(values['outlived_found'], 'old PAT was', 'old PATs were')} there more than 15 minutes beyond "
+    sums = ", ".join(f"{say_words(found['kind'])} ({found['count']})" for found in review["exception_sums"])
+    said = f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
+    said += f": {sums}." if sums else "."
+    said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
     if (longest := values["outlived_longest"]) is not None:
-        proof = "is not gone yet" if longest["gone"] is None else f"proven gone at {_cite(longest['gone'])}"
-        said += f"the end of the overlap, for at most {_span(longest['seconds'])}: {longest['name']}, {proof}."
-    else:
-        said += "the end of the overlap."
+        proof = "not gone yet" if longest["gone"] is None else f"proven gone at {_cite(longest['gone'])}"
+        said += f", for at most {_span(longest['seconds'])} ({longest['name']}, {proof})"
     too_long = sum(pat["too_long"] for pat in review["unmanaged"])
-    return f"{said} {too_long} of the PATs that nobody manages live longer than the guardrails allow."
+    return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
 
 
 def _say_sign_ins(review: ReviewDocument) -> str:
@@ -90,14 +87,14 @@ def _say_sign_ins(review: ReviewDocument) -> str:
         event.type.name: sum(row["count"] for row in review["sign_in_sums"] if row["name"] == event.type.name)
         for event in (SignInCompleted, SignInRefused, SignInLapsed, SignInRestored)
     }
-    completed, refused, lapsed, restored = (f"{number} times" for number in counts.values())
+    completed, refused, lapsed, restored = (_count(number, "time") for number in counts.values())
     said = (
-        f"{completed} somebody signed an account in with rotator, and {refused} that was refused. {lapsed} a sign-in "
-        f"stopped working, and {restored} it worked again without a sign-in with rotator."
+        f"{completed} somebody signed an account in with rotator; {refused} that was refused. {lapsed} a sign-in "
+        f"stopped working, and {restored} it worked again without anybody who signed in with rotator."
     )
     if not (gaps := review["without_sign_in"]):
         return said
-    return f"{said} The longest time that an account could not be used for that was {_say_longest(gaps)}."
+    return f"{said} The longest wait of an account for a sign-in was {_say_longest(gaps)}."
 
 
 def _say_by_hand(review: ReviewDocument) -> str:
@@ -109,8 +106,8 @@ def _say_by_hand(review: ReviewDocument) -> str:
     begun, done = (sum(run["fates"][name] for run in runs) for name in ("begun", "completed"))
     old, gone = sum(run["replaced"] for run in runs), sum(run["gone_count"] for run in runs)
     return (
-        f"{said}; {silent} of those listed here had no reason. They began {_count(begun, 'rotation')}, {done} of which "
-        f"were completed; {gone} of the {_count(old, 'old PAT')} that these were to replace are proven gone by now."
+        f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}, of which "
+        f"{done} completed. Old PATs that these were to replace: {old}, of which {gone} proven gone by now."
     )
 
 
@@ -123,20 +120,21 @@ def _say_revoked(review: ReviewDocument) -> str:
         said += f": the first at {_cite(first)}, the last at {_cite(last)}"
     overlaps = sum(row["kind"] == "overlap" for row in found["living"])
     return (
-        f"{said}. {len(found['pending'])} revocations are not proven now. Of the old PATs, {overlaps} are valid as "
-        f"their consumers get time to switch, and {len(found['living']) - overlaps} for another reason. "
-        f"{_count(len(review['unmanaged']), 'PAT', 'PATs')} that nobody manages: see section 1."
+        f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "
+        f"{overlaps} while their consumers get time to switch, {len(found['living']) - overlaps} for another reason. "
+        f"PATs that nobody manages: {len(review['unmanaged'])} (section 1)."
     )
 
 
 def _say_failures(review: ReviewDocument) -> str:
     lasting = sum(span["ended"] is None for span in review["failures"])
-    said = f"{_count(review['failed'], 'time')} something failed; {lasting} of these last."
+    said = f"{_count(review['failed'], 'failure')}; {lasting} of them not over."
     if sums := review["failure_sums"]:
         most = sums[0]
-        said += f" Longest in all: {most['kind'].replace('_', ' ')}, {_span(most['seconds'])} in {most['count']} times."
+        lasted = f"{_span(most['seconds'])} ({most['code'] or 'no cause named'}, {_count(most['count'], 'time')})"
+        said += f" Longest in all: {say_words(most['kind'])}, {lasted}."
     if spans := review["longest_failures"]:
-        said += f" Longest at one time: {spans[0]['kind'].replace('_', ' ')}, {_say_longest(spans)}."
+        said += f" Longest at one time: {say_words(spans[0]['kind'])}, {_say_longest(spans)}."
     return said
 
 
@@ -155,7 +153,7 @@ def _say_log(review: ReviewDocument) -> str:
 
 def _say_longest(spans: Iterable[SpanDocument]) -> str:
     longest = max(spans, key=lambda span: span["seconds"])
-    return f"{_span(longest['seconds'])}, of {longest['subject']}, from {_cite(longest['begun'])} on"
+    return f"{_span(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
 
 
 def _cite(proof: ProofDocument) -> str:

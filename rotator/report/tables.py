@@ -186,9 +186,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_spans(
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
     )
-    yield make_spans(
-        "without-sign-in", "When an account could not be used without a sign-in", review["without_sign_in"]
-    )
+    yield make_spans("without-sign-in", "When an account waited for a sign-in", review["without_sign_in"])
     yield make_spans("longest-failures", "The longest failures", review["longest_failures"])
     yield make_sums("exception-sums", "All times that a PAT was not as its policy wants it", review["exception_sums"])
     yield make_sums("failure-sums", "All failures by kind and cause, the longest in all first", review["failure_sums"])
@@ -320,7 +318,15 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
 def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
     caption = "New anchors that vaults and other places were given"
-    yield make_tallies("anchors", caption, "Place", log["anchor_sums"])
+    yield make_table(
+        "anchors",
+        caption,
+        ("Place", "New anchors", "First", "First event", "Last", "Last event"),
+        (
+            (row["name"], str(row["count"]), *say_proof(row["first"], NONE), *say_proof(row["last"], NONE))
+            for row in log["anchor_sums"]
+        ),
+    )
     yield make_table(
         "misdated",
         "Events that a wrong clock dated",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rotator.domain.audit_event import AuditEvent
+from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events import inventory, revocations, rotations
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.period import Period
@@ -99,7 +99,7 @@ class ValueFollower:
             return
         if name in _UNTIL:
             known.name, known.told = entry.subject, mark
-            known.until = datetime.fromisoformat(str(entry.details["overlap_until"]))
+            known.until = _read_moment(entry.details.get("overlap_until"))
         elif name == _GONE and entry.details.get("authorization_id") == known.predecessor:
             self._note_outlived(self._overlaps.pop(rotation), mark)
         elif name in _OVER:
@@ -116,3 +116,12 @@ class ValueFollower:
 
     def _touches(self, begins: datetime, ended: Mark | None) -> bool:
         return begins < self._period.until and (ended is None or ended.happened_at >= self._period.since)
+
+
+def _read_moment(value: Detail) -> datetime | None:
+    """Return a moment; None for what somebody may have put there who altered the log."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment
