@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.documents.review import ReviewDocument, make_review_document
-from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.next_step import NextAction
 from rotator.domain.period import Period, make_default_period
 from rotator.domain.policy import Guardrails, Policy
@@ -282,7 +282,7 @@ def test_long_words_break_where_they_are_divided_and_hashes_every_sixteen_letter
 
 def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
     until = (NOW - 2 * DAY).isoformat()
-    story = (
+    story: tuple[tuple[str, dict[str, Detail]], ...] = (
         ("rotation_planned", {"predecessor_id": "old"}),
         ("overlap_started", {"overlap_until": until}),
         ("pat_revoked", {"authorization_id": "old", "why": "rotated"}),
@@ -307,7 +307,7 @@ def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
 
 
 def test_pat_of_an_exception_is_named_beside_its_id() -> None:
-    details = {"name": "npm-feed", "requested_at": NOW.isoformat(), "requests": 2}
+    details: dict[str, Detail] = {"name": "npm-feed", "requested_at": NOW.isoformat(), "requests": 2}
     entry = AuditEntry("revocation_unconfirmed", "0000-id", Outcome.UNKNOWN, "me@host", "run", details)
     page = read_page(render_page(make_document([AuditEvent(1, NOW - DAY, entry, "", "")])))
     [row] = read_table(page, "exceptions")
