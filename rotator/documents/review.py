@@ -40,10 +40,11 @@ from rotator.documents.review_parts import (
     UnmanagedPatDocument,
 )
 from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
+from rotator.documents.review_values import ValuesDocument, make_values
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
-from rotator.domain.policy import Rule
+from rotator.domain.policy import Policy, Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
 from rotator.engine.left_behind import LeftBehind
@@ -79,6 +80,7 @@ class ReviewDocument(Document):
     changes: Annotated[list[AuditEventDocument], "Changes of the inventory in the period, the newest."]
     changed: Annotated[int, "How many there were."]
     policy: Annotated[PolicyReviewDocument, "Which policy was in force."]
+    values: Annotated[ValuesDocument, "How long values were in use, and which PATs outlived their overlap."]
     exceptions: Annotated[list[SpanDocument], "When a PAT broke the policy, the newest."]
     exception_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     excepted: Annotated[int, "How many such times there were."]
@@ -86,10 +88,12 @@ class ReviewDocument(Document):
     sign_ins: Annotated[list[AuditEventDocument], "Sign-ins and sign-outs in the period, the newest."]
     sign_in_sums: Annotated[list[TallyDocument], "The same by event and account, all of them."]
     signed_in: Annotated[int, "How many such events there were."]
+    without_sign_in: Annotated[list[SpanDocument], "When an account had no sign-in that works, the newest."]
     by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
     revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
+    longest_failures: Annotated[list[SpanDocument], "The longest of all, the longest first."]
     failure_sums: Annotated[list[SpanSumDocument], "The same by kind and cause, all of them."]
     failed: Annotated[int, "How many such times there were."]
     failed_pats: Annotated[int, "How many PATs had a rotation that failed, was blocked, frozen or abandoned."]
@@ -111,7 +115,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
         "log": _make_log(review.log, found, review.checkpoints),
         "pats": [_make_pat(standing, now) for standing in review.pats],
-        "unmanaged": [_make_unmanaged(row) for row in review.unmanaged],
+        "unmanaged": [_make_unmanaged(row, review.policy) for row in review.unmanaged],
         "time_left": [
             {"left": left, "pats": count}
             for left, count in count_time_left([pat.status for pat in review.pats], now).items()
@@ -119,6 +123,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "changes": _make_events(found.changes),
         "changed": found.changes.total,
         "policy": _make_policy(review),
+        "values": make_values(found.values),
         "exceptions": _make_spans(found.exceptions, now),
         "exception_sums": make_sums(found.exception_sums.values()),
         "excepted": found.exceptions.total,
@@ -128,10 +133,12 @@ def make_review_document(review: Review, output: str, archive: str | None = None
             make_tally(name, tally, subject) for (name, subject), tally in sort_tallies(found.sign_in_sums)
         ],
         "signed_in": found.sign_ins.total,
+        "without_sign_in": _make_spans(found.without_sign_in, now),
         "by_hand": [_make_hand_run(run, found) for run in found.by_hand],
         "done_by_hand": found.by_hand.total,
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
+        "longest_failures": [_make_span(span, now) for span in found.longest_failures],
         "failure_sums": make_sums(found.failure_sums.values()),
         "failed": found.failures.total,
         "failed_pats": len(found.failed_pats),
@@ -176,25 +183,29 @@ def _count_days(span: timedelta) -> int:
     return (2 * span + _DAY) // (2 * _DAY)
 
 
-def _make_unmanaged(row: PatStatus) -> UnmanagedPatDocument:
+def _make_unmanaged(row: PatStatus, policy: Policy) -> UnmanagedPatDocument:
+    longest = policy.guardrails.max_lifetime
     return {
         **make_facts(row),
+        "too_long": longest is not None and row.expires_at - row.valid_from > longest,
         "last_error": None if row.last_error is None else row.last_error.message,
     }
 
 
 def _make_spans(spans: Iterable[Span], now: datetime) -> list[SpanDocument]:
-    return [
-        {
-            "kind": span.kind,
-            "subject": span.subject,
-            "code": span.code,
-            "begun": {"event": span.begun.sequence, "at": write_moment(span.begun.at)},
-            "ended": _make_proof(span.ended),
-            "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
-        }
-        for span in sorted(spans, key=lambda span: span.begun.sequence)
-    ]
+    return [_make_span(span, now) for span in sorted(spans, key=lambda span: span.begun.sequence)]
+
+
+def _make_span(span: Span, now: datetime) -> SpanDocument:
+    return {
+        "kind": span.kind,
+        "subject": span.subject,
+        "pat": span.pat,
+        "code": span.code,
+        "begun": prove(span.begun),
+        "ended": _make_proof(span.ended),
+        "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
+    }
 
 
 def _make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
@@ -209,6 +220,7 @@ def _make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
         "replaced": run.replaced,
         "gone": _make_proof(run.gone),
         "gone_count": run.gone_count,
+        "made": _make_proof(run.made),
         "events": run.events,
         "first": run.first,
         "last": run.last,
@@ -362,6 +374,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
+        "anchor_sums": [make_tally(place, tally) for place, tally in sort_tallies(found.anchor_sums)],
         "vaults_asked": log.sight is not None,
         "anchors_held": 0 if log.sight is None else len(log.sight.anchors),
         "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],

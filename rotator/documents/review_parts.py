@@ -52,6 +52,7 @@ class UnmanagedPatDocument(PatFacts):
     """A PAT that the last look at the server found, and that rotator does not manage."""
 
     last_error: Annotated[str | None, "Why it is left alone, in words. Null: nobody asked for it to be managed."]
+    too_long: Annotated[bool, "Whether it lives longer than the guardrails of the current policy allow."]
 
 
 class SpanDocument(TypedDict):
@@ -60,7 +61,8 @@ class SpanDocument(TypedDict):
     kind: Annotated[ConditionKind, "What was wrong."]
     subject: Annotated[str, "What it was about."]
     code: Annotated[str | None, "Stable name of the cause. Null: the event names none."]
-    begun: Annotated[ProofDocument, "When it began."]
+    begun: Annotated[ProofDocument, "When rotator noticed it."]
+    pat: Annotated[str | None, "The managed PAT, if the subject is the id of one of its PATs. Null: it is not."]
     ended: Annotated[ProofDocument | None, "When it ended. Null: it lasts."]
     seconds: Annotated[int, "How long it lasted, or has lasted by now."]
 
@@ -139,6 +141,7 @@ class HandRunDocument(TypedDict):
     fates: Annotated[FatesDocument, "What became of the rotations that it began."]
     replaced: Annotated[int, "How many PATs these were to replace: a new PAT replaces none."]
     gone: Annotated[ProofDocument | None, "When the last PAT that they replaced was proven gone. Null: none was."]
+    made: Annotated[ProofDocument | None, "When the PAT existed that it began to create. Null: none does."]
     gone_count: Annotated[int, "How many of these PATs were proven gone, by these rotations or by later ones."]
     events: Annotated[int, "How many events it led to in the period."]
     first: Annotated[int, "Number of the first one."]
@@ -271,6 +274,7 @@ class LogReviewDocument(TypedDict):
         list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
     ]
     anchors_given: Annotated[int, "How many that were."]
+    anchor_sums: Annotated[list[TallyDocument], "The same by place, all of them."]
     vaults_asked: Annotated[bool, "Whether the vaults were asked for their anchors."]
     anchors_held: Annotated[int, "How many anchors the vaults hold, as far as they were asked."]
     unread: Annotated[list[UnreadAnchorsDocument], "Secrets and vaults that could not be asked."]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+
+from markupsafe import Markup
 
 from rotator.documents.review_parts import ProofDocument
 from rotator.domain.words import say_duration
@@ -14,6 +17,10 @@ _PLACE = frozenset(
     {"account", "organization", "reason", "command", "rotation_id", "e2e_id", "activity_id", "request_id"}
 )
 """Fields of events that a table says elsewhere, or not at all."""
+_LONG = re.compile(r"\S{15,}")
+_DIVIDED = re.compile(r"(?<=[/_@.:=;,|])(?=\w)")
+_LETTERS = re.compile(r"\w{16}(?=\w{4})|.+?(?=\w{20})|.+", re.DOTALL)
+"""A long word may be broken after what divides it, and where nothing does, as in a hash, every 16 letters."""
 
 
 def say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
@@ -49,3 +56,16 @@ def _say_value(value: object) -> str:
 def say_reason(details: Mapping[str, object]) -> str:
     """Say why a person did it."""
     return str(details.get("reason") or "none given")
+
+
+def soften(text: str) -> Markup:
+    """Return the text with the places where its long words may be broken, so that they break nowhere else."""
+    parts, last = list[Markup](), 0
+    for found in _LONG.finditer(text):
+        parts += [Markup.escape(text[last : found.start()]), Markup("<wbr>").join(_cut(found[0]))]
+        last = found.end()
+    return Markup("").join([*parts, Markup.escape(text[last:])])
+
+
+def _cut(word: str) -> list[str]:
+    return [part for piece in _DIVIDED.split(word) for part in _LETTERS.findall(piece)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotator.documents.review import ReviewDocument
-from rotator.domain.events.places import SignInRefused
 from rotator.domain.words import say_duration
+from rotator.report.answers import answer_all
+from rotator.report.cells import soften
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.rendering import hash_source, make_environment
-from rotator.report.summary import list_limits, list_warnings, say_nothing, say_policies, say_time, summarize
+from rotator.report.summary import list_limits, list_warnings, say_nothing, say_time, summarize
 from rotator.report.tables import make_tables
 
 QUESTIONS = (
@@ -30,6 +31,7 @@ def render_page(review: ReviewDocument) -> str:
     """Return the page. Whatever the review holds is text in it, and never markup."""
     environment = make_environment()
     environment.filters["time"] = say_time
+    environment.filters["soft"] = soften
     environment.filters["span"] = lambda seconds: say_duration(timedelta(seconds=seconds))
     return environment.get_template("page.html").render(
         review=review,
@@ -37,8 +39,7 @@ def render_page(review: ReviewDocument) -> str:
         questions=list(enumerate(QUESTIONS, 1)),
         tables=make_tables(review),
         nothing=say_nothing(review),
-        policies=say_policies(review),
-        refused=any(row["name"] == SignInRefused.type.name for row in review["sign_in_sums"]),
+        answers=answer_all(review),
         warnings=[*list_warnings(review), *list_limits(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),

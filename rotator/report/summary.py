@@ -80,12 +80,16 @@ def say_policies(review: ReviewDocument) -> str:
     if first is None:
         return "No policy was in force in the period, as far as the log says."
     if policy["before"] is not None:
-        return f"A policy was in force all the time: the one of the beginning, and {_count(count, 'change')} of it."
+        more = {event["details"].get("sha256") for event in policy["changes"]} - {
+            policy["before"]["details"].get("sha256")
+        }
+        return f"A policy was in force all the time: the one of the beginning, and {_count(len(more), 'other')} later."
     if count > len(policy["changes"]):
         return f"The log names {_count(count, 'policy', 'policies')} in the period."
     since = f"From {say_time(first['occurred_at'])} (event {first['sequence']}) on a policy was in force all the time"
     early = "" if first["occurred_at"] <= period["since"] else "; before that in the period, the log names none"
-    return f"{since}: {_count(count, 'policy', 'policies')}, one after the other{early}."
+    number = len({event["details"].get("sha256") for event in policy["changes"]})
+    return f"{since}: {_count(number, 'policy', 'policies')}{early}."
 
 
 def say_nothing(review: ReviewDocument) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rotator.documents.audit import AuditEventDocument
-from rotator.report.cells import say_details, say_reason, say_words
+from rotator.report.cells import NONE, say_details, say_words
 from rotator.report.summary import say_time
 
 
@@ -44,7 +44,7 @@ def make_events_table(name: str, caption: str, events: Iterable[AuditEventDocume
             event["subject"],
             event["actor"],
             say_details(event["details"]),
-            say_reason(event["details"]),
+            str(event["details"].get("reason") or NONE),
         )
         for event in events
     )

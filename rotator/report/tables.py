@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument, SpanDocument
+from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument
 from rotator.domain.words import say_span
 from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_seconds, say_words
 from rotator.report.controls import ATTACKERS, CONTROLS
@@ -15,6 +15,7 @@ from rotator.report.outside_tables import make_outside_tables
 from rotator.report.summary import say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
+from rotator.report.value_tables import make_spans, make_terms, make_value_tables
 
 TIME_LEFT = {
     "expired": "expired",
@@ -42,9 +43,6 @@ _KINDS = {
 }
 
 
-_SPAN_COLUMNS = ("Event", "What", "About", "Cause", "Began", "Ended", "Ended by event", "Lasted")
-
-
 def make_tables(review: ReviewDocument) -> dict[str, Table]:
     """Return every table of the page, by its name."""
     tables = (
@@ -52,6 +50,8 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
         *_make_event_tables(review),
         *_make_log_tables(review),
         *make_outside_tables(review),
+        *make_value_tables(review),
+        make_terms(review),
     )
     return {table.name: table for table in tables}
 
@@ -78,7 +78,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "unmanaged",
         "PATs that nobody manages, as the last look at Azure DevOps found them",
-        ("Id", "Name at Azure DevOps", "Account", "Organization", "Scopes", "Expires", "Why"),
+        ("Id", "Name at Azure DevOps", "Account", "Organization", "Scopes", "Made", "Expires", "Lives", "Why"),
         (
             (
                 pat["authorization_id"],
@@ -86,7 +86,8 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["account"],
                 pat["organization"],
                 " ".join(pat["scopes"]),
-                say_time(pat["expires_at"]),
+                *map(say_time, (pat["valid_from"], pat["expires_at"])),
+                _say_between(pat["valid_from"], pat["expires_at"]) + (", too long" if pat["too_long"] else ""),
                 pat["last_error"] or "not adopted",
             )
             for pat in review["unmanaged"]
@@ -136,11 +137,13 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_events_table("changes", "Changes of the inventory", review["changes"], review["changed"])
     policy = review["policy"]
     before = [] if policy["before"] is None else [policy["before"]]
+    numbers = list(dict.fromkeys(event["details"].get("sha256") for event in (*before, *policy["changes"])))
     yield make_table(
         "policies",
-        "The policy at the beginning of the period, and its changes",
+        "The policy at the beginning of the period, and each first use of another one by a user and host",
         (
             "Event",
+            "Policy",
             "In force from",
             "Until",
             "SHA-256 of the file",
@@ -151,6 +154,7 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
         (
             (
                 str(event["sequence"]),
+                str(numbers.index(event["details"].get("sha256")) + 1),
                 say_time(event["occurred_at"]),
                 "the end of the log" if following is None else say_time(following["occurred_at"]),
                 str(event["details"].get("sha256")),
@@ -179,12 +183,14 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for rule in policy["rules"]
         ),
     )
-    yield _make_spans(
+    yield make_spans(
         "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
     )
+    yield make_spans("without-sign-in", "When an account waited for a sign-in", review["without_sign_in"])
+    yield make_spans("longest-failures", "The longest failures", review["longest_failures"])
     yield make_sums("exception-sums", "All times that a PAT was not as its policy wants it", review["exception_sums"])
     yield make_sums("failure-sums", "All failures by kind and cause, the longest in all first", review["failure_sums"])
-    yield _make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
+    yield make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
     yield make_table(
         "failed-events",
         "Events that tell of a failure, or of an answer that was lost",
@@ -312,7 +318,15 @@ def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
 def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     log = review["log"]
     caption = "New anchors that vaults and other places were given"
-    yield make_events_table("anchors", caption, log["anchored"], log["anchors_given"])
+    yield make_table(
+        "anchors",
+        caption,
+        ("Place", "New anchors", "First", "First event", "Last", "Last event"),
+        (
+            (row["name"], str(row["count"]), *say_proof(row["first"], NONE), *say_proof(row["last"], NONE))
+            for row in log["anchor_sums"]
+        ),
+    )
     yield make_table(
         "misdated",
         "Events that a wrong clock dated",
@@ -337,26 +351,10 @@ def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
         "Controls, and the sections that are evidence for them",
         ("Control", "Asks for", "Sections"),
         (
-            (f"{framework} {number}", asks, " ".join(map(str, sections)))
+            (f"{framework} {number}", asks, ", ".join(map(str, sections)))
             for framework, number, asks, sections in CONTROLS
         ),
     )
-
-
-def _make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: int) -> Table:
-    rows = (
-        (
-            str(span["begun"]["event"]),
-            say_words(span["kind"]),
-            span["subject"],
-            span["code"] or NONE,
-            say_time(span["begun"]["at"]),
-            *say_proof(span["ended"], "lasts"),
-            say_seconds(span["seconds"]),
-        )
-        for span in spans
-    )
-    return make_table(name, caption, _SPAN_COLUMNS, rows, total)
 
 
 def _say_outcome(run: HandRunDocument) -> str:
@@ -371,6 +369,8 @@ def _say_outcome(run: HandRunDocument) -> str:
         "not ended": fates["open"],
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    if run["made"] is not None:
+        said = f"{said}; the PAT was made at {say_time(run['made']['at'])} (event {run['made']['event']})"
     if not run["replaced"]:
         return said
     if gone is None:

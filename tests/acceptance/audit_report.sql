@@ -26,7 +26,7 @@ CREATE TEMP VIEW shown AS
     SELECT sequence, event, at, what, subject, actor, coalesce((
         SELECT group_concat(replace(key, '_', ' ') || ': ' || replace(value, '+00:00', 'Z'), '; ') FROM json_each(details) WHERE key NOT IN
             ('account', 'organization', 'reason', 'command', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
-        AS said, coalesce(reason, 'none given') AS reason
+        AS said, coalesce(reason, 'none') AS reason
     FROM known;
 CREATE TEMP VIEW by_hand AS
     SELECT run_id, min(sequence) AS number,
@@ -71,7 +71,9 @@ UNION ALL SELECT '30 to 90 days', count(*) FROM rest WHERE days >= 30 AND days <
 UNION ALL SELECT '90 days or more', count(*) FROM rest WHERE days >= 90;
 
 -- unmanaged
-SELECT authorization_id, display_name, account, organization, scope, strftime('%Y-%m-%d %H:%M:%S', valid_to)
+SELECT authorization_id, display_name, account, organization, scope, strftime('%Y-%m-%d %H:%M:%S', valid_from),
+    strftime('%Y-%m-%d %H:%M:%S', valid_to), printf('%.0f days', julianday(valid_to) - julianday(valid_from))
+    || CASE WHEN julianday(valid_to) - julianday(valid_from) > 80 THEN ', too long' ELSE '' END
 FROM untracked_pat
 WHERE authorization_id NOT IN (SELECT authorization_id FROM managed_pat WHERE authorization_id NOT NULL)
     AND authorization_id NOT IN (SELECT new_authorization_id FROM rotation WHERE new_authorization_id NOT NULL)
@@ -84,9 +86,11 @@ WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_create
 ORDER BY sequence;
 
 -- policies
-SELECT sequence, at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
+SELECT sequence, dense_rank() OVER (ORDER BY (
+    SELECT min(sequence) FROM known f WHERE f.event = k.event
+        AND json_extract(f.details, '$.sha256') = json_extract(k.details, '$.sha256'))), at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
     json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given'), coalesce(command, 'not in the log')
-FROM known WHERE event = 'policy_changed' ORDER BY sequence;
+FROM known k WHERE event = 'policy_changed' ORDER BY sequence;
 
 -- sign-ins
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
@@ -96,7 +100,8 @@ SELECT what, subject, count(*), min(at), min(sequence), max(at), max(sequence) F
 GROUP BY event, subject ORDER BY event, subject;
 
 -- anchors
-SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event = 'log_anchored' ORDER BY sequence;
+SELECT subject, count(*), min(at), min(sequence), max(at), max(sequence) FROM known WHERE event = 'log_anchored'
+GROUP BY subject ORDER BY subject;
 
 -- gaps
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event = 'gap_accepted' ORDER BY sequence;
@@ -230,6 +235,51 @@ SELECT kind IN ('rotation_blocked', 'pat_expiring', 'pat_vanished', 'clones_aban
     'pat_left_behind', 'revocation_pending', 'adoption_blocked'), s.sequence, replace(kind, '_', ' '), s.subject,
     coalesce(code, 'none'), s.occurred_at, e.occurred_at, coalesce(ended, 'none')
 FROM spans s LEFT JOIN audit_event e ON e.sequence = ended ORDER BY s.sequence;
+
+-- uses
+/* A value is in use from its adoption, creation or overlap to the next one of the same PAT, or until it is forgotten. */
+WITH turns AS (
+    SELECT subject, sequence, occurred_at, at, event, lead(sequence) OVER w AS next, lead(at) OVER w AS ended,
+        coalesce(lead(occurred_at) OVER w, :now) AS until
+    FROM known WHERE event IN ('pat_adopted', 'pat_created', 'overlap_started', 'pat_forgotten')
+    WINDOW w AS (PARTITION BY subject ORDER BY sequence)),
+ranked AS (
+    SELECT *, count(*) OVER (PARTITION BY subject) AS number, row_number() OVER (
+        PARTITION BY subject ORDER BY julianday(until) - julianday(occurred_at) DESC, sequence) AS place
+    FROM turns WHERE event <> 'pat_forgotten')
+SELECT coalesce((SELECT name FROM named WHERE subject = r.subject AND name <> subject), subject) AS name, number,
+    occurred_at, until, at, sequence, coalesce(ended, 'in use'), coalesce(next, 'none')
+FROM ranked r WHERE place = 1 ORDER BY name;
+
+-- outlived
+SELECT o.sequence, o.subject, g.pat, strftime('%Y-%m-%d %H:%M:%S', json_extract(o.details, '$.overlap_until')),
+    g.at, g.sequence, (julianday(g.occurred_at) - julianday(json_extract(o.details, '$.overlap_until'))) * 1440
+FROM known o JOIN known p ON p.event = 'rotation_planned'
+    AND json_extract(p.details, '$.rotation_id') = json_extract(o.details, '$.rotation_id')
+JOIN known g ON g.event = 'pat_revoked' AND g.pat = json_extract(p.details, '$.predecessor_id')
+WHERE o.event = 'overlap_started'
+    AND julianday(g.occurred_at) - julianday(json_extract(o.details, '$.overlap_until')) > 15.0 / 1440
+ORDER BY g.sequence;
+
+-- answers
+SELECT (SELECT count(*) FROM managed_pat) AS pats,
+    (SELECT count(DISTINCT json_extract(details, '$.sha256')) FROM known WHERE event = 'policy_changed') AS policies,
+    (SELECT count(*) FROM record WHERE scope = 'app_token') AS full,
+    (SELECT count(*) FROM record WHERE all_organizations) AS wide,
+    (SELECT max(reach) FROM record) AS reach,
+    (SELECT name FROM record WHERE ends > :now ORDER BY ends LIMIT 1) AS next,
+    (SELECT min(rotated) FROM record) AS oldest,
+    (SELECT count(*) FROM record WHERE rotated IS NULL) AS never,
+    sum(event = 'sign_in_completed') AS completed, sum(event = 'sign_in_refused') AS refused,
+    sum(event = 'sign_in_lapsed') AS lapsed, sum(event = 'sign_in_restored') AS restored,
+    (SELECT count(*) FROM by_hand) AS by_hand,
+    (SELECT count(*) FROM by_hand b JOIN known k ON k.sequence = b.number WHERE k.reason IS NULL) AS silent,
+    sum(event = 'pat_revoked') AS gone,
+    min(CASE WHEN event = 'pat_revoked' THEN sequence END) AS first_gone,
+    max(CASE WHEN event = 'pat_revoked' THEN sequence END) AS last_gone,
+    count(*) AS events, (SELECT count(*) FROM checkpoint) AS checkpoints,
+    count(*) - (SELECT max(size) FROM checkpoint) AS uncovered, sum(event = 'gap_accepted') AS gaps
+FROM known;
 
 -- totals
 SELECT count(*) AS events,

@@ -86,7 +86,7 @@ LEFT_TO_OTHERS = {
     "by-hand": (9,),
     "pats": (5,),
     "ages": (8,),
-    "unmanaged": (6,),
+    "unmanaged": (8,),
     "revocations": (3,),
     "service-logs": (8, 9),
 }
@@ -201,6 +201,62 @@ def test_timeline_and_proofs_are_those_that_sql_finds(reviewed: Reviewed) -> Non
     slowest = reviewed.ask("slowest proofs")
     proofs = {row[0]: row[3] for row in read_table(reviewed.page, "revocations")}
     assert proofs == {name: say_duration(timedelta(seconds=int(float(seconds) + 1e-4))) for name, seconds in slowest}
+
+
+def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewed: Reviewed) -> None:
+    expected = []
+    for name, number, begun, until, at, event, ended, by in reviewed.ask("uses"):
+        lasted = datetime.fromisoformat(until) - datetime.fromisoformat(begun)
+        expected.append((name, number, say_duration(_cut(lasted)), at, event, ended, by))
+    assert read_table(reviewed.page, "uses") == expected
+    assert expected
+    assert reviewed.ask("outlived") == []
+    assert "after their overlap: there were none in the period." in reviewed.page.text()
+
+
+def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
+    """Numbers of spans and rotations are those of tables that are compared by themselves."""
+    cursor = reviewed.database.execute(QUERIES["answers"], {"now": reviewed.now})
+    found = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+    said = [reviewed.page.find_id(f"answer-{number}").text() for number in range(1, 11)]
+    spans = {name: read_table(reviewed.page, name) for name in ("exceptions", "failures", "longest-failures")}
+    starts = (
+        f"{found['pats']} PATs are managed, of {USERNAME}. The last look found 1 more PAT of these accounts that",
+        f"Of {found['pats']} managed PATs, with full access: {found['full']}; valid for all "
+        f"organizations: {found['wide']}.",
+        "",
+        "From ",
+        f"{len(spans['exceptions'])} times rotator noticed that a PAT was not as its policy wants it: ",
+        f"{found['completed']} time somebody signed an account in with rotator; {found['refused']} times that "
+        f"was refused. {found['lapsed']} times a sign-in stopped working, and {found['restored']} times it worked",
+        f"{found['by_hand']} commands changed something, by ",
+        f"{found['gone']} PATs were proven gone, ",
+        f"{len(spans['failures'])} failure; {sum(row[5] == 'lasts' for row in spans['failures'])} of",
+        f"Yes. Each of its {found['events']} events holds the hash of the one before it, and {found['checkpoints']} "
+        f"checkpoints fit. Not covered by a checkpoint: {found['uncovered']} events. Accepted to be missing: "
+        f"{found['gaps']} gaps.",
+    )
+    assert [text for text, start in zip(said, starts, strict=True) if not text.startswith(start)] == []
+    assert f"(event {found['reach']})" in said[1]
+    assert f"The next to expire is {found['next']}, at " in said[2]
+    assert f"(event {found['oldest']}). Never rotated: {found['never']}." in said[2]
+    assert f"in force all the time: {found['policies']} policies" in said[3]
+    assert f"Without a reason, of those listed here: {found['silent']}." in said[6]
+    for event in (found["first_gone"], found["last_gone"]):
+        assert f"(event {event})" in said[7]
+    longest = spans["longest-failures"][0]
+    assert f"Longest at one time: {longest[1]}, {longest[7]}, of {longest[2]}, from event {longest[0]} on." in said[8]
+
+
+def test_longest_failures_and_waits_for_a_sign_in_are_among_the_failures(reviewed: Reviewed) -> None:
+    failures = read_table(reviewed.page, "failures")
+    longest = read_table(reviewed.page, "longest-failures")
+    assert set(longest) <= set(failures)
+    assert len(longest) == min(20, len(failures))
+    waits = [row for row in failures if row[1] == "sign in needed"]
+    assert ("waited for a sign-in: there was none" in reviewed.page.text()) is not bool(waits)
+    words = {row[0] for row in read_table(reviewed.page, "terms")}
+    assert words == {row[1] for row in (*failures, *read_table(reviewed.page, "exceptions"))}
 
 
 def test_compared_spans_are_those_that_sql_finds(reviewed: Reviewed) -> None:

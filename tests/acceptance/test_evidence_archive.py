@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -138,6 +138,28 @@ def test_lines_of_events_are_what_their_hashes_are_made_of(archive: Path, filled
     assert len(cited) >= 8  # the adoption of each PAT is from before the period
     for line in (*inside, *cited):
         assert hashlib.sha256(line).hexdigest() == stored[json.loads(line)["sequence"]]
+
+
+def _list_proofs(part: object) -> Iterator[int]:
+    """The numbers of all events that prove something in a document, wherever in it they are."""
+    if isinstance(part, dict):
+        if set(part) == {"event", "at"}:
+            yield part["event"]
+        for each in part.values():
+            yield from _list_proofs(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _list_proofs(each)
+
+
+def test_every_event_that_the_report_names_is_in_the_archive(archive: Path) -> None:
+    """Those from outside of the period are cited: what proves the use of a value began before it, or ended later."""
+    lines = [line for name in ("events", "cited") for line in (archive / f"{name}.jsonl").read_bytes().splitlines()]
+    report = json.loads((archive / "report.json").read_bytes())
+    named = set(_list_proofs(report))
+    assert named <= {json.loads(line)["sequence"] for line in lines}
+    assert set(_list_proofs(report["values"]["uses"])) <= named
+    assert len(named) > 10
 
 
 def list_other_pythons() -> list[str]:

@@ -55,6 +55,7 @@ tell({
     && style(found).display !== "inline").map((found) => found.outerHTML.slice(0, 200)),
   widest: Math.max(...all("td, th, p, li, svg").map((found) => found.getBoundingClientRect().right)),
   whole: values("tr, figure, p, li, .warnings", "breakInside"),
+  broken: values("td, tbody th", "overflowWrap"),
   repeated: values("thead", "display"),
   kept: values("h2, h3, caption", "breakAfter"),
   links: Array.from(new Set(all("main a").map((found) => style(found).color === style(found.parentNode).color))),
@@ -75,6 +76,7 @@ def test_print_hides_nothing_and_cuts_nothing_off(tmp_path: Path) -> None:
     assert found["hidden"] == ["a", "nav"]
     assert found["clipped"] == []
     assert found["widest"] <= A4
+    assert found["broken"] == ["break-word"]  # a word that fits into a line is whole
     assert (found["whole"], found["repeated"], found["kept"]) == (["avoid"], ["table-header-group"], ["avoid"])
     assert (found["links"], found["scrolls"]) == ([True], ["visible"])
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
+
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.dating import find_misdated
-from rotator.engine.review.facts import MOST_NUMBERS, Fate, Findings, Mark
+from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Fate, Findings, Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
 
@@ -318,3 +320,104 @@ def test_command_is_followed_to_what_became_of_its_rotation_and_of_the_old_pat()
         "r4": Fate.UNDONE,
         "r5": Fate.OPEN,
     }
+
+
+def _rotate(log: Log, rotation: str, old: str, until: datetime, name: str = "npm-feed") -> Mark:
+    log.add("rotation_planned", name, at=until - timedelta(hours=2), rotation_id=rotation, predecessor_id=old)
+    return log.add(
+        "overlap_started",
+        name,
+        at=until - timedelta(hours=1),
+        rotation_id=rotation,
+        overlap_until=until.isoformat(),
+    )
+
+
+def test_old_pat_outlives_its_overlap_whether_anybody_noticed_or_not() -> None:
+    """15 minutes are as they should be. One that is kept, lost or expired is told elsewhere; one that lasts counts."""
+    log, day = Log(), datetime(2026, 10, 1, tzinfo=UTC)
+
+    def revoke(rotation: str, old: str, at: datetime, name: str = "npm-feed") -> Mark:
+        log.add("pat_revoked", name, at=at, rotation_id=rotation, authorization_id=f"clone of {old}", why="abandoned")
+        return log.add("pat_revoked", name, at=at, rotation_id=rotation, authorization_id=old, why="rotated")
+
+    _rotate(log, "r1", "in time", day)
+    revoke("r1", "in time", day + timedelta(minutes=15))
+    told = _rotate(log, "r2", "late", day + timedelta(days=1))
+    gone = revoke("r2", "late", day + timedelta(days=1, minutes=16))
+    for number, over in enumerate(("predecessor_kept", "predecessor_expired", "clone_lost", "rotation_closed"), 3):
+        _rotate(log, f"r{number}", over, day + timedelta(days=2))
+        log.add(over, at=day + timedelta(days=9), rotation_id=f"r{number}", authorization_id=over)
+    released = _rotate(log, "r7", "waits", day + timedelta(days=3), "old-name")
+    released = log.add(
+        "overlap_released",
+        "old-name",
+        at=day + timedelta(days=8),
+        rotation_id="r7",
+        overlap_until=(day + timedelta(days=10)).isoformat(),
+    )
+    log.add("pat_renamed", "old-name", at=day + timedelta(days=10), old_name="old-name", new_name="new")
+    found = log.review(read_period("2026-10")).values
+    late, lasting = found.outlived
+    assert (late.name, late.authorization_id, late.told, late.gone) == ("npm-feed", "late", told, gone)
+    assert late.beyond == timedelta(minutes=16)
+    assert (lasting.name, lasting.told, lasting.gone) == ("new", released, None)
+    assert lasting.beyond == NOW - (day + timedelta(days=10))
+    assert (found.longest, found.outlived.total) == (lasting, 2)
+    assert list(log.review(read_period("2026-09")).values.outlived) == []
+
+
+def test_longest_use_of_a_value_ends_with_the_next_one_or_lasts() -> None:
+    log, day = Log(), timedelta(days=1)
+    adopted = log.add("pat_adopted", "old", at=START)
+    log.add("pat_adopted", "gone", at=START)
+    second = log.add("overlap_started", "old", at=START + 9 * day, overlap_until="2026-09-10T00:00:00+00:00")
+    log.add("overlap_started", "old", at=START + 12 * day, overlap_until="2026-09-13T00:00:00+00:00")
+    for name in ("old", "new"):
+        log.add("pat_renamed", name, at=START + 13 * day, old_name="old", new_name="new")
+    forgotten = log.add("pat_forgotten", "gone", at=START + 20 * day)
+    uses = log.review(read_period("2026-09")).values.uses
+    assert set(uses) == {"gone", "new"}
+    assert (uses["gone"].ended, uses["gone"].lasted, uses["gone"].count) == (forgotten, 20 * day, 1)
+    assert (uses["new"].ended, uses["new"].lasted, uses["new"].count) == (None, NOW - START - 12 * day, 3)
+    early = log.review(Period("early", START, START + 10 * day)).values.uses["new"]
+    assert (early.begun, early.ended, early.count) == (adopted, second, 2)
+
+
+def test_longest_failures_are_kept_from_among_all() -> None:
+    """Also those that are older than the newest 500; a wait for a sign-in is told by itself, too."""
+    log = Log()
+    log.add("sign_in_lapsed", "bot", at=START, code="sign_in_required")
+    restored = log.add("sign_in_restored", "bot", at=START + timedelta(hours=40))
+    for number in range(MOST_ROWS + 5):
+        begins = START + timedelta(hours=50 + 2 * number)
+        log.add("vault_down", "v", at=begins, code="x")
+        log.add("vault_restored", "v", at=begins + timedelta(minutes=1 + number % 90))
+    found = log.review(read_period("2026"))
+    kept = list(found.longest_failures)
+    assert len(kept) == MOST_LONG
+    assert kept[0].ended == restored
+    assert kept[0] not in list(found.failures)
+    assert list(found.without_sign_in) == [kept[0]]
+    spans = [span.ended.at - span.begun.at for span in kept if span.ended]
+    assert spans == sorted(spans, reverse=True)
+    assert spans[1] == timedelta(minutes=90)
+
+
+def test_pat_that_a_command_began_to_create_is_followed_until_it_is_there() -> None:
+    log = Log()
+    log.add("creation_started", "deploy", run="mine", command="rotator create deploy")
+    log.add("rotation_abandoned", "deploy", run="mine", command="rotator create deploy")
+    made = log.add("pat_created", "deploy", run="cron")
+    [run] = log.review(read_period("2026")).by_hand
+    assert run.made == made
+
+
+@pytest.mark.parametrize("until", ["soon", None, "2026-10-01T00:00:00"])
+def test_end_of_an_overlap_that_is_no_moment_is_left_out(until: str | None) -> None:
+    """The page is made of a log that somebody altered, too."""
+    log = Log()
+    log.add("rotation_planned", rotation_id="r", predecessor_id="old")
+    log.add("overlap_started", rotation_id="r", overlap_until=until)
+    log.add("pat_revoked", at=NOW - timedelta(days=1), rotation_id="r", authorization_id="old", why="rotated")
+    assert log.review(read_period("2026")).values.outlived.total == 0

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.documents.review import ReviewDocument, make_review_document
-from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.next_step import NextAction
 from rotator.domain.period import Period, make_default_period
 from rotator.domain.policy import Guardrails, Policy
@@ -18,6 +18,7 @@ from rotator.engine.review.collecting import Collector
 from rotator.engine.review.facts import LogState, PatTrail, PolicyState, Review, Standing
 from rotator.engine.review.judging import AgeVerdict, TimeLeft, count_time_left, judge_age
 from rotator.engine.status import PatState, PatStatus
+from rotator.report.cells import soften
 from rotator.report.controls import CONTROLS
 from rotator.report.page import QUESTIONS, render_page
 from rotator.report.summary import say_nothing
@@ -227,20 +228,20 @@ def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
             "",
             "",
         )
-        for number, (days, text) in enumerate([(60, "a"), (20, "b"), (10, "c")], 1)
+        for number, (days, text) in enumerate([(60, "a"), (20, "b"), (10, "b")], 1)
     ]
     page = read_page(render_page(make_document(events)))
-    said = page.find_id("policies-said").text()
-    assert said.startswith("From 2026-10-04 09:00:00 (event 1) on a policy was in force all the time: 3 policies,")
+    said = page.find_id("answer-4").text()
+    assert said.startswith("From 2026-10-04 09:00:00 (event 1) on a policy was in force all the time: 2 policies;")
     assert "before that in the period, the log names none" in said
-    assert [(row[0], row[2], row[6]) for row in read_table(page, "policies")] == [
-        ("1", "2026-11-13 09:00:00", "a"),
-        ("2", "2026-11-23 09:00:00", "b"),
-        ("3", "the end of the log", "c"),
+    assert [(row[0], row[1], row[3], row[7]) for row in read_table(page, "policies")] == [
+        ("1", "1", "2026-11-13 09:00:00", "a"),
+        ("2", "2", "2026-11-23 09:00:00", "b"),
+        ("3", "2", "the end of the log", "b"),
     ]
     later = read_page(render_page(make_document(events, period=Period("later", NOW - 15 * DAY, NOW))))
-    said = later.find_id("policies-said").text()
-    assert said.startswith("A policy was in force all the time: the one of the beginning, and 1 change of it.")
+    said = later.find_id("answer-4").text()
+    assert said.startswith("A policy was in force all the time: the one of the beginning, and 0 others later.")
 
 
 def test_ages_of_the_page_are_those_of_the_document() -> None:
@@ -270,3 +271,46 @@ def test_command_names_its_outcome_and_when_the_old_pat_was_gone() -> None:
         .text()
         .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned,")
     )
+
+
+def test_long_words_break_where_they_are_divided_and_hashes_every_sixteen_letters() -> None:
+    assert soften("a" * 64) == "<wbr>".join(["a" * 16] * 4)
+    assert soften("rotator@build-1 did connection_lost") == "rotator@<wbr>build-1 did connection_<wbr>lost"
+    assert soften("<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
+    assert soften("<script>alert(1)</script>") == "&lt;script&gt;alert(1)&lt;/<wbr>script&gt;"
+
+
+def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
+    until = (NOW - 2 * DAY).isoformat()
+    story: tuple[tuple[str, dict[str, Detail]], ...] = (
+        ("rotation_planned", {"predecessor_id": "old"}),
+        ("overlap_started", {"overlap_until": until}),
+        ("pat_revoked", {"authorization_id": "old", "why": "rotated"}),
+    )
+    events = [
+        AuditEvent(
+            number,
+            NOW - DAY,
+            AuditEntry(name, "npm-feed", Outcome.SUCCEEDED, "me@host", "run", {**details, "rotation_id": "r"}),
+            "",
+            "",
+        )
+        for number, (name, details) in enumerate(story, 1)
+    ]
+    page = read_page(render_page(make_document(events)))
+    assert read_table(page, "outlived") == [
+        ("2", "npm-feed", "old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "3", "1d")
+    ]
+    assert "more than 15 minutes after their overlap: 1, for at most 1d (npm-feed, proven gone at" in (
+        page.find_id("answer-5").text()
+    )
+
+
+def test_pat_of_an_exception_is_named_beside_its_id() -> None:
+    details: dict[str, Detail] = {"name": "npm-feed", "requested_at": NOW.isoformat(), "requests": 2}
+    entry = AuditEntry("revocation_unconfirmed", "0000-id", Outcome.UNKNOWN, "me@host", "run", details)
+    page = read_page(render_page(make_document([AuditEvent(1, NOW - DAY, entry, "", "")])))
+    [row] = read_table(page, "exceptions")
+    assert (row[1], row[2]) == ("revocation pending", "npm-feed: 0000-id")
+    [(kind, meaning)] = read_table(page, "terms")
+    assert (kind, meaning[:35]) == ("revocation pending", "Azure DevOps was asked 15 minutes a")

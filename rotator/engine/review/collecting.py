@@ -29,6 +29,7 @@ from rotator.engine.review.facts import (
     Tally,
 )
 from rotator.engine.review.newest import MOST_ROWS
+from rotator.engine.review.values import ValueFollower
 
 
 def _name(*events: type[Event]) -> frozenset[str]:
@@ -103,9 +104,10 @@ class Collector:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
-        self._replacing: dict[str, HandRun] = {}
+        self._replacing, self._creating = dict[str, HandRun](), dict[str, HandRun]()
         self._period, self._end, self._now = period, min(period.until, now), now
-        self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None]] = {}
+        self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
+        self._values = ValueFollower(self.found.values, period, now)
         self._runs: OrderedDict[str, HandRun] = OrderedDict()
         self._last: tuple[datetime, int | None] | None = None
         self._always: dict[str, Callable[[AuditEvent], None]] = {
@@ -117,6 +119,7 @@ class Collector:
             inventory.PatLeftBehind.type.name: self._leave,
             inventory.LeftBehindResolved.type.name: self._leave,
             rotations.PredecessorKept.type.name: self._leave,
+            inventory.PatCreated.type.name: self._note_made,
             _POLICY_CHANGED: self._change_policy,
             anchors.GapAccepted.type.name: self.found.gaps.add,
         }
@@ -131,6 +134,7 @@ class Collector:
         self._follow_trail(event)
         self._follow_conditions(event)
         self._follow_rotation(event)
+        self._values.take(event, self._mark(event))
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
             self._note_misdated(event)
@@ -141,8 +145,9 @@ class Collector:
 
     def finish(self) -> Findings:
         """Return what was found, with what still lasts."""
-        for (kind, subject), (begun, code) in sorted(self._open.items(), key=lambda item: item[1][0].sequence):
-            self._add_span(Span(kind, subject, code, begun))
+        for (kind, subject), (begun, code, pat) in sorted(self._open.items(), key=lambda item: item[1][0].sequence):
+            self._add_span(Span(kind, subject, code, begun, pat=pat))
+        self._values.finish()
         if self._last is not None:
             self._note_silence(self._end, None)
         return self.found
@@ -161,6 +166,8 @@ class Collector:
             found.sign_in_sums.setdefault((name, event.entry.subject), Tally(mark, mark)).add(mark)
         if name == anchors.LogAnchored.type.name:
             found.anchored.add(event)
+            mark = self._mark(event)
+            found.anchor_sums.setdefault(event.entry.subject, Tally(mark, mark)).add(mark)
         if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
             tally = found.failed.setdefault(name, EventTally(0, event.sequence, 0))
             tally.count, tally.last = tally.count + 1, event.sequence
@@ -196,6 +203,7 @@ class Collector:
         old, new = event.entry.subject, str(event.entry.details.get("new_name"))
         if old == new:
             return
+        self._values.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:
@@ -207,11 +215,11 @@ class Collector:
             return
         for kind in known.type.ends:
             if (known_start := self._open.pop((kind, event.entry.subject), None)) is not None:
-                begun, code = known_start
-                self._add_span(Span(kind, event.entry.subject, code, begun, self._mark(event)))
+                begun, code, pat = known_start
+                self._add_span(Span(kind, event.entry.subject, code, begun, self._mark(event), pat))
         if known.type.begins is not None:
-            given = event.entry.details.get("code")
-            start = self._mark(event), None if given is None else str(given)
+            code, pat = (_read_text(event.entry.details.get(name)) for name in ("code", "name"))
+            start = self._mark(event), code, pat
             self._open.setdefault((known.type.begins, event.entry.subject), start)
 
     def _add_span(self, span: Span) -> None:
@@ -224,6 +232,11 @@ class Collector:
             _sum_up(found.exception_sums if is_exception else found.failure_sums, span, self._now)
             if is_exception:
                 found.excepted_pats.add(span.subject)
+            else:
+                lasted = (span.ended.happened_at if span.ended else self._now) - span.begun.happened_at
+                found.longest_failures.add(span, lasted.total_seconds())
+            if span.kind is ConditionKind.SIGN_IN_NEEDED:
+                found.without_sign_in.add(span)
 
     def _change_policy(self, event: AuditEvent) -> None:
         if self._at < self._period.since:
@@ -277,11 +290,17 @@ class Collector:
             self.found.by_hand.add(run)
             if len(self._runs) > MOST_ROWS:
                 self._runs.popitem(last=False)
+        if known is not None and entry.event == inventory.CreationStarted.type.name:
+            self._creating[entry.subject] = known
         if known is not None and entry.event == rotations.RotationPlanned.type.name:
             known.rotations.append(str(entry.details.get("rotation_id")))
             if predecessor := entry.details.get("predecessor_id"):
                 known.replaced += 1
                 self._replacing[str(predecessor)] = known
+
+    def _note_made(self, event: AuditEvent) -> None:
+        if (run := self._creating.pop(event.entry.subject, None)) is not None:
+            run.made = self._mark(event)
 
     def _tally(self, event: AuditEvent) -> RevocationTally:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())

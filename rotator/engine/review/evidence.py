@@ -147,13 +147,19 @@ def _list_cited(review: Review) -> Iterator[int]:
     found = review.findings
     for pat in review.pats:
         yield from _list_marks(pat.trail.managed, pat.trail.reach, pat.trail.rotated)
-    for span in (*found.exceptions, *found.failures):
+    for span in (*found.exceptions, *found.failures, *found.longest_failures, *found.without_sign_in):
         yield from _list_marks(span.begun, span.ended)
     for found_sum in (*found.exception_sums.values(), *found.failure_sums.values()):
         yield from _list_marks(found_sum.first, found_sum.last, found_sum.longest)
+    for run in found.by_hand:
+        yield from _list_marks(run.gone, run.made)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
         yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))
+    for use in found.values.uses.values():
+        yield from _list_marks(use.begun, use.ended)
+    for outlived in (*found.values.outlived, *([found.values.longest] if found.values.longest else [])):
+        yield from _list_marks(outlived.told, outlived.gone)
     yield from _list_marks(found.began)
     events = (*found.gaps, *([found.policy_before] if found.policy_before else []))
     yield from (event.sequence for event in events)

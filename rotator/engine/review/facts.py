@@ -17,13 +17,15 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.log_checking import LogSummary
-from rotator.engine.review.newest import Newest
+from rotator.engine.review.newest import Greatest, Newest
 from rotator.engine.review.outside import Outside
 from rotator.engine.status import PatStatus
 from rotator.errors import AuditChainError
 
 MOST_NUMBERS = 20
 """How many numbers of events a row keeps: the newest."""
+MOST_LONG = 20
+"""How many of the longest failures a review keeps."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,17 @@ class RevocationTally:
 
 @dataclass(frozen=True)
 class Span:
-    """Something wrong that lasted: the events that began and ended it. `ended` is None while it lasts."""
+    """Something wrong that lasted: the events that began and ended it. `ended` is None while it lasts.
+
+    `pat` is the managed PAT that the subject belongs to, if that is an id.
+    """
 
     kind: ConditionKind
     subject: str
     code: str | None
     begun: Mark
     ended: Mark | None = None
+    pat: str | None = None
 
 
 @dataclass
@@ -147,7 +153,8 @@ class Bucket:
 class HandRun:
     """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed.
 
-    `rotations` are the ids of those that it began, `gone` is when the last PAT that they replaced was proven gone.
+    `rotations` are the ids of those that it began, `gone` is when the last PAT that they replaced was proven gone,
+    `made` when the PAT existed that it began to create.
     """
 
     at: datetime
@@ -163,6 +170,41 @@ class HandRun:
     replaced: int = 0
     gone: Mark | None = None
     gone_count: int = 0
+    made: Mark | None = None
+
+
+@dataclass
+class LongestUse:
+    """The longest time that one value of a managed PAT was in use, and how many values there were.
+
+    `ended` is None while it is in use.
+    """
+
+    begun: Mark
+    ended: Mark | None
+    lasted: timedelta
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Outlived:
+    """An old PAT that was valid longer than its overlap: the event that named the overlap's end, and its proof."""
+
+    name: str
+    authorization_id: str
+    told: Mark
+    until: datetime
+    gone: Mark | None
+    beyond: timedelta
+
+
+@dataclass
+class Values:
+    """How long values were in use, by managed PAT, and the old PATs that outlived their overlap."""
+
+    uses: dict[str, LongestUse] = field(default_factory=dict)
+    outlived: Newest[Outlived] = field(default_factory=Newest)
+    longest: Outlived | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +232,8 @@ class Findings:
     policies: Newest[AuditEvent] = field(default_factory=Newest)
     exceptions: Newest[Span] = field(default_factory=Newest)
     failures: Newest[Span] = field(default_factory=Newest)
+    longest_failures: Greatest[Span] = field(default_factory=lambda: Greatest(MOST_LONG))
+    without_sign_in: Newest[Span] = field(default_factory=Newest)
     failed: dict[str, EventTally] = field(default_factory=dict)
     sign_ins: Newest[AuditEvent] = field(default_factory=Newest)
     by_hand: Newest[HandRun] = field(default_factory=Newest)
@@ -213,8 +257,11 @@ class Findings:
     excepted_pats: set[str] = field(default_factory=set)
     """What was not as its policy wants it, if only for a while."""
     anchored: Newest[AuditEvent] = field(default_factory=Newest)
+    anchor_sums: dict[str, Tally] = field(default_factory=dict)
+    """By place."""
     gaps: Newest[AuditEvent] = field(default_factory=Newest)
     outside: Outside = field(default_factory=Outside)
+    values: Values = field(default_factory=Values)
     silence: Silence | None = None
     unreadable: Newest[int] = field(default_factory=Newest)
     misdated: Newest[Misdated] = field(default_factory=Newest)

@@ -1,9 +1,10 @@
-"""The newest of many: what a list of a review keeps."""
+"""The newest of many, and the greatest: what a list of a review keeps."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from heapq import heappush, heappushpop
 from typing import Generic, TypeVar
 
 MOST_ROWS = 500
@@ -29,3 +30,22 @@ class Newest(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+class Greatest(Generic[T]):
+    """The greatest of many by a number; of equal ones the first."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._kept, self._seen = most, list[tuple[float, int, T]](), 0
+
+    def add(self, item: T, size: float) -> None:
+        """Add one of a size."""
+        self._seen += 1
+        entry = size, -self._seen, item
+        if len(self._kept) < self._most:
+            heappush(self._kept, entry)
+        else:
+            heappushpop(self._kept, entry)
+
+    def __iter__(self) -> Iterator[T]:
+        return (item for *_, item in sorted(self._kept, key=lambda entry: entry[:2], reverse=True))

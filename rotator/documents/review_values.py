@@ -1,0 +1,71 @@
+"""How long values were in use, in the document of `rotator audit report`."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from rotator.documents.document import Moment, write_moment
+from rotator.documents.review_parts import ProofDocument
+from rotator.documents.review_sums import count_seconds, prove
+from rotator.engine.review.facts import LongestUse, Outlived, Values
+
+
+class UseDocument(TypedDict):
+    """The values of one managed PAT that were in use in the period, whole or in part."""
+
+    name: Annotated[str, "Name of the PAT in rotator."]
+    values: Annotated[int, "How many values there were."]
+    longest_seconds: Annotated[int, "The longest time that one of them was in use."]
+    begun: Annotated[ProofDocument, "When consumers got that value, or when it was adopted."]
+    ended: Annotated[ProofDocument | None, "When consumers got the next one. Null: it is in use."]
+
+
+class OutlivedDocument(TypedDict):
+    """An old PAT that was not gone 15 minutes after its overlap."""
+
+    name: Annotated[str, "Name of the PAT in rotator."]
+    authorization_id: Annotated[str, "Id of the old PAT at Azure DevOps."]
+    told: Annotated[ProofDocument, "The event that named the end of the overlap."]
+    until: Annotated[Moment, "When the overlap ended."]
+    gone: Annotated[ProofDocument | None, "When the PAT was proven gone. Null: it is not yet."]
+    seconds: Annotated[int, "How long it was there beyond its overlap."]
+
+
+class ValuesDocument(TypedDict):
+    """How long values were in use, and which old PATs were valid for longer than their overlap."""
+
+    uses: Annotated[list[UseDocument], "Values in use, by managed PAT."]
+    outlived: Annotated[list[OutlivedDocument], "Old PATs that outlived their overlap, the newest."]
+    outlived_found: Annotated[int, "How many there were."]
+    outlived_longest: Annotated[OutlivedDocument | None, "The one that did so for longest. Null: none did."]
+
+
+def make_values(values: Values) -> ValuesDocument:
+    """Give them."""
+    return {
+        "uses": [_make_use(name, use) for name, use in sorted(values.uses.items())],
+        "outlived": [_make_outlived(row) for row in values.outlived],
+        "outlived_found": values.outlived.total,
+        "outlived_longest": None if values.longest is None else _make_outlived(values.longest),
+    }
+
+
+def _make_use(name: str, use: LongestUse) -> UseDocument:
+    return {
+        "name": name,
+        "values": use.count,
+        "longest_seconds": count_seconds(use.lasted),
+        "begun": prove(use.begun),
+        "ended": None if use.ended is None else prove(use.ended),
+    }
+
+
+def _make_outlived(row: Outlived) -> OutlivedDocument:
+    return {
+        "name": row.name,
+        "authorization_id": row.authorization_id,
+        "told": prove(row.told),
+        "until": write_moment(row.until),
+        "gone": None if row.gone is None else prove(row.gone),
+        "seconds": count_seconds(row.beyond),
+    }

@@ -1,0 +1,168 @@
+"""The answer to each question in words: what the tables of its section come down to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from rotator.documents.review import ReviewDocument
+from rotator.documents.review_parts import ProofDocument, SpanDocument
+from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
+from rotator.domain.words import say_duration, say_names
+from rotator.report.cells import say_words
+from rotator.report.summary import say_policies, say_time
+
+
+def answer_all(review: ReviewDocument) -> list[str]:
+    """Return the answers, in the order of the questions."""
+    return [
+        _say_owners(review),
+        _say_reach(review),
+        _say_ages(review),
+        say_policies(review),
+        _say_exceptions(review),
+        _say_sign_ins(review),
+        _say_by_hand(review),
+        _say_revoked(review),
+        _say_failures(review),
+        _say_log(review),
+    ]
+
+
+def _say_owners(review: ReviewDocument) -> str:
+    pats, others = review["pats"], review["unmanaged"]
+    owners = sorted({pat["owner"] or "an account that the settings do not have any more" for pat in pats})
+    managed = f"{_count(len(pats), 'PAT is', 'PATs are')} managed"
+    said = f"{managed}, of {say_names(owners)}." if pats else f"{managed}."
+    if not others:
+        return f"{said} The last look found no other PAT of these accounts."
+    last = max(others, key=lambda pat: pat["expires_at"])
+    return (
+        f"{said} The last look found {_count(len(others), 'more PAT', 'more PATs')} of these accounts that nobody "
+        f'manages; the last to expire is "{last["display_name"]}", at {say_time(last["expires_at"])}.'
+    )
+
+
+def _say_reach(review: ReviewDocument) -> str:
+    pats = review["pats"]
+    full, wide = sum("app_token" in pat["scopes"] for pat in pats), sum(pat["all_organizations"] for pat in pats)
+    said = f"Of {_count(len(pats), 'managed PAT')}, with full access: {full}; valid for all organizations: {wide}."
+    changes = [pat["reach"] for pat in pats if pat["reach"] is not None]
+    if not changes:
+        return said
+    return f"{said} What they reach last changed or became known at {_cite(max(changes, key=lambda at: at['event']))}."
+
+
+def _say_ages(review: ReviewDocument) -> str:
+    pats = [pat for pat in review["pats"] if pat["authorization_id"]]
+    late = sum(pat["age_verdict"] in ("due", "by_hand") for pat in pats)
+    expired = [pat for pat in pats if pat["age_verdict"] == "expired"]
+    said = f"Of {_count(len(pats), 'managed PAT')}, expired: {len(expired)}; older than the policy allows: {late}."
+    if waiting := [pat for pat in pats if pat not in expired]:
+        first = min(waiting, key=lambda pat: pat["expires_at"])
+        said += f" The next to expire is {first['name']}, at {say_time(first['expires_at'])}."
+    known = [(pat["rotated"], pat["name"]) for pat in pats if pat["rotated"] is not None]
+    if known:
+        oldest, name = min(known, key=lambda pair: pair[0]["event"])
+        said += f" The last rotation that is longest ago is that of {name}, at {_cite(oldest)}."
+    never = len(pats) - len(known)
+    return f"{said} Never rotated: {never}."
+
+
+def _say_exceptions(review: ReviewDocument) -> str:
+    values = review["values"]
+    sums = ", ".join(f"{say_words(found['kind'])} ({found['count']})" for found in review["exception_sums"])
+    said = f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
+    said += f": {sums}." if sums else "."
+    said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
+    if (longest := values["outlived_longest"]) is not None:
+        proof = "not gone yet" if longest["gone"] is None else f"proven gone at {_cite(longest['gone'])}"
+        said += f", for at most {_span(longest['seconds'])} ({longest['name']}, {proof})"
+    too_long = sum(pat["too_long"] for pat in review["unmanaged"])
+    return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
+
+
+def _say_sign_ins(review: ReviewDocument) -> str:
+    counts = {
+        event.type.name: sum(row["count"] for row in review["sign_in_sums"] if row["name"] == event.type.name)
+        for event in (SignInCompleted, SignInRefused, SignInLapsed, SignInRestored)
+    }
+    completed, refused, lapsed, restored = (_count(number, "time") for number in counts.values())
+    said = (
+        f"{completed} somebody signed an account in with rotator; {refused} that was refused. {lapsed} a sign-in "
+        f"stopped working, and {restored} it worked again without anybody who signed in with rotator."
+    )
+    if not (gaps := review["without_sign_in"]):
+        return said
+    return f"{said} The longest wait of an account for a sign-in was {_say_longest(gaps)}."
+
+
+def _say_by_hand(review: ReviewDocument) -> str:
+    runs = review["by_hand"]
+    people = sorted({run["actor"] for run in runs})
+    said = f"{_count(review['done_by_hand'], 'command')} changed something"
+    said += f", by {say_names(people)}" if people else ""
+    silent = sum(run["reason"] is None for run in runs)
+    begun, done = (sum(run["fates"][name] for run in runs) for name in ("begun", "completed"))
+    old, gone = sum(run["replaced"] for run in runs), sum(run["gone_count"] for run in runs)
+    return (
+        f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}, of which "
+        f"{done} completed. Old PATs that these were to replace: {old}, of which {gone} proven gone by now."
+    )
+
+
+def _say_revoked(review: ReviewDocument) -> str:
+    found = review["revocations"]
+    said = f"{_count(found['proven'], 'PAT was', 'PATs were')} proven gone"
+    said += "".join(f", {row['count']} {row['name']}" for row in found["why"])
+    if marks := [mark for row in found["why"] for mark in (row["first"], row["last"])]:
+        first, last = (choose(marks, key=lambda mark: mark["event"]) for choose in (min, max))
+        said += f": the first at {_cite(first)}, the last at {_cite(last)}"
+    overlaps = sum(row["kind"] == "overlap" for row in found["living"])
+    return (
+        f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "
+        f"{overlaps} while their consumers get time to switch, {len(found['living']) - overlaps} for another reason. "
+        f"PATs that nobody manages: {len(review['unmanaged'])} (section 1)."
+    )
+
+
+def _say_failures(review: ReviewDocument) -> str:
+    lasting = sum(span["ended"] is None for span in review["failures"])
+    said = f"{_count(review['failed'], 'failure')}; {lasting} of them not over."
+    if sums := review["failure_sums"]:
+        most = sums[0]
+        lasted = f"{_span(most['seconds'])} ({most['code'] or 'no cause named'}, {_count(most['count'], 'time')})"
+        said += f" Longest in all: {say_words(most['kind'])}, {lasted}."
+    if spans := review["longest_failures"]:
+        said += f" Longest at one time: {say_words(spans[0]['kind'])}, {_say_longest(spans)}."
+    return said
+
+
+def _say_log(review: ReviewDocument) -> str:
+    log = review["log"]
+    if not log["valid"]:
+        return "No. Something in it is not as it was written; what is wrong stands below."
+    missing = f"{log['accepted']} anchors are missing, as a person has accepted." if log["accepted"] else ""
+    open_ = max(0, log["events"] - log["sealed"])
+    return (
+        f"Yes. Each of its {_count(log['events'], 'event')} holds the hash of the one before it, and "
+        f"{_count(log['checkpoints'], 'checkpoint fits', 'checkpoints fit')}. Not covered by a checkpoint: "
+        f"{_count(open_, 'event')}. Accepted to be missing: {_count(len(log['gaps']), 'gap')}. {missing}"
+    ).strip()
+
+
+def _say_longest(spans: Iterable[SpanDocument]) -> str:
+    longest = max(spans, key=lambda span: span["seconds"])
+    return f"{_span(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
+
+
+def _cite(proof: ProofDocument) -> str:
+    return f"{say_time(proof['at'])} (event {proof['event']})"
+
+
+def _span(seconds: int) -> str:
+    return say_duration(timedelta(seconds=seconds))
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or one + 's'}"
