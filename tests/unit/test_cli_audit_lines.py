@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,8 +11,9 @@ from rotator.cli.following import follow_events
 from rotator.cli.output.audit import render_anchors, render_event_line, render_seals
 from rotator.cli.output.details import UNSAID, WORDS, say_details
 from rotator.domain.audit_event import AuditEntry, Detail, Outcome, make_event
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.catalogue import EVENTS
-from rotator.engine.anchoring import AnchorSight
+from rotator.engine.anchoring import Anchor, AnchorSight
 from rotator.engine.log_checking import LogSummary
 from rotator.ports.audit_log import AuditFilter
 from tests.support.fake_database import MemoryDatabase
@@ -51,6 +53,22 @@ def test_anchors_are_said_for_one_and_for_several(accepted: int, others: str) ->
         "The log contains everything that the vaults hold of it: 0 heads in tags, 0 checkpoints in "
         "secrets of rotator's own.",
         f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`.",
+    ]
+
+
+def test_what_lies_ahead_or_is_forged_is_said() -> None:
+    at = datetime(2031, 1, 2, tzinfo=UTC)
+    summary = LogSummary(7, HEAD, 3, 7, forged=(4,), ahead=Checkpoint(6, HEAD, HEAD, "i", at))
+    assert list(render_seals(summary))[1:] == [
+        "Event 4 is forged and counts for nothing, as a person accepted: no key of ours signed it.",
+        "The checkpoint of 6 events says that it was made at 2031-01-02 00:00Z, which has not come yet: "
+        "a clock was wrong, or it was dated by hand.",
+    ]
+    stamps = [Anchor("f", size, HEAD, True, None, at.replace(year=2020 + size), size > 5) for size in (4, 5, 6, 11)]
+    assert list(render_anchors(AnchorSight(tuple(stamps), {}), 0))[1:] == [
+        "2 time stamps checked; the newest says that events 1 to 5 existed at 2025-01-02 00:00Z.",
+        "Not believed: 2 time stamps of a time that has not come yet, as of 2031-01-02 00:00Z for events 1 to 11: "
+        "this clock or theirs is wrong.",
     ]
 
 
