@@ -88,6 +88,9 @@ class AuditIntactDocument(Document):
     checkpoints: Annotated[int, "How many checkpoints there are. Each covers all events before it."]
     signed: Annotated[int, "How many events the newest signed checkpoint covers; 0 if none is signed."]
     key_changes: Annotated[list[KeyChangeDocument], "The changes of the key, in order."]
+    forged: Annotated[list[int], "Events that somebody else wrote as if rotator had, as a person has accepted."]
+    ahead: Annotated[ExactMoment | None, "The latest time of a checkpoint, if it has not come yet."]
+    stamps_ahead: Annotated[int, "How many time stamps name a time that has not come yet."]
     anchors: Annotated[int, "How many heads and checkpoints the vaults name; the log has all but those of `accepted`."]
     accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
     others: Annotated[list[str], "Other installations whose anchors these vaults hold."]
@@ -98,7 +101,10 @@ class AuditIntactDocument(Document):
 class AcceptedGapDocument(Document):
     """A known gap of the audit log."""
 
-    accepted: Annotated[list[str], "What is missing: number and hash of an event, or version of an anchor."]
+    accepted: Annotated[
+        list[str],
+        "Number and hash of an event that is missing; version of an anchor that is; `forged:` and an event.",
+    ]
 
 
 class ArchiveLimitDocument(TypedDict):
@@ -221,6 +227,9 @@ def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int)
             }
             for number, change in sorted(summary.changes.items())
         ],
+        "forged": list(summary.forged),
+        "ahead": None if summary.ahead is None else write_exact_moment(summary.ahead.made_at),
+        "stamps_ahead": sum(anchor.is_ahead for anchor in sight.anchors),
         "anchors": len(sight.anchors),
         "accepted": accepted,
         "others": list(sight.others),

@@ -13,6 +13,7 @@ from functools import partial
 from rotator.domain.anchor import PREFIX, SIZE_TAG, make_anchor_name, read_anchor, read_anchor_value
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import AnchorRead
 from rotator.engine.context import RunContext
@@ -32,7 +33,8 @@ class Anchor:
     """A head of the chain that a secret's version carries: the event's number and its hash.
 
     `name` is the ManagedPat whose secret it is, or the place of an anchor of our own. `fault` says why it is none of
-    ours although it is kept where ours are. `stamped_at`: an authority says that it existed then.
+    ours although it is kept where ours are. `stamped_at`: an authority says that it existed then; `is_ahead`: that
+    time has not come yet, so one of the two clocks is wrong.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Anchor:
     is_own: bool = False
     fault: str | None = None
     stamped_at: datetime | None = None
+    is_ahead: bool = False
 
     @property
     def key(self) -> str:
@@ -208,7 +211,8 @@ def _fetch_elsewhere(run: RunContext, place: AnchorPlace, made: _Made, search: _
         sizes.add(str(found.size))
         stamp = place.read_stamp(text) or Stamp()
         fault, where = _find_fault(run, found) or stamp.fault, f"{place.name} {found.size}"
-        search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at))
+        is_ahead = stamp.at is not None and stamp.at - run.services.clock.now() > MOST_SKEW
+        search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at, is_ahead))
     gone = made.get((place.name, ""), {}).keys() - sizes
     search.gone += [GoneAnchor(place.name, "", size) for size in sorted(gone)]
 

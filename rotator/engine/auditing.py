@@ -210,6 +210,14 @@ def _find_digest(reading: Reading, kind: type[Event], actor: str) -> Detail:
     return changes[0].entry.details.get("sha256") if changes else None
 
 
+def list_named(reading: Reading, kind: str) -> Iterator[AuditEvent]:
+    """Yield the events of a kind, the oldest first, however many there are, page by page."""
+    after = 0
+    while page := reading.audit.load_named({kind}, after, _PAGE):
+        yield from page
+        after = page[-1].sequence
+
+
 def load_events(
     database: Database, wanted: AuditFilter = EVERY_EVENT, page_size: int = _PAGE, after: int | None = None
 ) -> Iterator[AuditEvent]:

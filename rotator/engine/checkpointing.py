@@ -6,6 +6,7 @@ outside of the database is what such a log cannot have.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -33,12 +34,13 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
     that cannot be sealed must not grow by what was done to a PAT.
     """
 
-    def load() -> tuple[Checkpoint | None, int, dict[int, KeyChange]]:
+    signer, trust = run.services.signer, run.services.trust
+
+    def load() -> tuple[Checkpoint | None, int, Mapping[int, KeyChange]]:
         with run.services.database.read() as reading:
             newest = reading.audit.load_newest_number()
-            return reading.checkpoints.load_newest(), newest, load_changes(reading)
+            return reading.checkpoints.load_newest(), newest, load_changes(reading, trust, signer)
 
-    signer = run.services.signer
     for _ in range(_MOST_TRIES):
         last, newest, changes = keep_books(run.services, load)
         check_current(signer, changes.values())
@@ -59,7 +61,7 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
     def write() -> bool:
         with run.services.database.begin() as work:
             is_added = work.checkpoints.add(made, last.size if last else 0)
-            check_current(signer, load_changes(work).values())  # after the lock that `add` takes
+            check_current(signer, load_changes(work, trust, signer).values())  # after the lock that `add` takes
             return is_added
 
     return made if keep_books(run.services, write) else None

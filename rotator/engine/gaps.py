@@ -1,8 +1,11 @@
-"""Gaps of the audit log that a person accepted: what a database restored from a backup is known to lack."""
+"""What a person accepted of the audit log: what a restored database is known to lack, and events that are forged.
+
+Both are taken note of by an event that our key signs.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from rotator.domain.anchor import make_gap_statement
@@ -12,23 +15,29 @@ from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.events.anchors import GapAccepted
 from rotator.engine.anchoring import fetch_anchors, find_missing
 from rotator.engine.archives import load_archives
-from rotator.engine.auditing import load_events, record
+from rotator.engine.auditing import list_named, load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Trust
-from rotator.engine.signing_keys import follow_keys
-from rotator.ports.database import Database
+from rotator.engine.signing_keys import follow_keys, list_forged_changes
+from rotator.errors import AuditChainError
+from rotator.ports.database import Database, Reading
 
-_MOST = 1000
+FORGED = "forged:"
+"""How the key of a forged event begins."""
 
 
 def accept_gap(run: RunContext) -> list[str]:
-    """Record what the log lacks of its anchors, signed if there is a key, and seal that. Return it; nothing is fine."""
+    """Record what the log lacks of its anchors, and the forged events in it; signed if there is a key. Seal that.
+
+    Return it; nothing is fine.
+    """
     sight = fetch_anchors(run)
     accepted = load_accepted(run.services.database, run.services.trust)
+    forged = [found.key for found in list_forged(run.services.database, run.services.trust)]
     archives = load_archives(run.services.database, run.services.trust)
     sight = replace(sight, anchors=tuple(anchor for anchor in sight.anchors if not archives.covers(anchor.sequence)))
     events = load_events(run.services.database, after=archives.last or None)
-    missing = [key for key in find_missing(events, sight) if key not in accepted]
+    missing = [key for key in (*find_missing(events, sight), *forged) if key not in accepted]
     if not missing:
         return missing
     with run.services.database.read() as reading:
@@ -47,8 +56,63 @@ def load_accepted(database: Database, trust: Trust | None) -> frozenset[str]:
     """Return what the log is known to lack, as anchors name it. With a key, what is not signed does not count."""
     trust = trust and follow_keys(database, trust)
     with database.read() as reading:
-        events = reading.audit.load_named({GapAccepted.type.name}, 0, _MOST)
-    return frozenset(key for event in events if _is_valid(event, trust) for key in _list_missing(event))
+        events = list_named(reading, GapAccepted.type.name)
+        return frozenset(key for event in events if _is_valid(event, trust) for key in _list_missing(event))
+
+
+@dataclass(frozen=True)
+class Forged:
+    """An event of a kind that rotator always signs, which no key of ours signed: somebody else wrote it."""
+
+    event: AuditEvent
+
+    @property
+    def key(self) -> str:
+        """How a person accepts it, as they do a gap."""
+        return f"{FORGED}{self.event.sequence}:{self.event.hash[:16]}"
+
+
+def check_forged(database: Database, trust: Trust) -> tuple[int, ...]:
+    """Return the numbers of the forged events that a person has accepted. AuditChainError names the first other one."""
+    forged = list_forged(database, trust)
+    accepted = load_accepted(database, trust) if forged else frozenset()
+    for found in forged:
+        if found.key not in accepted:
+            event = found.event
+            raise AuditChainError(
+                f"event {event.sequence}, {event.entry.event}, is forged: it counts for nothing, because no key of "
+                "ours signed it. All else is as it was written",
+                sequence=event.sequence,
+                expected="a signature of ours",
+                found=str(event.entry.details.get("new_signature") or event.entry.details.get("signature") or "none"),
+                fix="Find out who can write the database; after that `rotator audit accept-gap --reason TEXT` records "
+                "it. If your signing key was replaced after its loss, name the new public key in `audit.public_key`.",
+            )
+    return tuple(found.event.sequence for found in forged)
+
+
+def list_forged(database: Database, trust: Trust | None) -> list[Forged]:
+    """Return the changes of the key and the accepted gaps that no key of ours signed. Without a key there are none.
+
+    What does not hold is looked at again by the keys of now: the key may have been changed meanwhile.
+    """
+    if trust is None or not trust.public_keys:
+        return []
+    if found := _list_unsigned(database, follow_keys(database, trust)):
+        numbers = {event.sequence for event in found}
+        found = [event for event in _list_unsigned(database, follow_keys(database, trust)) if event.sequence in numbers]
+    return [Forged(event) for event in sorted(found, key=lambda event: event.sequence)]
+
+
+def _list_unsigned(database: Database, trust: Trust) -> list[AuditEvent]:
+    with database.read() as reading:
+        gaps = (event for event in list_named(reading, GapAccepted.type.name) if not _is_valid(event, trust))
+        return [*list_forged_changes(reading, trust), *(event for event in gaps if _had_key(reading, event))]
+
+
+def _had_key(reading: Reading, event: AuditEvent) -> bool:
+    """Whether an event has a signature, or the log was signed before it: else it is from before there was a key."""
+    return "signature" in event.entry.details or reading.checkpoints.load_signed(event.sequence) is not None
 
 
 def _list_missing(event: AuditEvent) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rotator.domain.archive import Archive
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
 from rotator.domain.verified_log import VerifiedLog
@@ -25,7 +26,7 @@ from rotator.engine.anchoring import (
 from rotator.engine.archives import LogArchives, check_kept, load_archives, load_everything
 from rotator.engine.auditing import ChainSummary, check_chain, stream_events
 from rotator.engine.context import Trust
-from rotator.engine.gaps import load_accepted
+from rotator.engine.gaps import FORGED, check_forged, load_accepted
 from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
@@ -46,7 +47,9 @@ class LogSummary:
     `signed` is the size of the greatest checkpoint whose signature holds: so many events nobody can have changed who
     does not have the key. 0 where there is none. `changes` are those of the key, by the number of their event.
     `archives` are those that the log names, with their files if any are at hand. `sealed` is that checkpoint.
-    The first `since` events had been verified before, and were not checked again.
+    The first `since` events had been verified before, and were not checked again. `forged` are the numbers of events
+    that somebody else wrote, as a person has accepted. `ahead` is the checkpoint of the latest time, if that has not
+    come yet.
     """
 
     events: int
@@ -57,6 +60,8 @@ class LogSummary:
     archives: LogArchives = field(default_factory=LogArchives)
     sealed: Checkpoint | None = None
     since: int = 0
+    forged: tuple[int, ...] = ()
+    ahead: Checkpoint | None = None
 
 
 def verify_log(
@@ -75,7 +80,7 @@ def verify_log(
     accepted = load_accepted(database, trust)
     summary = check_log(database, sight.anchors, trust, now, accepted, files, since)
     check_gone(sight, accepted)
-    return summary, len(accepted)
+    return summary, sum(not key.startswith(FORGED) for key in accepted)
 
 
 def check_log(
@@ -101,10 +106,12 @@ def check_log(
         archives = load_archives(database, trust, files)
         try:
             begin = None if files or every else _find_begin(database, trust, archives, since)
-            return _check(database, every, trust, now, accepted, archives, begin)
+            summary = _check(database, every, trust, now, accepted, archives, begin)
+            break
         except AuditChainError:
             if load_archives(database, trust, files) == archives:
                 raise  # else events went into an archive meanwhile
+    return replace(summary, forged=check_forged(database, trust))  # last: it stays for ever, and must not hide others
 
 
 def _check(
@@ -146,6 +153,7 @@ def _check(
         archives,
         walk.sealed,
         begin.checkpoint.size if begin else 0,
+        ahead=walk.find_ahead(now),
     )
 
 
@@ -228,11 +236,17 @@ class _Walk:
         self._next = next(checkpoints, None)
         self.count = begin.count if begin else 0
         self.began_at: datetime | None = None
+        self._latest = self.sealed
 
     @property
     def signed(self) -> int:
         """How many events signatures cover."""
         return self.sealed.size if self.sealed else 0
+
+    def find_ahead(self, now: datetime | None) -> Checkpoint | None:
+        """Return the checkpoint that says the latest time, if that has not come yet."""
+        latest = self._latest
+        return latest if latest is not None and now is not None and latest.made_at - now > MOST_SKEW else None
 
     def follow(self, events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
         """Yield the events; whoever takes them checks each before asking for the next."""
@@ -297,6 +311,8 @@ class _Walk:
         if change is not None and change.head != found.head:
             raise _make_change_error(number, change, found.head)
         self._check_signature(found)
+        if self._latest is None or found.made_at > self._latest.made_at:
+            self._latest = found
         self._last, self._next = found, next(self._checkpoints, None)
         self.count += 1
 

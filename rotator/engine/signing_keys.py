@@ -5,21 +5,20 @@ Who knows one of the two can believe what the other one signed: the old one befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.events.anchors import SigningKeyChanged
 from rotator.domain.key_change import KeyChange, read_key_change
-from rotator.engine.auditing import record
+from rotator.engine.auditing import list_named, record
 from rotator.engine.context import RunContext, Trust
 from rotator.engine.waiting import keep_books
 from rotator.errors import ConfigError
 from rotator.ports.database import Database, Reading
 from rotator.ports.signing import Signer
-
-_MOST = 1000
 
 
 def follow_keys(database: Database, trust: Trust) -> Trust:
@@ -29,18 +28,47 @@ def follow_keys(database: Database, trust: Trust) -> Trust:
     replaced can sign another change with it, and that counts for nothing.
     """
     with database.read() as reading:
-        waiting = load_changes(reading)
+        return _follow(reading, trust)
+
+
+def load_changes(reading: Reading, trust: Trust | None, signer: Signer | None) -> Mapping[int, KeyChange]:
+    """Return the changes of the key in the log that hold by our own key and those that are trusted.
+
+    Anybody who can write the database can write one that no key signed: it must not keep us from our work.
+    """
+    if trust is None or signer is None:
+        return {}
+    return _follow(reading, replace(trust, public_keys=(signer.public_key, *trust.public_keys))).changes
+
+
+def list_forged_changes(reading: Reading, trust: Trust) -> Iterator[AuditEvent]:
+    """Yield the events that tell of a change which does not hold; `trust` is as of `follow_keys`."""
+    named = list_named(reading, SigningKeyChanged.type.name)
+    return (event for event in named if event.sequence not in trust.changes)
+
+
+def _follow(reading: Reading, trust: Trust) -> Trust:
+    named = list_named(reading, SigningKeyChanged.type.name)
+    found = ((event.sequence, read_key_change(event.entry.details)) for event in named)
+    waiting = {number: change for number, change in found if change is not None and _is_signed(change, trust)}
     chain = _Chain(trust)
     chain.grow(waiting, chain.leads_back)
     chain.grow(waiting, chain.leads_on)
     return replace(trust, public_keys=tuple(chain.keys.values()), changes=chain.holding)
 
 
+def _is_signed(change: KeyChange, trust: Trust) -> bool:
+    """Whether the signatures that it has fit; only that of the old key may be lacking."""
+    statement = change.make_statement()
+    if change.signature is not None and not trust.is_signed(statement, change.signature, change.old_key):
+        return False
+    return trust.is_signed(statement, change.new_signature, change.new_key)
+
+
 class _Chain:
     """The changes that hold: one from each key, and one to each key."""
 
     def __init__(self, trust: Trust) -> None:
-        self._trust = trust
         self.keys = {make_key_id(key): key for key in trust.public_keys}
         self._named = frozenset(self.keys)
         self.holding: dict[int, KeyChange] = {}
@@ -57,35 +85,22 @@ class _Chain:
 
     def leads_back(self, change: KeyChange) -> bool:
         """Whether a key that is believed says which one it followed; it may say that this one was lost."""
-        is_lost = change.signature is None
-        return change.new_id in self.keys and (is_lost or self._is_signed(change, change.signature, change.old_key))
+        return change.new_id in self.keys
 
     def leads_on(self, change: KeyChange) -> bool:
         """Whether a key that is believed says which one follows it."""
-        return change.old_id in self.keys and self._is_signed(change, change.signature, change.old_key)
+        return change.old_id in self.keys and change.signature is not None
 
     def _fits(self, number: int, change: KeyChange, leads: Callable[[KeyChange], bool]) -> bool:
         """Whether it holds beside the others. What a key says of itself was told before another one replaced it."""
         found = self.holding.values()
         if any(change.old_id == other.old_id or change.new_id == other.new_id for other in found):
             return False
-        if any(number > other.size for other in found if other.old_id == change.new_id):
-            return False
-        return leads(change) and self._is_signed(change, change.new_signature, change.new_key)
-
-    def _is_signed(self, change: KeyChange, signature: str | None, key: str) -> bool:
-        return signature is not None and self._trust.is_signed(change.make_statement(), signature, key)
-
-
-def load_changes(reading: Reading) -> dict[int, KeyChange]:
-    """Load what the log says of changes of the key, whether it holds or not, by the number of the event."""
-    events = reading.audit.load_named({SigningKeyChanged.type.name}, 0, _MOST)
-    found = ((event.sequence, read_key_change(event.entry.details)) for event in events)
-    return {number: change for number, change in found if change is not None}
+        return leads(change) and not any(number > other.size for other in found if other.old_id == change.new_id)
 
 
 def check_current(signer: Signer | None, changes: Iterable[KeyChange]) -> None:
-    """ConfigError if another key replaced ours: what it signs now would not be believed."""
+    """ConfigError if another key replaced ours, by a change that holds: what it signs now would not be believed."""
     ours = None if signer is None else make_key_id(signer.public_key)
     if any(change.old_id == ours for change in changes):
         raise ConfigError(
@@ -107,7 +122,7 @@ def record_change(run: RunContext, last: Checkpoint, changes: Mapping[int, KeyCh
     Nothing is told of an old key that the settings do not name. While it is written nobody else makes a checkpoint, so
     the old key signs none after it. Return False if somebody else was faster: then look again.
     """
-    signer = run.services.signer
+    signer, trust = run.services.signer, run.services.trust
     if signer is None or any(change.new_id == make_key_id(signer.public_key) for change in changes.values()):
         return True
     event = _make_change(run, signer, last)
@@ -116,7 +131,7 @@ def record_change(run: RunContext, last: Checkpoint, changes: Mapping[int, KeyCh
 
     def write() -> bool:
         with run.services.database.begin() as work:
-            if not work.checkpoints.hold(last.size) or load_changes(work).keys() != changes.keys():
+            if not work.checkpoints.hold(last.size) or load_changes(work, trust, signer).keys() != changes.keys():
                 return False
             record(work, run, AUDIT_LOG, event, run.services.clock.now())
             return True

@@ -58,14 +58,12 @@ def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
     """Whether a key made this Ed25519 signature (RFC 8032, 5.1.7)."""
     if len(signature) != 64 or len(public_key) != 32:
         return False
-    key, made = decode_point(public_key), decode_point(signature[:32])
-    scalar = int.from_bytes(signature[32:], "little")
+    key, made, scalar = decode_point(public_key), decode_point(signature[:32]), int.from_bytes(signature[32:], "little")
     if key is None or made is None or scalar >= _ORDER:
         return False
     challenge = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % _ORDER
     minus: Point = (_P - key[0], key[1], 1, _P - key[3])
-    both = add_points(_BASE, minus)
-    total = _NEUTRAL
+    both, total = add_points(_BASE, minus), _NEUTRAL
     for bit in range(max(scalar.bit_length(), challenge.bit_length()) - 1, -1, -1):
         total = add_points(total, total)
         chosen = 2 * (scalar >> bit & 1) + (challenge >> bit & 1)
@@ -123,8 +121,7 @@ def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof:
 
 def decode_key(text: str) -> bytes:
     """Return a public key that is written in hex or base64. ValueError for any other text."""
-    text = text.strip()
-    key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    key = bytes.fromhex(text) if len(text := text.strip()) == 64 else base64.b64decode(text, validate=True)
     if len(key) != 32:
         raise ValueError("not 32 bytes")
     return key
@@ -154,7 +151,8 @@ class Change:
     def __init__(self, line: bytes) -> None:
         event = json.loads(line)
         said: dict[str, Any] = event["details"]
-        self.number, self.size, self.hash = event["sequence"], said["size"], hashlib.sha256(line).hexdigest()
+        self.number, self.size, self.head = event["sequence"], said["size"], said["head"]
+        self.hash = hashlib.sha256(line).hexdigest()
         self.old, self.new = decode_key(said["old_key"]), decode_key(said["new_key"])
         [self.old_id, self.new_id], self.is_lost = identify([self.old, self.new]), "signature" not in said
         names = ("installation", "size", "head", "old_key", "new_key")
@@ -182,10 +180,8 @@ class Archive:
         self._check_files()
         self._proofs = read_spelled((self._folder / "proofs.json").read_bytes(), "proofs.json")
         self._checkpoints = [read_spelled(line, "a line of " + CHECKPOINTS) for line in self._read_lines(CHECKPOINTS)]
-        self._check_signatures()
-        self._check_events()
-        self._check_consistency()
-        self._check_inclusion()
+        for check in (self._check_signatures, self._check_events, self._check_consistency, self._check_inclusion):
+            check()
         self._check_anchors()
         if not (log := json.loads((self._folder / "report.json").read_bytes())["log"])["valid"]:
             raise Fault("rotator itself found that the log was changed: " + log["error"]["message"])
@@ -249,7 +245,8 @@ class Archive:
         for name, digest in sorted(files.items()):
             if hashlib.sha256((self._folder / name).read_bytes()).hexdigest() != digest:
                 raise Fault(f"{name} was changed: the manifest names other content")
-        there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if not path.is_dir()}
+        paths = [path for path in self._folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        there = {path.relative_to(self._folder).as_posix() for path in paths}
         if extra := sorted(there - set(files) - {MANIFEST, SIGNATURE}):
             raise Fault(f"{extra[0]} is not in the manifest")
         self.proven.append(f"All {len(files)} files are those that the manifest names.")
@@ -318,9 +315,8 @@ class Archive:
 
     def _check_consistency(self) -> None:
         first, last = max(0, self._manifest["first"] - 1), self._manifest["last"]
-        sizes = [found["size"] for found in self._checkpoints]
-        pairs = [(sizes[place - 1], sizes[place]) for place in range(1, len(sizes))]
-        pairs = [(old, new) for old, new in pairs if old < first or last < new]  # the others follow from the events
+        sizes = [found["size"] for found in self._checkpoints]  # those between the events follow from these
+        pairs = [(sizes[n - 1], sizes[n]) for n in range(1, len(sizes)) if sizes[n - 1] < first or last < sizes[n]]
         for old, new in pairs:
             self._compare_grown(old, self._roots[old][0], new)
         self._note(self.proven, len(pairs), "checkpoints from outside of the period go on from the ones before them.")
@@ -328,9 +324,14 @@ class Archive:
     def _check_inclusion(self) -> None:
         for line in self._read_lines("cited.jsonl"):
             self._hashes[json.loads(line)["sequence"]] = hashlib.sha256(line).hexdigest()
+        heads = {**self._hashes, **{size: head for size, (_, head) in self._roots.items()}}
         for change in self._changes.values():
             if self._hashes.get(change.number, change.hash) != change.hash:
                 raise Fault(f"event {change.number} is another one than the change of the key")
+            if (found := heads.get(change.size)) not in (None, change.head):
+                raise Fault(f"the key was changed after event {change.size}, and that is another one here: {found}")
+        away = sum(change.size not in heads for change in self._changes.values())
+        self._note(self.open, away, "changes of the key are from after an event that is not here.")
         first, last = self._manifest["first"], self._manifest["last"]
         ends = {number for number in (first, min(last, self._size)) if 0 < first <= number}
         outside = {number for number in self._hashes if not first <= number <= last}
@@ -363,8 +364,7 @@ def grow(peaks: list[bytes], size: int, data: bytes) -> None:
     """Add a leaf to a tree of that size, kept as its peaks."""
     node = hash_nodes(data, b"", b"\x00")
     while size & 1:
-        node = hash_nodes(peaks.pop(), node)
-        size >>= 1
+        node, size = hash_nodes(peaks.pop(), node), size >> 1
     peaks.append(node)
 
 

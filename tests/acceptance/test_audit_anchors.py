@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.adapters.signing import Ed25519Signer, make_signing_key
 from rotator.domain.checkpoint import make_key_id
+from rotator.domain.clocks import AUDIT_LOG
+from rotator.domain.events.anchors import SigningKeyChanged
+from rotator.domain.key_change import KeyChange
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.auditing import Author, record
 from rotator.sandbox.seeds import VAULT
 from tests.support.killing import NAME, Run, Stage
 
@@ -99,6 +106,29 @@ def test_new_key_is_signed_by_the_old_one_and_then_the_old_one_can_go(stage: Sta
     aside.rename(old)
     settings.write_text(text, encoding="utf-8")
     assert "signing_key_replaced" in call(stage, "rotate", NAME, code=2).read()
+
+
+def test_forged_change_of_the_key_stops_no_work_and_is_named_until_a_person_accepts_it(stage: Stage) -> None:
+    """By somebody who can write the database; the new key is theirs, and signs alone."""
+    call(stage, "once")
+    ours = Ed25519Signer(SecretValue((stage.folder / "audit-signing.key").read_text(encoding="utf-8")))
+    theirs = Ed25519Signer(make_signing_key())
+    change = KeyChange(make_key_id(ours.public_key), 1, "0" * 64, ours.public_key, theirs.public_key)
+    event = SigningKeyChanged(**vars(replace(change, new_signature=theirs.sign(change.make_statement()))))
+    database = SqlDatabase(stage.database.url())
+    with database.begin() as work:
+        record(work, Author("ops", "run", lambda *_: None), AUDIT_LOG, event, datetime.now(UTC))
+        number = work.audit.load_newest_number()
+    database.close()
+    call(stage, "rotate", NAME)
+    error = json.loads(call(stage, "audit", "verify", "--json", code=1).output.read_text(encoding="utf-8"))["error"]
+    assert error["sequence"] == number
+    assert "accept-gap" in error["fix"]
+    said = call(stage, "audit", "accept-gap", "--reason", "the intruder of May").read()
+    assert said.endswith("Accepted: 1 event in the log is forged.\n")
+    assert f"Event {number} is forged and counts for nothing" in call(stage, "audit", "verify").read()
+    told = json.loads(call(stage, "audit", "verify", "--json").output.read_text(encoding="utf-8"))
+    assert (told["forged"], told["ahead"], told["stamps_ahead"], told["accepted"]) == ([number], None, 0, 0)
 
 
 def test_verify_reads_only_what_is_new_unless_it_is_told_to_read_all(stage: Stage) -> None:

@@ -223,6 +223,11 @@ def test_file_that_is_not_of_the_archive_shows(copy: Path) -> None:
     assert (code, said) == (1, "FAILED: more.txt is not in the manifest.\n")
 
 
+def test_link_to_a_folder_that_is_not_of_the_archive_shows(copy: Path, tmp_path: Path) -> None:
+    (copy / "more").symlink_to(tmp_path, target_is_directory=True)
+    assert verify(copy) == (1, "FAILED: more is not in the manifest.\n")
+
+
 def test_name_of_a_file_cannot_hide_on_a_terminal_that_the_check_failed(copy: Path) -> None:
     (copy / "x\r\x1b[2KThe archive is as it was made.\n").write_text("more", encoding="utf-8")
     code, said = verify(copy)
@@ -510,6 +515,27 @@ def test_change_of_the_key_that_was_altered_is_found(
     path.write_bytes(data)
     seal_again(folder, keys[1])
     assert "none of the keys to check with" in verify(folder, "--public-key", signer.public_key)[1]
+
+
+def test_log_that_was_rewritten_before_the_change_of_the_key_shows(
+    filled: Filled, settings: Path, keys: list[Ed25519Signer]
+) -> None:
+    """The first change is from before the period, and its checkpoint is in the archive all the same."""
+    folder = _archive(filled, settings, 0, "--period", "2001")
+    path = folder / "key-changes.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    code, said = verify(folder, "--public-key", keys[2].public_key)
+    assert (code, "changes of the key are from after" in said) == (0, False), said
+    event = json.loads(lines[0])
+    del event["details"]["signature"], event["details"]["new_signature"]
+    change = KeyChange(**{**event["details"], "head": "0" * 64})
+    signatures = [found.sign(change.make_statement()) for found in keys[:2]]
+    event["details"] = {**vars(change), "signature": signatures[0], "new_signature": signatures[1]}
+    path.write_text(json.dumps(event) + "\n" + lines[1].decode(), encoding="utf-8")
+    seal_again(folder, keys[2])
+    code, said = verify(folder, "--public-key", keys[2].public_key)
+    assert code == 1, said
+    assert f"the key was changed after event {change.size}, and that is another one here: " in said
 
 
 def test_change_that_the_old_key_did_not_sign_is_not_followed(

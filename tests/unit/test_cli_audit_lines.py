@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 import pytest
 
+from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.cli.following import follow_events
 from rotator.cli.output.audit import render_anchors, render_event_line, render_seals
 from rotator.cli.output.details import UNSAID, WORDS, say_details
 from rotator.domain.audit_event import AuditEntry, Detail, Outcome, make_event
+from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.catalogue import EVENTS
-from rotator.engine.anchoring import AnchorSight
-from rotator.engine.log_checking import LogSummary
+from rotator.engine.anchoring import Anchor, AnchorSight
+from rotator.engine.checkpointing import seal
+from rotator.engine.context import Trust
+from rotator.engine.log_checking import LogSummary, check_log
+from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
+from tests.support.engine import make_world
 from tests.support.fake_database import MemoryDatabase
+from tests.support.forgery import chain_anew
 from tests.support.records import NOW, make_entry
 
 HEAD = "ab" * 32
@@ -52,6 +60,43 @@ def test_anchors_are_said_for_one_and_for_several(accepted: int, others: str) ->
         "secrets of rotator's own.",
         f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`.",
     ]
+
+
+def test_what_lies_ahead_or_is_forged_is_said() -> None:
+    at = datetime(2031, 1, 2, tzinfo=UTC)
+    summary = LogSummary(7, HEAD, 3, 7, forged=(4,), ahead=Checkpoint(6, HEAD, HEAD, "i", at))
+    assert list(render_seals(summary))[1:] == [
+        "Event 4 is forged and counts for nothing, as a person accepted: no key of ours signed it.",
+        "The checkpoint of 6 events says that it was made at 2031-01-02 00:00Z, which has not come yet: "
+        "a clock was wrong, or it was dated by hand.",
+    ]
+    stamps = [Anchor("f", size, HEAD, True, None, at.replace(year=2020 + size), size > 5) for size in (4, 5, 6, 11)]
+    assert list(render_anchors(AnchorSight(tuple(stamps), {}), 0))[1:] == [
+        "2 time stamps checked; the newest says that events 1 to 5 existed at 2025-01-02 00:00Z.",
+        "Not believed: 2 time stamps of a time that has not come yet, as of 2031-01-02 00:00Z for events 1 to 11: "
+        "this clock or theirs is wrong.",
+    ]
+
+
+def test_log_from_before_there_were_checkpoints_verifies_and_it_is_said_what_that_does_not_prove() -> None:
+    world, key = make_world(), Ed25519Signer(make_signing_key())
+    with world.database.begin() as work:
+        for _ in range(3):
+            work.audit.append(make_entry(), world.clock.now())
+    events = world.database._tables.events
+    events[:] = chain_anew([replace(event, encoding=1) for event in events])
+    trust = Trust((key.public_key,), is_signed)
+    assert list(render_seals(check_log(world.database, (), trust, world.clock.now()))) == [
+        "It has no checkpoint yet: anyone who can write the database could have rewritten it."
+    ]
+    seal(world.make_run(replace(world.make_services(), signer=key, trust=trust)))
+    assert list(render_seals(check_log(world.database, (), trust, world.clock.now()))) == [
+        "1 checkpoint is valid; signatures cover events 1 to 3."
+    ]
+    events = world.database._tables.events
+    events[1] = replace(events[1], entry=replace(events[1].entry, actor="nobody"))
+    with pytest.raises(AuditChainError, match="audit event 2 "):
+        check_log(world.database, (), trust)
 
 
 def test_each_field_of_each_event_has_words() -> None:

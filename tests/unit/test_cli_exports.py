@@ -80,8 +80,32 @@ def test_no_cell_of_a_csv_is_a_formula(odd: str) -> None:
     table = io.StringIO()
     write_events([make(subject=odd, actor=odd)], table, "csv")
     [row] = csv.DictReader(io.StringIO(table.getvalue()))
-    assert row["subject"] == row["actor"] == f"'{odd}"
+    assert row["subject"] == row["actor"] == "'" + odd.replace("\t", "\\t")
     assert not any(str(cell).startswith(("=", "+", "-", "@", "\t")) for cell in row.values())
+
+
+CONTROLS = [chr(code) for code in (*range(32), *range(127, 160), 0x2028, 0x2029)]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "cef", "ocsf"])
+def test_no_name_of_an_old_log_makes_a_second_line_or_moves_a_terminal(form: str) -> None:
+    """A collector may split lines as Unicode does."""
+    odd = "a" + "b".join(CONTROLS)
+    lines = io.StringIO()
+    write_events([make(odd, subject=odd, actor=odd, note=odd)], lines, form)
+    [line] = lines.getvalue().splitlines()[1 if form == "csv" else 0 :]
+    assert [
+        code for code in CONTROLS if code in line and (code, form) not in {("\x7f", "jsonl"), ("\x7f", "ocsf")}
+    ] == []
+
+
+def test_control_characters_become_text_that_can_be_read_again() -> None:
+    read = pycef.parse(make_cef_line(make(subject="a\x1bb\u2028c")))
+    assert _unescape(read["subject"]) == r"a\x1bb\u2028c"
+    table = io.StringIO()
+    write_events([make(subject="a\x1bb\u2028c")], table, "csv")
+    [row] = csv.DictReader(io.StringIO(table.getvalue()))
+    assert row["subject"] == r"a\x1bb\u2028c"
 
 
 @pytest.mark.parametrize("form", ["jsonl", "cef", "ocsf"])

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
+from rotator.domain.anchor import make_gap_statement
 from rotator.domain.audit_event import AuditEntry, Detail
+from rotator.domain.checkpoint import make_key_id
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.delivery import Receiver
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
@@ -180,13 +182,17 @@ def test_nothing_goes_without_a_key_or_a_signed_checkpoint() -> None:
 
 def test_what_is_needed_for_ever_is_found_after_it_was_archived() -> None:
     """The policy that is in force, whom a person forgot, what the log has been given to vaults, and what it lacks."""
-    world = make_world()
-    record_policy(make_run(world))
+    world, old = make_world(), Ed25519Signer(make_signing_key())
+    before = world.make_run(replace(world.make_services(), signer=old, trust=Trust((old.public_key,), is_signed)))
+    record_policy(before)
+    seal(before, timedelta(0))
+    changing = make_run(world)
+    seal(replace(changing, services=replace(changing.services, old_signers=(old,))), timedelta(0))
+    gap = {"missing": "v", "installation": "i", "key": make_key_id(KEY.public_key)}
     kept: tuple[tuple[str, dict[str, Detail]], ...] = (
         ("pat_forgotten", {"authorization_id": GONE}),
         ("log_anchored", {"secret_name": "s", "secret_version": "v", "size": 1}),
-        ("gap_accepted", {"missing": "v", "installation": "i"}),
-        ("signing_key_changed", {}),
+        ("gap_accepted", {**gap, "signature": KEY.sign(make_gap_statement("i", ["v"]))}),
         ("rotation_planned", {}),
     )
     for name, details in kept:
@@ -200,10 +206,10 @@ def test_what_is_needed_for_ever_is_found_after_it_was_archived() -> None:
     names = [event.entry.event for event in load_events(world.database)]
     assert names == [
         "policy_changed",
+        "signing_key_changed",
         "pat_forgotten",
         "log_anchored",
         "gap_accepted",
-        "signing_key_changed",
         "log_archived",
     ]
     assert check_log(world.database, (), TRUST, world.clock.now(), (), [file]).archives.missing == ()

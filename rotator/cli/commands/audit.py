@@ -245,12 +245,14 @@ def accept(cli: CliContext) -> int:
     """Record, with your --reason, that the log lacks what the vaults hold of it, as after a restore from a backup.
 
     Writes what is missing into the log, signed if there is a key; `rotator audit verify --anchors` then accepts it, and
-    says so. Changes nothing else. Anything that goes missing later is reported again.
+    says so. So it is with events that `rotator audit verify` names as forged. Changes nothing else. Anything that goes
+    missing, or is forged, later is reported again.
     """
     from rotator.cli.console import print_json, progress, say
+    from rotator.cli.output.audit import say_number
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_gap_document
-    from rotator.engine.gaps import accept_gap
+    from rotator.engine.gaps import FORGED, accept_gap
 
     if cli.reason is None:
         raise UsageError("accepting a gap needs a reason", fix="Say with --reason TEXT why the log lacks something.")
@@ -258,10 +260,14 @@ def accept(cli: CliContext) -> int:
         missing = accept_gap(installation.make_run(cli.reason))
     if cli.as_json:
         print_json(make_gap_document(missing))
-    elif not missing:
+        return 0
+    forged = sum(key.startswith(FORGED) for key in missing)
+    if not missing:
         say(cli, "The log lacks nothing that the vaults name.")
-    else:
-        say(cli, f"Accepted: the log lacks {len(missing)} of the anchors that the vaults name or named.")
+    if lacking := len(missing) - forged:
+        say(cli, f"Accepted: the log lacks {lacking} of the anchors that the vaults name or named.")
+    if forged:
+        say(cli, f"Accepted: {say_number(forged, 'event')} in the log {'is' if forged == 1 else 'are'} forged.")
     return 0
 
 

@@ -79,6 +79,11 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
     for number, change in sorted(summary.changes.items()):
         how = "signed by both" if change.signature else "signed by the new key alone, as after the loss of the old one"
         yield f"From event {number} on the key {change.new_id} signs, in place of {change.old_id}: {how}."
+    for number in summary.forged:
+        yield f"Event {number} is forged and counts for nothing, as a person accepted: no key of ours signed it."
+    if (found := summary.ahead) is not None:
+        said = f"The checkpoint of {say_number(found.size, 'event')} says that it was made at"
+        yield f"{said} {say_moment(found.made_at)}, which has not come yet: a clock was wrong, or it was dated by hand."
 
 
 def render_keys(trust: Trust | None) -> Iterator[str]:
@@ -99,6 +104,18 @@ def render_archives(archives: LogArchives) -> Iterator[str]:
         yield "An archive is not finished: run `rotator audit archive` again, with the same file."
 
 
+def _render_stamps(sight: AnchorSight) -> Iterator[str]:
+    every = [(anchor.sequence, anchor.stamped_at, anchor.is_ahead) for anchor in sight.anchors if anchor.stamped_at]
+    past = sorted((size, at) for size, at, is_ahead in every if not is_ahead)
+    for size, at in past[-1:]:
+        whole = f"{_say_first_events(size)} existed at {say_moment(at)}"
+        yield f"{say_number(len(past), 'time stamp')} checked; the newest says that {whole}."
+    for size, at, _ in sorted(found for found in every if found[2])[-1:]:
+        said = f"{say_number(len(every) - len(past), 'time stamp')} of a time that has not come yet"
+        what = f"{said}, as of {say_moment(at)} for {_say_first_events(size)}"
+        yield f"Not believed: {what}: this clock or theirs is wrong."
+
+
 def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
     """What the vaults say of an intact log."""
     own = sum(anchor.is_own for anchor in sight.anchors)
@@ -110,10 +127,7 @@ def render_anchors(sight: AnchorSight, accepted: int) -> Iterator[str]:
         )
         stored = f"{tags}, {secret}"
         yield f"The log contains everything that the vaults hold of it: {stored}."
-    stamped = [(anchor.sequence, anchor.stamped_at) for anchor in sight.anchors if anchor.stamped_at is not None]
-    for size, at in sorted(stamped)[-1:]:
-        whole = f"{_say_first_events(size)} existed at {say_moment(at)}"
-        yield f"{say_number(len(stamped), 'time stamp')} checked; the newest says that {whole}."
+    yield from _render_stamps(sight)
     if accepted:
         others = say_number(accepted, "other")
         yield f"A person accepted that the log lacks {others}: see `rotator audit list --event gap_accepted`."

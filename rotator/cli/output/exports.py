@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import IO
 
 from rotator import __version__
+from rotator.cli.console import clean
 from rotator.cli.spreadsheets import guard
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.documents.ocsf import count_milliseconds, make_ocsf_document
@@ -36,7 +37,7 @@ def _make_csv_writer(stream: IO[str]) -> Callable[[AuditEvent], object]:
     def write(event: AuditEvent) -> None:
         document: Mapping[str, object] = make_event_document(event)
         details = json.dumps(document["details"], sort_keys=True)
-        rows.writerow([guard(details if field == "details" else str(document[field])) for field in _FIELDS])
+        rows.writerow([clean(guard(details if field == "details" else str(document[field]))) for field in _FIELDS])
 
     return write
 
@@ -91,4 +92,6 @@ def _escape_value(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
+    """Escape a backslash and the ends of lines by the format's rules; other control characters first become text."""
+    lines = (line.split("\r") for line in text.split("\n"))
+    return "\\n".join("\\r".join(clean(part).replace("\\", "\\\\") for part in line) for line in lines)
