@@ -19,6 +19,9 @@ class Postponed:
     per_hour: int = 0
 
 
+NONE_POSTPONED = Postponed()
+
+
 def find_postponed(rows: Iterable[PatStatus], places: int, per_hour: int, now: datetime) -> Postponed:
     """Find those of all PATs that are due, and that a run would not begin now: those that expire last.
 
@@ -29,7 +32,7 @@ def find_postponed(rows: Iterable[PatStatus], places: int, per_hour: int, now: d
     return Postponed(frozenset(row.name for row in due[max(0, places) :]), per_hour)
 
 
-def say_next(row: PatStatus, now: datetime, postponed: Postponed = Postponed(), name: str | None = None) -> str:
+def say_next(row: PatStatus, now: datetime, postponed: Postponed = NONE_POSTPONED, name: str | None = None) -> str:
     """Say what a run does next with a PAT, and when; `now` is left out where a person has to do it.
 
     Empty: there is nothing to do. `name`: what to call it, where it is not called by its own.

@@ -19,7 +19,7 @@ from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.telling import join_causes
 from rotator.domain.words import say_ago, say_count, say_in, say_moment, say_span
-from rotator.engine.next_words import Postponed, say_next
+from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.rendering import make_environment, make_policy
 
@@ -62,7 +62,7 @@ class StatusPage:
     jobs: tuple[JobFigures, ...]
     version: str
     problems: tuple[str, ...] = ()
-    postponed: Postponed = Postponed()
+    postponed: Postponed = NONE_POSTPONED
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.sign_in import SignInMemory
-from rotator.engine.next_words import Postponed
+from rotator.engine.next_words import NONE_POSTPONED, Postponed
 from rotator.engine.signing_in import AccountStatus, Forecast, SignInSight
 from rotator.engine.status import SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.names import hide_names
@@ -71,7 +71,7 @@ def make_page(
     *rows: PatStatus,
     conditions: tuple[Condition, ...] = (),
     problems: tuple[str, ...] = (),
-    postponed: Postponed = Postponed(),
+    postponed: Postponed = NONE_POSTPONED,
 ) -> StatusPage:
     """A page about these PATs."""
     runs = RunTimes(NOW, NOW - timedelta(minutes=3), by_daemon=True)

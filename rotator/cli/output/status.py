@@ -17,7 +17,7 @@ from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import say_ago, say_in, say_moment
 from rotator.engine.explaining import say_ends_with_all
-from rotator.engine.next_words import Postponed, say_next
+from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NeededSignIn, PatState, PatStatus, count_needs
 from rotator.errors import FailureKind
@@ -169,7 +169,7 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
 
 
 def list_status_rows(
-    rows: Iterable[PatStatus], now: datetime, postponed: Postponed = Postponed()
+    rows: Iterable[PatStatus], now: datetime, postponed: Postponed = NONE_POSTPONED
 ) -> Iterator[tuple[str, ...]]:
     """One row of `COLUMNS` per PAT."""
     for row in rows:
@@ -188,7 +188,7 @@ def describe_status(row: PatStatus) -> Facts:
 
 
 def list_wide_rows(
-    rows: Sequence[PatStatus], now: datetime, postponed: Postponed = Postponed()
+    rows: Sequence[PatStatus], now: datetime, postponed: Postponed = NONE_POSTPONED
 ) -> Iterator[tuple[str, ...]]:
     """One row of `WIDE_COLUMNS` per PAT."""
     for row, shown in zip(rows, list_status_rows(rows, now, postponed), strict=True):
