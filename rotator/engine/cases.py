@@ -61,8 +61,8 @@ def know_case(
             return _know_left_behind(reading, subjects, affected)
         case ConditionKind.ORGANIZATION_DOWN if notice.code in _REFUSES_ACCOUNT:
             organization = subjects[0].partition("/")[2] or subjects[0]
-            advice = advise_refused_account(organization, affected.failure)
-            return replace(affected, hurt=Hurt.PERHAPS, advice=advice)
+            refused = advise_refused_account(organization, affected.failure)
+            return replace(affected, hurt=Hurt.PERHAPS, advice=refused)
         case ConditionKind.VAULT_DOWN:
             return replace(affected, hurt=Hurt.PERHAPS)
         case ConditionKind.ROTATION_BLOCKED:
