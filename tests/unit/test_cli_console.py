@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import termios
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,16 @@ def test_table_has_a_line_for_each_row_where_no_width_is_known(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("width", [80, 140])
+def test_table_loads_no_library_where_no_terminal_is() -> None:
+    script = (
+        "import sys\nfrom rotator.cli.console import print_table\nfrom rotator.cli.context import CliContext\n"
+        "from rotator.cli.widths import Column\nprint_table(CliContext(), [Column('name')], [['npm-feed']])\n"
+        "sys.exit(','.join(name for name in sys.modules if name.startswith('rich')) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "NAME\nnpm-feed\n", "")
+
+
 def test_table_on_a_terminal_cuts_names_and_breaks_prose_between_words(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

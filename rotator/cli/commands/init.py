@@ -367,14 +367,9 @@ def say_unit_steps(cli: CliContext, folder: Path) -> None:
     """What to do, as root, with the files for systemd."""
     place = shlex.quote(str(folder.resolve()))
     say(cli)
-    say(
-        cli,
-        "Then, as root, for a service: rotator.service expects /opt/rotator/bin/rotator and /etc/rotator/rotator.yaml,",
-    )
-    say(
-        cli,
-        "whose database and token cache are in /var/lib/rotator and whose keys are credentials (its comments say more).",
-    )
+    say(cli, "For a service, then, as root. It runs /opt/rotator/bin/rotator with /etc/rotator/rotator.yaml,")
+    say(cli, "which must have database and token cache in /var/lib/rotator, and the two keys as credentials:")
+    say(cli, "the comments of rotator.service say how.")
     for command in (
         f"install -m 0644 {place}/rotator.sysusers /usr/lib/sysusers.d/rotator.conf",
         f"install -m 0644 {place}/rotator.tmpfiles /usr/lib/tmpfiles.d/rotator.conf",
