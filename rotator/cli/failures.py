@@ -114,8 +114,7 @@ def make_usage_error(error: click.ClickException) -> UsageError:
     context = (error.ctx if isinstance(error, click.UsageError) else None) or _find_context(error)
     message = error.format_message()
     if isinstance(error, click.NoSuchOption):
-        error.possibilities = _find_near(error)
-        message = error.format_message()
+        message = click.NoSuchOption(error.option_name, possibilities=_find_near(error)).format_message()
     if isinstance(error, click.MissingParameter) and context is not None:
         message = _name_missing(context) or message
     return UsageError(message, fix=f"See `{context.command_path if context else 'rotator'} --help`.")

@@ -23,16 +23,6 @@ COLUMNS = [Column("name"), Column("id", fixed=True), Column("scopes", wraps=True
 NAME, ID, SCOPES = "a-" * 60 + "漢字", "0123456789" * 3, "vso.build_execute vso.code_write vso.packaging"
 
 
-def test_table_has_a_line_for_each_row_where_no_width_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    """What searches the output finds a whole row."""
-    print_table(CliContext(), COLUMNS, [[NAME, ID, SCOPES, "here"], ["b", "1", "", "here"]])
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "ID", "SCOPES", "PLACE"]
-    assert first.split("  ") == [NAME, ID, SCOPES, "here"]
-    assert second.split() == ["b", "1", "here"]
-
-
-@pytest.mark.parametrize("width", [80, 140])
 def test_table_loads_no_library_where_no_terminal_is() -> None:
     script = (
         "import sys\nfrom rotator.cli.console import print_table\nfrom rotator.cli.context import CliContext\n"
@@ -43,6 +33,16 @@ def test_table_loads_no_library_where_no_terminal_is() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "NAME\nnpm-feed\n", "")
 
 
+def test_table_has_a_line_for_each_row_where_no_width_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """What searches the output finds a whole row."""
+    print_table(CliContext(), COLUMNS, [[NAME, ID, SCOPES, "here"], ["b", "1", "", "here"]])
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "ID", "SCOPES", "PLACE"]
+    assert first.split("  ") == [NAME, ID, SCOPES, "here"]
+    assert second.split() == ["b", "1", "here"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
 def test_table_on_a_terminal_cuts_names_and_breaks_prose_between_words(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
