@@ -29,7 +29,8 @@ def test_table_loads_no_library_where_no_terminal_is() -> None:
         "from rotator.cli.widths import Column\nprint_table(CliContext(), [Column('name')], [['npm-feed']])\n"
         "sys.exit(','.join(name for name in sys.modules if name.startswith('rich')) or 0)"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    command, bare = [sys.executable, "-c", script], dict(os.environ)  # not what C libraries put there, as COLUMNS
+    result = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout, result.stderr) == (0, "NAME\nnpm-feed\n", "")
 
 
