@@ -11,7 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import click
+
 from rotator.errors import UsageError
+
+
+class NamedPath(click.Path):
+    """A path on the command line. An empty one, as of a variable that is not set, does not mean the current folder."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path; an error of the user where it is empty."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def check_free(path: Path, *, force: bool) -> None:

@@ -113,8 +113,8 @@ def make_usage_error(error: click.ClickException) -> UsageError:
     """Return what is wrong with the command line as an error of ours."""
     context = (error.ctx if isinstance(error, click.UsageError) else None) or _find_context(error)
     message = error.format_message()
-    if isinstance(error, click.NoSuchOption) and not _is_near(error):
-        message = error.message
+    if isinstance(error, click.NoSuchOption):
+        message = click.NoSuchOption(error.option_name, possibilities=_find_near(error)).format_message()
     if isinstance(error, click.MissingParameter) and context is not None:
         message = _name_missing(context) or message
     return UsageError(message, fix=f"See `{context.command_path if context else 'rotator'} --help`.")
@@ -138,12 +138,12 @@ def _find_context(error: click.ClickException) -> click.Context | None:
     return next((found for found in reversed(contexts) if isinstance(found, click.Context)), None)
 
 
-def _is_near(error: click.NoSuchOption) -> bool:
-    """Whether one of the suggested options is near by its name: the dashes alone make all options alike."""
+def _find_near(error: click.NoSuchOption) -> list[str]:
+    """Return the suggested options that are near by their names: the dashes alone make all options alike."""
     import difflib
 
-    names = [option.lstrip("-") for option in error.possibilities or ()]
-    return bool(difflib.get_close_matches(error.option_name.lstrip("-"), names))
+    names = {option.lstrip("-"): option for option in error.possibilities or ()}
+    return [names[near] for near in difflib.get_close_matches(error.option_name.lstrip("-"), names, cutoff=0.7)]
 
 
 def watch_for_bugs(cli: CliContext) -> None:

@@ -81,7 +81,13 @@ class Selection:
             ("organization", "`--organization`", self.organizations, {facts.organization for facts, _ in pairs}),
         ):
             check_known(what, patterns, known, f"Run the command without {given} to see every {what}.")
-        chosen = [pair for pair in pairs if self._fits(pair[0], now)]
+        names = frozenset(self.names).intersection(facts.name for facts, _ in pairs)
+        globs = tuple(pattern for pattern in self.names if pattern not in names)  # what is a name is no glob
+        chosen = [
+            pair
+            for pair in pairs
+            if (not self.names or pair[0].name in names or _fits_one(pair[0].name, globs)) and self._fits(pair[0], now)
+        ]
         if self.order is not None:
             key = _KEYS[self.order]
             chosen.sort(key=lambda pair: key(pair[0]))
@@ -90,8 +96,7 @@ class Selection:
     def _fits(self, facts: Facts, now: datetime) -> bool:
         within = self.expires_within
         return (
-            _matches(facts.name, self.names)
-            and _matches(facts.account, self.accounts)
+            _matches(facts.account, self.accounts)
             and _matches(facts.organization, self.organizations)
             and (not self.states or facts.state in self.states)
             and (within is None or (facts.expires_at is not None and facts.expires_at <= now + within))
@@ -141,4 +146,8 @@ def expand(patterns: Sequence[str], database: Database) -> tuple[str, ...]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return not patterns or _fits_one(name, patterns)
+
+
+def _fits_one(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -143,14 +143,15 @@ def advise_short_lifetime(
     instead = "" if wanted is None else f" instead of {say_span(wanted)}"
     by_itself = "" if next_at is None else f" rotator will renew it at {say_moment(next_at)}."
     which = "its rule" if rule is None else f"rule {rule.name}"
+    said = "" if wanted is None else f"{which[0].upper()}{which[1:]} asks for {say_span(wanted)}; "
     return replace(
         CONDITIONS[ConditionKind.LIFETIME_SHORTENED],
         one=f"{{subject}} was renewed for only {granted}{instead}",
-        meaning=f"{pat.organization} granted {granted}{instead}, for which {which} asks. The PAT works.{by_itself}",
-        fix="Nothing to do now if that renewal succeeds. Ask an Azure DevOps administrator what maximum lifetime of "
-        f"PATs {pat.organization} enforces. Either have it raised, or set `lifetime` of {which} in rotator's "
-        "policy to at "
-        "most that.",
+        meaning=f"{said}{pat.organization} granted only {granted}. The PAT works.{by_itself}",
+        fix=f"Nothing to do now. If that renewal fails, consumers fail from {say_moment(pat.as_ending().valid_to)} on: "
+        f"`rotator status {pat.name}` says why it failed, and `rotator rotate {pat.name}` tries again. Ask an Azure "
+        f"DevOps administrator for the maximum lifetime of PATs in {pat.organization}: have it raised, or set "
+        f"`lifetime` of {which} in rotator's policy to no more than that.",
     )
 
 
@@ -170,9 +171,9 @@ def advise_pending(item: PendingRevocation, display_name: str, user: str, pat: M
     return replace(
         CONDITIONS[ConditionKind.REVOCATION_PENDING],
         one=f"the {what} of {item.name} is not revoked yet (id {{subject}})",
-        meaning=f"{asked}. Azure DevOps accepted that, and {shown}.",
+        meaning=f"{asked}. Azure DevOps accepted that, and {shown}. No consumer is affected.",
         otherwise=f"{again} Whoever has the value of the {what} can use it until it is revoked or expires.",
-        fix=f"No consumer is affected. {once}If it lasts, sign in to Azure DevOps as {user}, open {page} and "
+        fix=f"{once}If it lasts, sign in to Azure DevOps as {user}, open {page} and "
         f'revoke the PAT "{display_name}" that expires {say_moment(item.valid_to)}.{keep} This '
         "alert ends when rotator sees that it is gone.",
     )
@@ -282,11 +283,11 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
     if others:
         tries = max(call.tries for call in calls if not call.holds)
         is_over = all(call.is_old_gone for call in calls if not call.holds)
-        fate = "is revoked" if is_over else "is revoked as planned, even if the hook never succeeds"
+        fate = "was revoked anyway" if is_over else "is revoked as planned, even if the hook never succeeds"
+        fails = "fail until they do" if is_over else "fail once the old PAT is gone"
         otherwise.append(
-            f"Consumers of {say_names(others)} that do not read the secret again fail once the old PAT is gone. The "
-            f"hook is not required there: the old PAT {fate}. Failed tries: {tries} of {most}; after the last one "
-            "rotator drops the call."
+            f"Consumers of {say_names(others)} that do not read the secret again {fails}. The hook is not required "
+            f"there: the old PAT {fate}. Failed tries: {tries} of {most}; after the last one rotator drops the call."
         )
     retry = min((call.retry_at for call in calls if call.retry_at is not None), default=None)
     when = "" if retry is None else f", next at {say_moment(retry)}"
@@ -295,10 +296,19 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         meaning="This alert ends when every waiting call has succeeded"
         + (" or was dropped; restart the consumers of dropped ones yourself." if others else "."),
         otherwise=" ".join(otherwise),
-        fix=f"Correct what made the hook fail. The waiting calls are repeated by themselves{when}. `rotator hooks "
-        f"test {name}` really runs the hook, with a made-up event: it shows whether it works now; waiting calls "
-        "go on waiting.",
+        fix=f"{_say_restarts(calls)} what made the hook fail. The waiting calls are repeated by themselves{when}. "
+        f"`rotator hooks test {name}` really runs the hook, with a made-up event: it shows whether it works now; "
+        "waiting calls go on waiting.",
     )
+
+
+def _say_restarts(calls: Sequence[WaitingCall]) -> str:
+    """Return what to do before the hook works again: where the old PAT is gone, consumers come first."""
+    gone = sorted({call.name for call in calls if call.is_old_gone and call.name})
+    if not gone:
+        return "Correct"
+    whose = "its old PAT is" if len(gone) == 1 else "their old PATs are"
+    return f"First restart the consumers of {say_names(gone)} yourself: {whose} revoked already. Then correct"
 
 
 def say_calls(calls: Sequence[WaitingCall]) -> tuple[str, ...]:
@@ -314,6 +324,24 @@ def _say_call(call: WaitingCall) -> str:
     if call.old_until is None:
         return said
     return f"{said}; its old PAT {'expires' if call.holds else 'is revoked'} {say_moment(call.old_until)}"
+
+
+def advise_refused_account(organization: str, failure: Failure | None) -> Advice:
+    """About an account that an organization refuses: how to find out whether its PATs are refused too."""
+    general = CONDITIONS[ConditionKind.ORGANIZATION_DOWN]
+    fix = failure.fix if failure is not None and failure.fix else general.fix
+    return replace(general, otherwise=general.otherwise.replace("ORGANIZATION", organization), fix=fix)
+
+
+def advise_written_secret(failure: Failure | None) -> Advice:
+    """About a secret that somebody else wrote: nobody knows what its consumers read."""
+    general = CONDITIONS[ConditionKind.ROTATION_BLOCKED]
+    return replace(
+        general,
+        otherwise="Consumers use the value that was written. If it does not work, they are failing now; if it is "
+        "still this PAT, they fail when it expires; if it is another one that works, they fail when that one ends.",
+        fix=failure.fix if failure is not None and failure.fix else general.fix,
+    )
 
 
 def advise_not_adopted(pat: Pat, organization: str, waits: Failure, place: str) -> Advice:

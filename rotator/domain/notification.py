@@ -247,15 +247,15 @@ def _say_hurt(affected: Affected, now: datetime) -> str:
     when = "" if at is None else f"{say_moment(at)} ({say_in(at, now)})"
     match affected.hurt:
         case Hurt.NOW:
-            return "Consumers: they fail now."
+            return "Consumers: failing now."
         case Hurt.PERHAPS:
-            return "Consumers: they may fail now" + (f", and will from {when} on." if when else ".")
+            return "Consumers: they may be failing now" + (f", and will fail from {when} on." if when else ".")
         case Hurt.UNKNOWN:
             return "Consumers: rotator cannot tell whether they fail, or when."
     if at is None:
         return "Consumers: no impact."
     if at <= now:
-        return f"Consumers: they have failed since {when}."
+        return f"Consumers: failing since {when}."
     return f"Consumers: no impact until {when}."
 
 

@@ -98,11 +98,11 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "it refuses the account.",
         otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
         "revoked. Consumers notice nothing until one expires, unless the account was removed: then its PATs may be "
-        "refused already. Try one of them.",
+        "refused already. `curl -i -u pat https://dev.azure.com/ORGANIZATION/_apis/connectionData` asks for the value "
+        "of one, and tries it: 200 means that it works.",
         command="rotator scan",
         fix="`rotator scan` says what is in the way, and what to do about it. If Azure DevOps refuses the account, "
-        "look at the users of the organization: add it again if it is gone, and if it is still a member, look for the "
-        "policy that keeps it out.",
+        "look at its users: add it again if it is gone; if it is a member, look for the policy that keeps it out.",
         reasons={
             "denied": _ORGANIZATION_REFUSES,
             "access_denied": _ORGANIZATION_REFUSES,
@@ -160,8 +160,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
             "read rotator's value. rotator does not know whether what they read works: try it.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
-            "secret_unconfirmed": "Somebody wrote the secret after a person looked at it: nothing was minted or "
-            "revoked, and consumers read what was written.",
+            "secret_unconfirmed": "Somebody wrote the secret after a person confirmed it by adopting: nothing was "
+            "minted or revoked. Consumers read what was written; rotator does not know whether it works: try it.",
         },
     ),
     ConditionKind.PAT_VANISHED: Advice(

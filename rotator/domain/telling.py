@@ -5,7 +5,7 @@ Conditions with one cause are reported together. Those that may pass by themselv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -107,6 +107,21 @@ def find_cause(condition: Condition) -> Cause:
     return Cause(condition.kind, "" if condition.kind in PASSING else condition.code or "")
 
 
+def _find_expiry(blocked: Cause) -> Cause:
+    """Return as what a PAT that is blocked is told of when it expires for the same reason: once."""
+    return Cause(ConditionKind.PAT_EXPIRING, blocked.code)
+
+
+def join_causes(lasting: Iterable[Condition]) -> Iterator[Condition]:
+    """Yield what lasts, each problem once: a PAT that expires because it is blocked only as one that expires."""
+    found = tuple(lasting)
+    known = {(find_cause(condition), condition.subject) for condition in found}
+    for condition in found:
+        is_blocked = condition.kind is ConditionKind.ROTATION_BLOCKED
+        if not (is_blocked and (_find_expiry(find_cause(condition)), condition.subject) in known):
+            yield condition
+
+
 def find_notices(
     told: Iterable[Told], lasting: Iterable[Condition], habits: Habits, now: datetime
 ) -> tuple[Notice, ...]:
@@ -172,8 +187,8 @@ def _select(before: Mapping[Cause, Told], cause: Cause, groups: Groups, habits: 
     if _ORDER.index(SEVERITIES[cause.kind]) < _ORDER.index(habits.min_severity):
         return {}
     known = frozenset[str]() if told is None or told.phase is Phase.OVER else told.subjects
-    if cause.kind is ConditionKind.ROTATION_BLOCKED:  # for the same reason it expires: that is one message
-        expiring = groups.get(Cause(ConditionKind.PAT_EXPIRING, cause.code), {})
+    if cause.kind is ConditionKind.ROTATION_BLOCKED:
+        expiring = groups.get(_find_expiry(cause), {})
         return {name: found for name, found in group.items() if name in known or name not in expiring}
     if cause.kind not in PASSING:
         return group

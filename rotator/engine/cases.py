@@ -14,9 +14,11 @@ from rotator.domain.cases import (
     advise_no_sign_in,
     advise_not_adopted,
     advise_pending,
+    advise_refused_account,
     advise_refused_value,
     advise_short_lifetime,
     advise_vanished,
+    advise_written_secret,
     find_place_for,
     say_calls,
     say_pending,
@@ -58,11 +60,15 @@ def know_case(
         case ConditionKind.PAT_LEFT_BEHIND:
             return _know_left_behind(reading, subjects, affected)
         case ConditionKind.ORGANIZATION_DOWN if notice.code in _REFUSES_ACCOUNT:
-            return replace(affected, hurt=Hurt.PERHAPS)
+            organization = subjects[0].partition("/")[2] or subjects[0]
+            refused = advise_refused_account(organization, affected.failure)
+            return replace(affected, hurt=Hurt.PERHAPS, advice=refused)
         case ConditionKind.VAULT_DOWN:
             return replace(affected, hurt=Hurt.PERHAPS)
         case ConditionKind.ROTATION_BLOCKED:
-            return replace(affected, hurt=_find_hurt(reading, notice, affected, pats))
+            is_written = notice.cause.code in _WRITTEN_BY_OTHERS
+            advice = advise_written_secret(affected.failure) if is_written else affected.advice
+            return replace(affected, hurt=_find_hurt(reading, notice, affected, pats), advice=advice)
         case ConditionKind.PAT_VANISHED | ConditionKind.PROBE_FAILING | ConditionKind.LIFETIME_SHORTENED if pats:
             return _know_pat(run, reading, notice, affected, pats)
         case _:

@@ -38,10 +38,11 @@ def verify_clone(held: ClaimedPat, view: ServerView, value: SecretValue) -> None
         raise abandon_unusable(
             held,
             "wrong_identity",
-            f"the new PAT signs in as {found.display_name}, not as {expected.display_name}",
-            "rotator revoked the PAT that it had made, and no other; the secret still holds the old one. Most likely a "
-            "caching proxy returned another user's response to rotator. Look at the proxy of this host "
-            f"(`http` in the settings, HTTPS_PROXY), then run `rotator rotate {rotation.name}`.",
+            f'when rotator tried the new PAT, the answer named the user "{found.display_name}", not '
+            f'"{expected.display_name}"; it revoked that PAT and no other, and the secret still holds the old one',
+            "Most likely a caching proxy gave rotator another user's answer. Keep Azure DevOps out of the cache of the "
+            "proxy of this host (`http` in the settings, HTTPS_PROXY). If there is none, `rotator accounts` says who "
+            f"is signed in. Then run `rotator rotate {rotation.name}`.",
             ForeignValueError,
         )
     held.step(RotationState.VERIFIED, PatVerified())

@@ -15,10 +15,12 @@ from rotator.documents.status import PatStatusDocument, StatusDocument, StatusSi
 from rotator.domain.condition import Condition
 from rotator.domain.job_run import JobName
 from rotator.domain.measurements import JobFigures
-from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
+from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
+from rotator.domain.telling import join_causes
 from rotator.domain.words import say_ago, say_count, say_in, say_moment, say_span
-from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState
+from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
+from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.rendering import make_environment, make_policy
 
 MOST_ROWS = 1000
@@ -49,13 +51,18 @@ POLICY = make_policy(_ENVIRONMENT, "status_page.js", "status_page.css")
 
 @dataclass(frozen=True)
 class StatusPage:
-    """What the page shows. `problems` keep the daemon from its work; `document` is as old as it says."""
+    """What the page shows. `problems` keep the daemon from its work; `document` is as old as it says.
+
+    `rows` are the PATs of `document`, in its order, for what it does not say.
+    """
 
     document: StatusDocument
+    rows: Sequence[PatStatus]
     conditions: tuple[Condition, ...]
     jobs: tuple[JobFigures, ...]
     version: str
     problems: tuple[str, ...] = ()
+    postponed: Postponed = NONE_POSTPONED
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,9 @@ def render_status_page(page: StatusPage) -> bytes:
     now = _read(document["generated_at"])
     accounts = sorted({pat["account"] for pat in pats})
     numbers = {name: number for number, name in enumerate(accounts[:MOST_ACCOUNTS])}
-    chosen = sorted(pats, key=_needs_attention, reverse=True)[:MOST_ROWS]
-    listed = Counter(pat["state"] for pat in chosen)
+    numbered = sorted(range(len(pats)), key=lambda number: _needs_attention(pats[number]), reverse=True)
+    chosen = [(pats[number], page.rows[number]) for number in numbered[:MOST_ROWS]]
+    listed = Counter(pat["state"] for pat, _ in chosen)
     text = _ENVIRONMENT.get_template("status_page.html").render(
         title=_say_state(pats),
         sentences=list(_say_sentences(document, now)),
@@ -92,7 +100,7 @@ def render_status_page(page: StatusPage) -> bytes:
         conditions=list(_list_conditions(page.conditions)),
         states=[(state.value, _MARKS[state], listed[state]) for state in _ORDER if listed[state]],
         accounts=[(_clip(name), number) for name, number in numbers.items()] if len(accounts) > 1 else (),
-        rows=[_make_row(pat, numbers, now) for pat in chosen],
+        rows=[_make_row(pat, numbers, say_next(row, now, page.postponed, pat["name"]), now) for pat, row in chosen],
         total=len(pats),
         sign_ins=[_list_sign_in(account, now) for account in document["accounts"]],
         jobs=[_list_job(job, now) for job in page.jobs],
@@ -139,7 +147,7 @@ def _count_pats(count: int) -> str:
 def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]]:
     """What lasts, one entry for each kind: what it is, since when, about what, and what a person can do."""
     kinds: dict[str, list[Condition]] = {}
-    for found in conditions:
+    for found in join_causes(conditions):
         kinds.setdefault(found.kind, []).append(found)
     for kind in kinds.values():
         advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
@@ -155,7 +163,7 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         }
 
 
-def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], now: datetime) -> _Row:
+def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], following: str, now: datetime) -> _Row:
     began, ends, error = _read(pat["valid_from"]), _read(pat["expires_at"]), pat["last_error"]
     state, name, display_name = PatState(pat["state"]), _clip(pat["name"]), _clip(pat["display_name"])
     if error is not None and error["code"] == SIGN_IN_REQUIRED:
@@ -171,7 +179,7 @@ def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], now: datetime)
         expires=f"{ends:%Y-%m-%d}",
         left=f"{say_span(ends - now)} {'left' if ends > now else 'ago'}",
         bar=_find_bar(began, ends, now),
-        next=_say_next(pat, now),
+        next=_clip(following),
         why="" if error is None else _clip(error["message"]),
         fix="" if error is None else _clip(error["fix"]),
     )
@@ -183,15 +191,6 @@ def _find_bar(began: datetime, ends: datetime, now: datetime) -> int:
     if left <= timedelta(0) or whole <= timedelta(0):
         return 0
     return min(_STEPS, max(1, round(_STEPS * (left / whole))))
-
-
-def _say_next(pat: PatStatusDocument, now: datetime) -> str:
-    """As `rotator status` says it; `now` is left out where a person has to do it."""
-    action, at = NextAction(pat["next_action"]), pat["next_at"]
-    said = ACTION_WORDS.get(action, "")
-    if said and at is not None and _read(at) > now:
-        return f"{said} {say_in(_read(at), now)}"
-    return said if not said or action in BY_HAND else f"{said} now"
 
 
 def _list_sign_in(account: StatusSignInDocument, now: datetime) -> dict[str, str]:

@@ -20,7 +20,7 @@ def write_key(path: Path, key: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file, or replace the one that is there, link or not, whole. OSError when that fails."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     _write(fresh, path, text, 0o666)
     fresh.replace(path)

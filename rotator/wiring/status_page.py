@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rotator import __version__
 from rotator.documents.status import make_rows, make_status_document
+from rotator.engine.next_words import find_postponed
 from rotator.engine.overview import view_status
 from rotator.engine.signing_in import make_account_status
 from rotator.ports.pages import Page
@@ -53,7 +54,9 @@ class StatusPages:
             self._rows, self._pats = view.rows, make_rows(view.rows)
         document = make_status_document((), accounts, now, view.runs, view.pending)
         document["pats"] = self._pats
-        page = StatusPage(document, view.conditions, measured.jobs, __version__, (*problems, *unread))
+        postponed = find_postponed(view.rows, view.places, run.policy.guardrails.max_rotations_per_hour, now)
+        wrong = (*problems, *unread)
+        page = StatusPage(document, view.rows, view.conditions, measured.jobs, __version__, wrong, postponed)
         if not installation.settings.metrics_names:
             page = hide_names(page, {pat.name: pat.record_id for pat in measured.pats if pat.record_id is not None})
         self._last = page

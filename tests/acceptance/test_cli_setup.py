@@ -159,6 +159,23 @@ def test_init_writes_nothing_when_a_key_is_no_file_or_the_settings_a_link_that_l
     assert (result.returncode, list(tmp_path.iterdir())) == (2, [link]), result.stderr
 
 
+@pytest.mark.parametrize("name", ["token-cache.key", "audit-signing.key"])
+def test_init_refuses_a_key_that_is_none_before_it_writes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("", encoding="utf-8")
+    result = run_command(*INIT, cwd=tmp_path)
+    assert (result.returncode, list(tmp_path.iterdir())) == (2, [tmp_path / name]), result.stderr
+    assert f"{name} is there, and is no " in result.stderr
+    assert "cryptography" not in result.stderr
+
+
+def test_init_leaves_a_file_of_a_person_that_has_a_name_like_its_own(tmp_path: Path) -> None:
+    other = tmp_path / "rotator.yaml.new"
+    other.write_text("mine\n", encoding="utf-8")
+    assert run_command(*INIT, cwd=tmp_path).returncode == 0
+    assert other.read_text(encoding="utf-8") == "mine\n"
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize(
     "words", [("init",), ("--config",), ("sandbox", "up"), ("audit", "export", "--output")], ids=" ".join
 )
@@ -185,6 +202,9 @@ def test_init_writes_units_and_rules_beside_settings_that_are_there(tmp_path: Pa
     assert run_command(*INIT, cwd=tmp_path).returncode == 0
     settings = tmp_path / "rotator.yaml"
     settings.write_text("# mine\n", encoding="utf-8")
+    told = run_command("init", "--systemd", cwd=tmp_path).stdout
+    assert f"  install -m 0644 {tmp_path}/systemd/rotator.service /etc/systemd/system/\n" in told
+    assert "systemctl enable --now rotator\n" in told
     result = run_command("init", "--systemd", "--json", "--tenant", "other", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "rotator.yaml is there and stays: --tenant changed nothing" in result.stderr

@@ -246,7 +246,7 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
         (kind.ROTATION_BLOCKED, write_secret, (SECRET, "was changed since", "fix: ")),
         (kind.PAT_VANISHED, revoke_pat, ("it was revoked outside rotator", f"rotator rotate {NAME}")),
         (kind.PAT_EXPIRING, leave_to_a_person, (BY_HAND, "(5m)", "replace by hand")),
-        (kind.CLONES_ABANDONED, mix_up_answers, ("clones_abandoned", "signs in as Someone Else")),
+        (kind.CLONES_ABANDONED, mix_up_answers, ("clones_abandoned", 'the answer named the user "Someone Else"')),
         (kind.LIFETIME_SHORTENED, shorten_lifetimes, ("lifetime_shortened", "expires ")),
         (kind.TOKEN_CACHE_DAMAGED, damage_token_cache, ("token-cache.bin is damaged", "rotator login build-bot")),
         (kind.LISTING_DAMAGED, list_nonsense, (f"build-bot/{ORGANIZATION}", "0dd00005-1111-4222-8333-444444444444")),

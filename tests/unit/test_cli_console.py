@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import termios
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,17 @@ NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
 
 COLUMNS = [Column("name"), Column("id", fixed=True), Column("scopes", wraps=True), Column("place", may_go=True)]
 NAME, ID, SCOPES = "a-" * 60 + "漢字", "0123456789" * 3, "vso.build_execute vso.code_write vso.packaging"
+
+
+def test_table_loads_no_library_where_no_terminal_is() -> None:
+    script = (
+        "import sys\nfrom rotator.cli.console import print_table\nfrom rotator.cli.context import CliContext\n"
+        "from rotator.cli.widths import Column\nprint_table(CliContext(), [Column('name')], [['npm-feed']])\n"
+        "sys.exit(','.join(name for name in sys.modules if name.startswith('rich')) or 0)"
+    )
+    command, bare = [sys.executable, "-c", script], dict(os.environ)  # not what C libraries put there, as COLUMNS
+    result = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "NAME\nnpm-feed\n", "")
 
 
 def test_table_has_a_line_for_each_row_where_no_width_is_known(capsys: pytest.CaptureFixture[str]) -> None:

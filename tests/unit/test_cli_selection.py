@@ -56,6 +56,14 @@ def test_what_is_asked_for_is_chosen(asked: dict[str, Any], chosen: list[str]) -
     assert Selection(**asked).is_filtered is bool(asked.keys() - {"order"})
 
 
+def test_name_that_looks_like_a_glob_is_that_name_alone() -> None:
+    """As display names may: `ci[1]` is no `ci1`; of no PAT that is called so it is a glob."""
+    named, other = replace(PATS[0], name="ci[1]"), replace(PATS[0], name="ci1")
+    chosen = Selection(names=("ci[1]",)).choose([named, other], lambda facts: facts, NOW)
+    assert chosen == (named,)
+    assert Selection(names=("ci[1]",)).choose([other], lambda facts: facts, NOW) == (other,)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

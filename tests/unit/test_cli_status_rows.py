@@ -14,7 +14,7 @@ from rotator.cli.output import inventory, status
 from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, make_scan_table, render_scan_summary
-from rotator.cli.output.status import find_postponed, list_status_rows, render_status_notes, render_status_summary
+from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
@@ -28,9 +28,9 @@ from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
-from rotator.engine.alarm import Tolerance
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.listing import Listing
+from rotator.engine.next_words import find_postponed
 from rotator.engine.overview import RecordView
 from rotator.engine.planning import plan_one
 from rotator.engine.proposing import Proposal
@@ -103,7 +103,7 @@ def test_status_row_says_that_the_limit_postpones_what_expires_last() -> None:
         for name, left in (("last", timedelta(days=3)), ("first", timedelta(days=1)), ("second", timedelta(days=2)))
     ]
     later = replace(OK, name="later", next_action=NextAction.ROTATE, next_at=NOW + timedelta(days=1))
-    postponed = find_postponed([*due, later], Tolerance(timedelta(hours=3), places=1, per_hour=2), NOW)
+    postponed = find_postponed([*due, later], 1, 2, NOW)
     assert [row[-1] for row in list_status_rows([*due, later], NOW, postponed)] == [
         "postponed: limit of 2 an hour",
         "rotate now",

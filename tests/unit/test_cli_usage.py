@@ -96,11 +96,14 @@ def test_version_is_shown(option: str, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == f"rotator {__version__}\n"
 
 
-@pytest.mark.parametrize(("option", "suggestion"), [("--verbos", " Did you mean '--verbose'?"), ("--bogus", "")])
+@pytest.mark.parametrize(
+    ("option", "suggestion"), [("--verbos", " Did you mean '--verbose'?"), ("--bogus", ""), ("--reason", "")]
+)
 def test_option_is_suggested_only_when_its_name_is_near(
     option: str, suggestion: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["once", option]) == 2
+    words = [] if option == "--reason" else ["once"]
+    assert main([*words, option]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: No such option '{option}'.{suggestion}"
 
 
@@ -120,6 +123,15 @@ def test_help_of_the_command_that_was_typed_is_named(
     assert main(words) == 2
     said = f"fix: See `rotator {command} --help`." if command else "fix: See `rotator --help`."
     assert capsys.readouterr().err.splitlines()[1] == said
+
+
+@pytest.mark.parametrize(
+    "words", [["init", "--directory", ""], ["sandbox", "up", "--dir", ""], ["audit", "export", "--output", ""]]
+)
+def test_empty_path_is_not_the_current_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As that of a variable that is not set."""
+    assert main(words) == 2
+    assert f"'{words[-2]}': it is empty" in capsys.readouterr().err
 
 
 def test_all_options_that_are_missing_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.domain.cases import advise_not_adopted, advise_refused_value, advise_vanished
+from rotator.domain.cases import (
+    WaitingCall,
+    advise_hook,
+    advise_not_adopted,
+    advise_refused_value,
+    advise_short_lifetime,
+    advise_vanished,
+)
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Severity
-from rotator.domain.events.places import SignInLapsed, TokenCacheDamaged
+from rotator.domain.events.places import OrganizationDown, SignInLapsed, TokenCacheDamaged
 from rotator.domain.events.probes import ProbeFailed
+from rotator.domain.events.rotations import RotationBlocked
 from rotator.domain.events.service_log import LeakReported
 from rotator.domain.managed_pat import Failure, Hold, Pat
 from rotator.domain.notification import Affected, Hurt, make_event_notification, make_notification
@@ -71,8 +79,8 @@ def test_expiry_is_no_headline_of_what_is_broken_now(hurt: Hurt) -> None:
     assert ("expires in" in told.title) == (hurt is not Hurt.NOW)
     assert ("consumers fail now" in told.title) == (hurt is Hurt.NOW)
     said = {
-        Hurt.NOW: "they fail now.",
-        Hurt.PERHAPS: "they may fail now, and will from 2026-12-31 00:00Z (in 30 days) on.",
+        Hurt.NOW: "failing now.",
+        Hurt.PERHAPS: "they may be failing now, and will fail from 2026-12-31 00:00Z (in 30 days) on.",
         Hurt.LATER: "no impact until 2026-12-31 00:00Z (in 30 days).",
         Hurt.UNKNOWN: "rotator cannot tell whether they fail, or when.",
     }
@@ -82,7 +90,7 @@ def test_expiry_is_no_headline_of_what_is_broken_now(hurt: Hurt) -> None:
 def test_expired_pat_hurts_since_its_expiry() -> None:
     notice = Notice(Cause(ConditionKind.ROTATION_FAILING), Phase.BEGAN, (NAME,), (NAME,), NOW, 1, 0)
     told = make_notification(notice, Affected(1, NOW - timedelta(hours=3)), NOW)
-    assert told.text.startswith("Consumers: they have failed since 2026-11-30 21:00Z (3 h ago).")
+    assert told.text.startswith("Consumers: failing since 2026-11-30 21:00Z (3 h ago).")
 
 
 def test_value_whose_user_must_sign_in_says_who_and_that_a_new_pat_is_no_help() -> None:
@@ -205,6 +213,45 @@ def test_failing_hook_says_which_pats_wait_and_what_ends_it(is_required: bool) -
     assert ("Failed tries: 2 of 10;" in said) != is_required
     assert "Why: the hook restart ended with 1: no such deployment" in said
     assert ("or was dropped" in said) != is_required
+
+
+def test_hook_that_failed_after_the_old_pat_was_gone_has_consumers_restarted_first() -> None:
+    """They fail now; while the old PAT works, the hook itself comes first."""
+    calls = [WaitingCall("secret_stored", name, 1, NOW, is_old_gone=True) for name in ("b", "a")]
+    gone = advise_hook("restart", calls, 10)
+    assert gone.fix.startswith(
+        "First restart the consumers of a, b yourself: their old PATs are revoked already. Then correct what made"
+    )
+    assert "once the old PAT is gone" not in gone.otherwise
+    assert advise_hook("restart", [WaitingCall("secret_stored", "a", 1, NOW, NOW)], 10).fix.startswith("Correct what")
+
+
+def test_short_lifetime_says_what_happens_if_the_renewal_fails() -> None:
+    pat = make_world().record()
+    advice = advise_short_lifetime(pat, None, timedelta(days=90), NOW + timedelta(hours=4))
+    assert "if that renewal succeeds" not in advice.fix
+    assert f"If that renewal fails, consumers fail from {say_moment(pat.valid_to)} on" in advice.fix
+    assert f"`rotator rotate {NAME}`" in advice.fix
+    assert f"Its rule asks for 90 days; {ORGANIZATION} granted only " in advice.meaning
+
+
+@pytest.mark.parametrize("code", ["foreign_write", "secret_unconfirmed"])
+def test_secret_that_others_wrote_may_harm_consumers_at_once(code: str) -> None:
+    post = Post()
+    post.deliver()
+    post.begin(RotationBlocked(code=code, message="m"), NAME)
+    said = hear(post.world, "rotation_blocked")
+    assert "Consumers: they may be failing now" in said
+    assert "If it does not work, they are failing now; if it is still this PAT, they fail when it expires" in said
+
+
+def test_account_that_an_organization_refuses_says_how_to_try_a_pat() -> None:
+    post = Post()
+    post.deliver()
+    post.begin(OrganizationDown(code="bearer_refused"), f"{ACCOUNT}/{ORGANIZATION}")
+    post.world.advance(minutes=31)
+    said = hear(post.world, "organization_down")
+    assert f"`curl -i -u pat https://dev.azure.com/{ORGANIZATION}/_apis/connectionData`" in said
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.sign_in import SignInMemory
+from rotator.engine.next_words import NONE_POSTPONED, Postponed
 from rotator.engine.signing_in import AccountStatus, Forecast, SignInSight
 from rotator.engine.status import SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.names import hide_names
@@ -66,10 +67,16 @@ ODD = (
 )
 
 
-def make_page(*rows: PatStatus, conditions: tuple[Condition, ...] = (), problems: tuple[str, ...] = ()) -> StatusPage:
+def make_page(
+    *rows: PatStatus,
+    conditions: tuple[Condition, ...] = (),
+    problems: tuple[str, ...] = (),
+    postponed: Postponed = NONE_POSTPONED,
+) -> StatusPage:
     """A page about these PATs."""
     runs = RunTimes(NOW, NOW - timedelta(minutes=3), by_daemon=True)
-    return StatusPage(make_status_document(rows, [SIGN_IN], NOW, runs), conditions, JOBS, "1.2.3", problems)
+    document = make_status_document(rows, [SIGN_IN], NOW, runs)
+    return StatusPage(document, rows, conditions, JOBS, "1.2.3", problems, postponed)
 
 
 class Seen(HTMLParser):
@@ -139,6 +146,30 @@ def test_row_says_what_status_says() -> None:
     assert "<code>rotator rotate images</code>" in failed
     assert "must sign in again" not in _spell(seen.list_rows()[1])
     assert "build-bot must sign in again since 2026-11-30 09:00Z (sign_in_required)" in seen.text
+
+
+def test_page_says_what_waits_as_status_does() -> None:
+    """For a place within the hour, or for a person who ends a pause; without its name there is none in that either."""
+    due = replace(OK, name="due", display_name="due", state=PatState.DUE, next_at=NOW)
+    paused = replace(
+        OK, name="held", display_name="held", state=PatState.PAUSED, next_at=None, next_action=NextAction.NONE,
+        waits_for_resume=True,
+    )  # fmt: skip
+    page = make_page(due, paused, postponed=Postponed(frozenset({"due"}), 50))
+    rows = [_spell(row) for row in Seen(page).list_rows()]
+    assert "postponed: limit of 50 an hour" in rows[0]
+    assert "rotate now" not in rows[0]
+    assert "after resume held" in rows[1]
+    assert "held" not in Seen(hide_names(page, {"due": "a" * 32, "held": "b" * 32})).text
+
+
+def test_pat_that_expires_because_it_is_blocked_is_one_problem() -> None:
+    """Nothing is told twice for one reason; what is blocked for another reason is told beside it."""
+    kinds = (ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_EXPIRING)
+    both = tuple(Condition(kind, "images", NOW, code="all_organizations") for kind in kinds)
+    assert Seen(make_page(OK, conditions=both)).html.count('<div class="notice">') == 1
+    other = replace(both[0], code="foreign_write")
+    assert Seen(make_page(OK, conditions=(other, both[1]))).html.count('<div class="notice">') == 2
 
 
 def _spell(markup: str) -> str:

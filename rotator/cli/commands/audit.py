@@ -16,6 +16,7 @@ from rotator.cli.commands.audit_export import export
 from rotator.cli.commands.audit_reconcile import reconcile
 from rotator.cli.commands.audit_report import report
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.exporting import NamedPath
 from rotator.errors import AuditChainError, UsageError
 from rotator.ports.audit_log import AuditFilter
 
@@ -160,7 +161,7 @@ def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
     "archives",
     metavar="FILE",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="Check the whole log, and this archive of older events. Name every archive.",
 )
 @common_options

@@ -9,6 +9,7 @@ import click
 
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.exporting import NamedPath
 from rotator.cli.moments import parse_moment
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="File to write (mode 0600). Default: rotator-audit-FIRST-LAST.archive, here.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be moved, and change nothing.")

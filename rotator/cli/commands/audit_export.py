@@ -11,6 +11,7 @@ import click
 
 from rotator.cli.choosing_events import COUNT, Asked, check_follow, event_filters, make_filter, make_pause
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.exporting import NamedPath
 
 if TYPE_CHECKING:
     from rotator.domain.audit_event import AuditEvent
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--since-sequence", "after", metavar="N", type=COUNT, help="Only events after event N: a cursor.")
 @click.option("--follow", is_flag=True, help="Keep writing events as they are recorded, until Ctrl-C.")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write (mode 0600). Default: stdout."
-)
+@click.option("--output", type=NamedPath(dir_okay=False), help="File to write (mode 0600). Default: stdout.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
 @click.option(
     "--syslog", metavar="HOST[:PORT]", help="Send each event to this collector, by syslog over TLS (port 6514)."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.exporting import NamedPath
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 @click.option("--period", metavar="PERIOD", help="2026, 2026-Q4, 2026-11, or FROM..TO in UTC. Default: 90 days.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="File to write (mode 0600). Default: rotator-audit-PERIOD.html.",
 )
 @click.option(
     "--archive",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="Also write the page, the events and all that proves them into this ZIP file.",
 )
 @click.option("--anchors", is_flag=True, help="Also compare the log with what the vaults hold of it.")

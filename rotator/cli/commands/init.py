@@ -12,6 +12,7 @@ import click
 
 from rotator.cli.console import note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
+from rotator.cli.exporting import NamedPath
 from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
 
@@ -67,7 +68,7 @@ FLAGS = {
 @click.option(
     "--directory",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     default=Path(),
     help="Folder to write to. Default: this one.",
 )
@@ -94,6 +95,8 @@ def init(
     if has_units and not force and is_there(targets["rotator.yaml"]):
         _note_unused(cli, given)
         _report(cli, write_units(directory / "systemd"), account="")
+        if not cli.as_json:
+            say_unit_steps(cli, directory / "systemd")
         return
     check_targets(targets, force=force)
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
@@ -106,6 +109,8 @@ def init(
         say(cli, f"public key of the audit log: {public_key}")
         say(cli, "    Give it to whoever reviews the log; rotator.yaml has it as `audit.public_key`.")
         say_next_steps(cli, directory, str(answers["account"]))
+        if has_units:
+            say_unit_steps(cli, directory / "systemd")
 
 
 def _report(cli: CliContext, written: list[str], account: str) -> None:
@@ -256,6 +261,7 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> tuple[list[str
     from rotator.wiring.first_files import make_folder, write_text
     from rotator.wiring.sealing import find_public_key, make_signing_key
 
+    _check_keys(targets)
     try:
         make_folder(targets[KEY_NAME].parent)
         written = [
@@ -276,13 +282,32 @@ def write_files(targets: Mapping[str, Path], answers: Answers) -> tuple[list[str
             written.append(SCHEMAS[name])
     except OSError as error:
         raise _make_unwritable(error) from None
-    except ValueError as error:
-        raise UsageError(
-            f"{targets[SIGNING_NAME]} is there, and is no signing key: {error}",
-            code="key_unusable",
-            fix="Move it away, or choose another folder with --directory.",
-        ) from None
     return written, public_key
+
+
+def _check_keys(targets: Mapping[str, Path]) -> None:
+    """Refuse a key that is there and is none, before anything is written."""
+    from cryptography.fernet import Fernet
+
+    from rotator.domain.secret_value import SecretValue
+    from rotator.wiring.sealing import find_public_key
+
+    checks: tuple[tuple[str, str, Callable[[SecretValue], object]], ...] = (
+        (KEY_NAME, "key of a token cache", lambda key: Fernet(key.reveal().strip())),
+        (SIGNING_NAME, "signing key", find_public_key),
+    )
+    for name, what, check in checks:
+        try:
+            if targets[name].exists():
+                check(SecretValue(targets[name].read_text(encoding="utf-8")))
+        except OSError as error:
+            raise _make_unwritable(error) from None
+        except ValueError:
+            raise UsageError(
+                f"{targets[name]} is there, and is no {what}; nothing was written",
+                code="key_unusable",
+                fix="Move it away, or choose another folder with --directory.",
+            ) from None
 
 
 def write_units(folder: Path) -> list[str]:
@@ -336,3 +361,20 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
         ("rotator daemon", "do it, all the time; or `rotator once`, hourly, from a timer or cron"),
     ):
         say(cli, f"  {command:<31} {meaning}")
+
+
+def say_unit_steps(cli: CliContext, folder: Path) -> None:
+    """What to do, as root, with the files for systemd."""
+    place = shlex.quote(str(folder.resolve()))
+    say(cli)
+    say(cli, "For a service, then, as root. It runs /opt/rotator/bin/rotator with /etc/rotator/rotator.yaml,")
+    say(cli, "which must have database and token cache in /var/lib/rotator, and the two keys as credentials:")
+    say(cli, "the comments of rotator.service say how.")
+    for command in (
+        f"install -m 0644 {place}/rotator.sysusers /usr/lib/sysusers.d/rotator.conf",
+        f"install -m 0644 {place}/rotator.tmpfiles /usr/lib/tmpfiles.d/rotator.conf",
+        "systemd-sysusers && systemd-tmpfiles --create",
+        f"install -m 0644 {place}/rotator.service /etc/systemd/system/",
+        "systemctl daemon-reload && systemctl enable --now rotator",
+    ):
+        say(cli, f"  {command}")

@@ -12,6 +12,7 @@ from rotator.cli.commands.inventory_move import move
 from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.exporting import NamedPath
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known
 from rotator.domain.managed_pat import ManagedPatState
@@ -121,7 +122,7 @@ def show(cli: CliContext, name: str) -> int:
     "--from",
     "file",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NamedPath(dir_okay=False),
     help="PATs with names and secrets of your choice: a .csv or .yaml file.",
 )
 @click.option("--as", "name", metavar="NAME", help="The name to manage it by; with one PAT only.")

@@ -14,6 +14,7 @@ import click
 
 from rotator.cli.console import clean, note, note_command, print_json
 from rotator.cli.context import CliContext, common_options, examples, is_terminal
+from rotator.cli.exporting import NamedPath
 from rotator.errors import UsageError
 
 
@@ -31,9 +32,7 @@ def sandbox() -> None:
         "rotator --config sandbox/rotator.yaml scan",
     ),
 )
-@click.option(
-    "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Folder for its files."
-)
+@click.option("--dir", "directory", metavar="DIR", type=NamedPath(), required=True, help="Folder for its files.")
 @click.option("--proxy", "has_proxy", is_flag=True, help="Put a proxy that wants a password before the stand-ins.")
 @click.option(
     "--full", "is_full", is_flag=True, help="With a second account, which is an administrator, and a receiver."

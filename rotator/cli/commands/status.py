@@ -194,19 +194,19 @@ def _print(cli: CliContext, seen: _Seen) -> None:
     from rotator.cli.output.status import (
         COLUMNS,
         WIDE_COLUMNS,
-        find_postponed,
         list_status_rows,
         list_wide_rows,
         render_status_notes,
         render_status_summary,
     )
+    from rotator.engine.next_words import find_postponed
 
     if not seen.rows:
         sights = [account.sight for account in seen.accounts]
         out = [sight.memory.account for sight in sights if sight.is_signed_in(seen.view.now) is False]
         say(cli, NONE_CHOSEN if seen.view.rows else say_no_pats(out))
         return
-    postponed = find_postponed(seen.view.rows, seen.tolerance, seen.view.now)
+    postponed = find_postponed(seen.view.rows, seen.tolerance.places, seen.tolerance.per_hour, seen.view.now)
     if cli.selection.form is Form.WIDE:
         print_table(cli, WIDE_COLUMNS, list(list_wide_rows(seen.rows, seen.view.now, postponed)))
     else:

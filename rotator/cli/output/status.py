@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.cli.console import clean
@@ -13,12 +12,12 @@ from rotator.cli.widths import Column
 from rotator.domain.cases import advise_refused_value
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
-from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
+from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import say_ago, say_in, say_moment
-from rotator.engine.alarm import Tolerance
 from rotator.engine.explaining import say_ends_with_all
+from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NeededSignIn, PatState, PatStatus, count_needs
 from rotator.errors import FailureKind
@@ -169,23 +168,8 @@ def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterat
         yield f"    fix: Sign in before then: `rotator login {name}`."
 
 
-@dataclass(frozen=True)
-class Postponed:
-    """What `max_rotations_per_hour` postpones, by name, and how many it allows."""
-
-    names: frozenset[str] = frozenset()
-    per_hour: int = 0
-
-
-def find_postponed(rows: Iterable[PatStatus], tolerance: Tolerance, now: datetime) -> Postponed:
-    """Find those of all PATs that are due, and that a run would not begin now: those that expire last."""
-    due = [row for row in rows if row.next_action is NextAction.ROTATE and (row.next_at or now) <= now]
-    due.sort(key=lambda row: (row.expires_at, row.name))
-    return Postponed(frozenset(row.name for row in due[max(0, tolerance.places) :]), tolerance.per_hour)
-
-
 def list_status_rows(
-    rows: Iterable[PatStatus], now: datetime, postponed: Postponed = Postponed()
+    rows: Iterable[PatStatus], now: datetime, postponed: Postponed = NONE_POSTPONED
 ) -> Iterator[tuple[str, ...]]:
     """One row of `COLUMNS` per PAT."""
     for row in rows:
@@ -194,7 +178,7 @@ def list_status_rows(
             clean(row.organization),
             row.state.value,
             say_expiry(row.expires_at, now),
-            f"postponed: limit of {postponed.per_hour} an hour" if row.name in postponed.names else _say_next(row, now),
+            clean(say_next(row, now, postponed)) or "-",
         )
 
 
@@ -204,26 +188,12 @@ def describe_status(row: PatStatus) -> Facts:
 
 
 def list_wide_rows(
-    rows: Sequence[PatStatus], now: datetime, postponed: Postponed = Postponed()
+    rows: Sequence[PatStatus], now: datetime, postponed: Postponed = NONE_POSTPONED
 ) -> Iterator[tuple[str, ...]]:
     """One row of `WIDE_COLUMNS` per PAT."""
     for row, shown in zip(rows, list_status_rows(rows, now, postponed), strict=True):
         where = (row.vault or "-", row.secret_name or "-")
         yield (*shown, clean(row.account), " ".join(row.scopes), *where, row.authorization_id)
-
-
-def _say_next(row: PatStatus, now: datetime) -> str:
-    """What a run does next with it, and when; `now` is left out where a person has to do it."""
-    said = ACTION_WORDS.get(row.next_action)
-    if said is None:
-        if row.waits_for_resume:
-            return f"after resume {clean(row.name)}"
-        return "after resume --all" if row.waits_for_all else "-"
-    if row.signed_out and row.next_action is NextAction.REPLACE_BY_HAND:
-        said += ", sign in"
-    if row.next_at is not None and row.next_at > now:
-        return f"{said} {say_in(row.next_at, now)}"
-    return said if row.next_action in BY_HAND else f"{said} now"
 
 
 def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
