@@ -1,0 +1,381 @@
+"""What reports, refusals and events of the engine say in every field: which PAT, which place, which value, why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.account import Identity
+from rotator.domain.audit_event import Detail
+from rotator.domain.managed_pat import Hold, Pat
+from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict
+from rotator.domain.refusal import RefusalKind
+from rotator.domain.sight import Holding, Sight
+from rotator.engine.accounting import KeeperKind, load_keepers
+from rotator.engine.admin_revoking import check_ready
+from rotator.engine.adopting import adopt, propose
+from rotator.engine.auditing import load_events
+from rotator.engine.choices import Choice
+from rotator.engine.creating import make_order
+from rotator.engine.creating import propose as propose_creation
+from rotator.engine.keeping import forget, revoke_current
+from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind
+from rotator.engine.limits import forget_limits
+from rotator.engine.noticing import notice_places
+from rotator.engine.pausing import pause_all
+from rotator.engine.planning import plan_by_hand
+from rotator.engine.replacing import look_at_secret
+from rotator.engine.report import OutcomeKind
+from rotator.engine.run import Run
+from rotator.engine.stopping import StoppableSignIn
+from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_FOREIGN_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
+from rotator.engine.updating import Change, preview, update
+from rotator.errors import DeniedError, PlanRefusedError, RejectedError, SignInRequiredError, UsageError
+from rotator.ports.audit_log import AuditFilter
+from tests.support.clock import FakeClock
+from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
+from tests.support.engine_fakes import FakeSignIn
+from tests.support.moves import MOVE, leave, make_current
+from tests.support.policies import RULE, make_policy
+from tests.support.stop import make_stop
+
+HOOK = "hook"
+ADOPTING = replace(RULE, name="hooks", match=Match(display_name="hook*"), adopt=True, overlap=OVERLAP)
+
+
+def add(world: EngineWorld, name: str = HOOK) -> str:
+    """A PAT of a person, which is not due; its id."""
+    start = world.clock.now() - timedelta(days=10)
+    return world.pats.add_pat(
+        ACCOUNT, ORGANIZATION, name, SCOPE, start + timedelta(days=30), valid_from=start
+    ).pat.authorization_id
+
+
+def details_of(world: EngineWorld, subject: str, event: str) -> dict[str, Detail]:
+    """What the audit log says of the newest such event."""
+    *_, found = load_events(world.database, AuditFilter(subject=subject, event=event))
+    return dict(found.entry.details)
+
+
+def make_adopting() -> EngineWorld:
+    """Nothing is due; a rule asks to take over a PAT of a person."""
+    world = make_current()
+    world.policy = make_policy(ADOPTING, replace(RULE, overlap=OVERLAP))
+    return world
+
+
+# What is adopted.
+
+
+def test_taking_over_says_what_where_and_by_which_rule() -> None:
+    world = make_adopting()
+    found = add(world)
+    [outcome] = world.run().of_kind(OutcomeKind.ADOPTED)
+    assert (outcome.name, outcome.authorization_id) == (HOOK, found)
+    assert outcome.decision == Decision(Verdict.NOT_DUE, ADOPTING)
+    assert details_of(world, HOOK, "pat_taken_over") == {
+        "account": ACCOUNT,
+        "organization": ORGANIZATION,
+        "authorization_id": found,
+        "vault": VAULT,
+        "secret_name": "contoso-hook",
+        "rule": "hooks",
+        "secret_holds": "absent",
+    }
+
+
+def test_adopting_says_what_where_and_by_which_rule() -> None:
+    world = make_current()
+    found = add(world)
+    run = world.make_run()
+    adopt(run, propose(run, [HOOK], everything=False))
+    assert details_of(world, HOOK, "pat_adopted") == {
+        "account": ACCOUNT,
+        "organization": ORGANIZATION,
+        "authorization_id": found,
+        "vault": VAULT,
+        "secret_name": "contoso-hook",
+        "rule": "ci",
+        "secret_holds": "absent",
+    }
+
+
+def test_bug_while_taking_over_is_a_failure_of_the_policy_and_of_no_pat() -> None:
+    world = make_adopting()
+    add(world)
+    lists = iter((True,))
+
+    def change(listed: tuple[Pat, ...]) -> tuple[Pat, ...]:
+        if not next(lists, False):
+            raise ValueError("a bug, when it is listed again")
+        return listed
+
+    world.pats.change_listed = change
+    [failed] = world.run().outcomes
+    assert (failed.kind, failed.name, failed.account, failed.organization) == (OutcomeKind.FAILED, "policy", "", "")
+    assert failed.failure is not None
+    assert failed.failure.code == "internal"
+
+
+@pytest.mark.parametrize("writes", ["ours", "theirs"])
+def test_look_at_a_secret_says_what_its_tags_name_and_whose_it_is(writes: str) -> None:
+    world = make_current()
+    record, latest = world.record(), world.latest()
+    user = Identity(f"user-of-{ACCOUNT}", "Build-Bot", "organization")
+    if writes == "theirs":
+        version = world.secrets.write_foreign(world.location(), "theirs", {f"tag-{n:02}": "x" for n in range(6)})
+        expected = Sight(Holding.SOMETHING_ELSE, str(version), "Build-Bot", dropped_tags=("tag-04", "tag-05"))
+    else:
+        expected = Sight(
+            *(Holding.OURS, latest.version.version, "Build-Bot"),
+            pat_shaped=True,
+            rotation_id=latest.version.tags[ROTATION_TAG],
+            authorization_id=latest.version.tags[AUTHORIZATION_TAG],
+            name=NAME,
+        )
+    assert look_at_secret(world.make_run(), record, user) == expected
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [((), "no rule in the policy covers it"), ((replace(RULE, action=RuleAction.IGNORE),), "rule ci says ignore")],
+)
+def test_refused_creation_says_which_rule_is_in_its_way(rules: tuple[()], said: str) -> None:
+    world = make_world()
+    world.policy = make_policy(*rules)
+    wanted = make_order("deploy", ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=20))
+    with pytest.raises(PlanRefusedError) as refused:
+        propose_creation(world.make_run(), wanted)
+    assert refused.value.message == said
+
+
+def test_creation_may_name_its_vault_as_it_likes_and_is_told_how_long_a_pat_may_live() -> None:
+    world = make_current()
+    rule = replace(RULE, vault=f"{VAULT}/")
+    world.policy = make_policy(rule, guardrails=Guardrails(max_lifetime=timedelta(days=19)))
+    wanted = make_order("deploy", ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=19))
+    drafted = propose_creation(world.make_run(), replace(wanted, vault=VAULT.upper().replace("HTTPS", "https")))
+    assert drafted.record.vault.rstrip("/") == VAULT
+    with pytest.raises(PlanRefusedError, match="19d at most"):
+        propose_creation(world.make_run(), replace(wanted, lifetime=timedelta(days=20)))
+
+
+def test_refused_update_says_which_rule_is_in_its_way_and_the_log_says_why_it_was_dropped() -> None:
+    world = make_current()
+    world.policy = make_policy(replace(RULE, action=RuleAction.IGNORE))
+    with pytest.raises(PlanRefusedError, match="rule ci says ignore"):
+        preview(world.make_run(), Change(NAME, display_name="other"))
+    world.policy = make_policy(replace(RULE, overlap=OVERLAP))
+    refusal = RejectedError("the name is odd", service="azure_devops", operation="mint_pat", code="odd", fix="Mend it.")
+    world.pats.fail("mint", refusal)
+    world.watch(lambda: update(world.make_run(), Change(NAME, display_name="other")))
+    assert details_of(world, NAME, "update_dropped")["message"] == refusal.message
+
+
+def test_administrator_is_told_which_pat_an_unanswered_mint_may_have_made() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    [lost] = [found for found in world.live_ids() if found != world.record().authorization_id]
+    with pytest.raises(UsageError, match=f"{lost}.*{NAME}"):
+        check_ready(world.make_run(), lost, ACCOUNT, ORGANIZATION)
+
+
+def test_preview_says_whether_the_old_account_can_still_revoke() -> None:
+    world = make_current()
+    assert preview(world.make_run(), Change(NAME, scopes=("vso.code",))).revokes
+    assert preview(world.make_run(), MOVE).revokes
+    leave(world)
+    assert not preview(world.make_run(), MOVE).revokes
+
+
+# What is planned, learned and forgotten.
+
+
+def test_plan_by_hand_says_what_it_is_about_when_the_old_pat_goes_and_what_it_does_not_wait_for() -> None:
+    world = make_world()
+    forbidding = make_policy(replace(RULE, action=RuleAction.IGNORE))
+    with world.database.read() as reading:
+        [blocked] = plan_by_hand(reading, forbidding, [NAME], world.clock.now()).actions
+        [action] = plan_by_hand(reading, world.policy, [NAME], world.clock.now()).actions
+    assert (blocked.pat, action.pat) == (world.record(), world.record())
+    assert (action.retires_at, action.despite) == (world.clock.now() + OVERLAP, None)
+    pause_all(replace(world.make_run(), reason="a change"))
+    with world.database.read() as reading:
+        [held] = plan_by_hand(reading, world.policy, [NAME], world.clock.now()).actions
+    assert (held.retires_at, held.despite) == (None, PAUSED)
+
+
+def test_forgotten_limit_is_in_the_audit_log_with_how_long_it_was_and_since_when() -> None:
+    world = make_world()
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
+    world.run()
+    [limit] = forget_limits(world.make_run()).values()
+    details = details_of(world, f"{ACCOUNT}/{ORGANIZATION}", "limit_forgotten")
+    assert details["longest_seconds"] == int(limit.longest.total_seconds())
+    assert str(details["learned_at"]).startswith(limit.learned_at.strftime("%Y-%m-%dT%H:%M"))
+
+
+def test_version_that_was_put_back_names_its_attempt_whoever_wrote_its_value() -> None:
+    assert find_attempt_id({RESTORED_TAG: "a"}) == "a"
+    assert find_attempt_id({RESTORED_FOREIGN_TAG: "b"}) == "b"
+    assert find_attempt_id({ROTATION_TAG: "c"}) is None
+
+
+def test_stoppable_sign_in_asks_for_a_new_token_only_where_its_caller_does() -> None:
+    sign_in = FakeSignIn()
+    sign_in.cached.add(ACCOUNT)
+    sign_in.refusals[ACCOUNT] = SignInRequiredError("no", account=ACCOUNT, fix="Sign in.")
+    stoppable = StoppableSignIn(sign_in, make_stop(FakeClock()))
+    assert stoppable.refresh(ACCOUNT).account == ACCOUNT
+    with pytest.raises(SignInRequiredError):
+        stoppable.refresh(ACCOUNT, renews=True)
+
+
+# Who is meant, and what is known of it.
+
+
+def test_mint_that_is_not_answered_keeps_its_likeness_for_all_but_its_own_record() -> None:
+    world = make_world()
+    world.pats.fail("mint", after_effect=True)
+    world.run()
+    lost = world.pats.live_pats(NAME)[-1].pat
+    with world.database.read() as reading:
+        keepers = load_keepers(reading, [lost.authorization_id], world.clock.now())
+    keeper = keepers.find(lost, ACCOUNT, ORGANIZATION)
+    assert keeper is not None
+    assert (keeper.kind, keeper.name, keeper.is_open) == (KeeperKind.SENT_MINT, NAME, True)
+    assert keepers.find(lost, ACCOUNT, ORGANIZATION, besides="other") == keeper
+    assert keepers.find(lost, ACCOUNT, ORGANIZATION, besides=NAME) is None
+    assert keepers.find(lost, ACCOUNT, "fabrikam") is None
+    assert keepers.find(lost, "release-bot", ORGANIZATION) is None
+
+
+@pytest.mark.parametrize("is_detached", [False, True])
+def test_person_is_needed_for_a_revocation_without_effect_only_once_its_record_is_forgotten(is_detached: bool) -> None:
+    world = make_current()
+    world.run()
+    old = world.record().authorization_id
+    world.pats.ignores_revoke = lambda _: True
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.run()
+    if is_detached:
+        forget(world.make_run(), NAME)
+    world.advance(hours=1)
+    world.run()
+    listed = tuple(fake.pat for fake in world.pats.live_pats(NAME) if fake.pat.authorization_id == old)
+    with world.database.read() as reading:
+        [pending] = reading.revocations.load_by_ids([old])
+        keepers = load_keepers(reading, [old], world.clock.now())
+    assert find_left_behind(keepers, ACCOUNT, ORGANIZATION, listed) == (
+        LeftBehind(
+            *(LeftBehindKind.PENDING_REVOCATION, listed[0], NAME, pending.rotation_id, None),
+            needs_person=is_detached,
+            is_managed=not is_detached,
+        ),
+    )
+
+
+def test_pat_that_was_revoked_after_it_was_listed_is_not_adopted() -> None:
+    """A person gives it up as an old PAT of another record, between the list and the adoption."""
+    world = make_current()
+    old = world.record().authorization_id
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.pats.ignores_revoke = lambda _: True
+    world.run()
+    plan = propose(world.make_run(), [old], everything=False, choice=Choice(name="again", secret_name="again"))
+    assert [item.record.authorization_id for item in plan.proposals] == [old] or plan.refusals
+    world.pats.ignores_revoke = lambda _: False
+    for _ in range(3):
+        world.advance(minutes=20)
+        world.run()
+    assert old not in world.live_ids()
+    written = adopt(world.make_run(), plan)
+    assert (written.proposals, [item.name for item in written.refusals]) == ((), [NAME])
+
+
+def test_hold_of_a_person_stays_although_a_list_shows_the_pat_again_after_it_was_seen_gone() -> None:
+    """Nothing is pending any more; the answer to the request is the newest that is known."""
+    world = make_current()
+    current = world.record().authorization_id
+    revoke_current(world.make_run(), NAME)
+    for _ in range(3):
+        world.advance(minutes=20)
+        world.run()
+    with world.database.read() as reading:
+        assert reading.revocations.load_by_ids([current]) == ()
+    world.pats.pats[current].revoked = False
+    world.advance(minutes=20)
+    world.run()
+    assert world.record().hold is Hold.REVOKED_BY_HAND
+
+
+def test_two_that_would_share_a_secret_are_told_of_each_other_and_of_the_place() -> None:
+    world = make_current()
+    world.policy = make_policy(replace(ADOPTING, secret_name="shared"), replace(RULE, overlap=OVERLAP))
+    first, second = sorted((add(world, "hook-a"), add(world, "hook-b")))
+    world.run()
+    said = {row.authorization_id: row.last_error for row in world.show_status()}
+    for mine, other in ((first, second), (second, first)):
+        error = said[mine]
+        assert error is not None
+        assert error.message == f"secret shared in {VAULT} would be that of {other} too"
+    run = world.make_run()
+    plan = propose(run, [first, second], everything=False)
+    [refusal] = plan.refusals
+    assert (refusal.kind, refusal.name) == (RefusalKind.PLACE_TAKEN, plan.proposals[0].record.name)
+
+
+def test_namesakes_and_secrets_of_others_are_told_with_their_ids_and_places() -> None:
+    world = make_adopting()
+    first, second = sorted((add(world), add(world)))
+    other = add(world, "hook-b")
+    world.secrets.write_foreign(replace(world.location(), name="contoso-hook-b"), "theirs")
+    world.run()
+    said = {row.authorization_id: row.last_error for row in world.show_status()}
+    for mine, part in ((first, second), (second, first), (other, VAULT)):
+        error = said[mine]
+        assert error is not None
+        assert part in error.message
+
+
+def test_trouble_of_an_organization_or_an_account_ends_only_where_it_was_looked_at() -> None:
+    world = make_current()
+    denied = DeniedError("no", service="azure_devops", operation="list", status=403, fix="Ask.")
+    needed = SignInRequiredError("no", account="release-bot", fix="Sign in.")
+    pair, subject = (ACCOUNT, ORGANIZATION), f"{ACCOUNT}/{ORGANIZATION}"
+    notice_places(world.make_run(), {pair: denied, ("release-bot", ""): needed}, {})
+    assert list_troubled(world) == {subject, "release-bot"}
+    notice_places(world.make_run(), {}, {("another", ORGANIZATION): ()})
+    assert list_troubled(world) == {subject, "release-bot"}
+    notice_places(world.make_run(), {}, {("release-bot", ""): ()})
+    assert list_troubled(world) == {subject}
+    notice_places(world.make_run(), {}, {pair: ()})
+    assert list_troubled(world) == set()
+
+
+def list_troubled(world: EngineWorld) -> set[str]:
+    """The accounts and organizations of which something lasts."""
+    with world.database.read() as reading:
+        return {item.subject for item in reading.conditions.load()}
+
+
+def test_list_that_is_damaged_is_told_with_how_many_and_which() -> None:
+    world = make_current()
+    notice_places(world.make_run(), {}, {(ACCOUNT, ORGANIZATION): ("an-id", "")})
+    details = details_of(world, f"{ACCOUNT}/{ORGANIZATION}", "listing_damaged")
+    assert (details["entries"], details["authorization_ids"]) == (2, "an-id")
+
+
+def test_clocks_are_heard_before_a_person_rotates() -> None:
+    world = make_world()
+    this = Run(world.make_run())
+    this.listen([NAME, "unknown"])
+    assert ("fetch_identity", ORGANIZATION, "") in world.pats.calls
