@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from rotator.domain.account import Identity
-from rotator.domain.audit_event import Detail
-from rotator.domain.managed_pat import Hold, Pat
-from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict
+from rotator.domain.audit_event import Detail, make_event
+from rotator.domain.hook import HookTerms
+from rotator.domain.managed_pat import Failure, Hold, Pat
+from rotator.domain.next_step import Matter, NextAction, NextStep, find_next_step
+from rotator.domain.obstacle import Obstacle, ObstacleKind
+from rotator.domain.plan import Action, ActionKind, ActionReason, choose_action
+from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict, check_target, find_last_call
 from rotator.domain.refusal import RefusalKind
+from rotator.domain.rotation import Likeness, RotationState, compare_mint
 from rotator.domain.sight import Holding, Sight
+from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.engine.accounting import KeeperKind, load_keepers
 from rotator.engine.admin_revoking import check_ready
 from rotator.engine.adopting import adopt, propose
@@ -27,18 +35,28 @@ from rotator.engine.noticing import notice_places
 from rotator.engine.pausing import pause_all
 from rotator.engine.planning import plan_by_hand
 from rotator.engine.replacing import look_at_secret
-from rotator.engine.report import OutcomeKind
+from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
 from rotator.engine.run import Run
 from rotator.engine.stopping import StoppableSignIn
-from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_FOREIGN_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
+from rotator.engine.tags import (
+    AUTHORIZATION_TAG,
+    RESTORED_FOREIGN_TAG,
+    RESTORED_TAG,
+    ROTATION_TAG,
+    find_attempt_id,
+    make_tags,
+)
 from rotator.engine.updating import Change, preview, update
 from rotator.errors import DeniedError, PlanRefusedError, RejectedError, SignInRequiredError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.clock import FakeClock
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
-from tests.support.engine_fakes import FakeSignIn
+from tests.support.engine_fakes import CallT, CallTape, FakeSignIn
+from tests.support.engine_scenarios import make_overlapping
+from tests.support.hooks import ScriptedHook
 from tests.support.moves import MOVE, leave, make_current
 from tests.support.policies import RULE, make_policy
+from tests.support.records import DAY, NOW, make_entry, make_managed_pat, make_pat, make_rotation
 from tests.support.stop import make_stop
 
 HOOK = "hook"
@@ -113,7 +131,7 @@ def test_bug_while_taking_over_is_a_failure_of_the_policy_and_of_no_pat() -> Non
         return listed
 
     world.pats.change_listed = change
-    [failed] = world.run().outcomes
+    [failed] = [outcome for outcome in world.run().outcomes if outcome.name == "policy"]
     assert (failed.kind, failed.name, failed.account, failed.organization) == (OutcomeKind.FAILED, "policy", "", "")
     assert failed.failure is not None
     assert failed.failure.code == "internal"
@@ -379,3 +397,172 @@ def test_clocks_are_heard_before_a_person_rotates() -> None:
     this = Run(world.make_run())
     this.listen([NAME, "unknown"])
     assert ("fetch_identity", ORGANIZATION, "") in world.pats.calls
+
+
+# What is decided, in every field.
+
+
+def test_actions_say_what_they_are_about_and_why() -> None:
+    pat, rotation, policy = make_managed_pat(), make_rotation(), make_policy(RULE)
+    canary, unborn = replace(pat, vault=""), replace(pat, authorization_id="", wanted_lifetime=None)
+    interrupted = ActionReason.INTERRUPTED
+    assert choose_action(canary, None, policy, None, NOW) == Action(ActionKind.RECOVER, canary, interrupted)
+    open_ = choose_action(pat, rotation, policy, None, NOW)
+    assert open_ == Action(ActionKind.RECOVER, pat, interrupted, rotation=rotation)
+    misdated = replace(rotation, state=RotationState.OVERLAPPING, overlap_until=NOW + 9 * DAY)
+    action = choose_action(pat, misdated, policy, None, NOW)
+    assert action == Action(ActionKind.RECOVER, pat, interrupted, rotation=misdated)
+    released = replace(misdated, overlap_until=NOW + timedelta(hours=1), awaited_hooks=("gone",))
+    action = choose_action(pat, released, policy, None, NOW)
+    assert action == Action(ActionKind.RECOVER, pat, interrupted, rotation=released)
+    born = choose_action(unborn, None, policy, None, NOW)
+    assert (born.kind, born.reason, born.retires_at) == (ActionKind.ROTATE, ActionReason.TO_BE_CREATED, None)
+    assert born.expires_at == NOW + unborn.lifetime
+
+
+def test_overlap_whose_revocation_failed_is_tried_again_when_that_was_said() -> None:
+    failure = Failure("transient", "busy", "")
+    pat = replace(make_managed_pat(), last_failure=failure, failures=1, retry_at=NOW + timedelta(minutes=5))
+    over = replace(make_rotation(), state=RotationState.OVERLAPPING, overlap_until=NOW - DAY)
+    decision = make_policy(RULE).decide(pat, now=NOW, longest=None)
+    step = find_next_step(Matter(pat, over), make_policy(RULE), decision, NOW, timedelta(minutes=10))
+    assert step == NextStep(NextAction.RETRY, pat.retry_at)
+
+
+def test_rule_decides_which_hooks_are_awaited_and_which_freeze_is_in_force() -> None:
+    pat, freeze = make_managed_pat(), ChangeFreeze(NOW - DAY, NOW + DAY, "the end of the year")
+    hooks = HookTerms("mine", ("secret_stored",), required=True), HookTerms("all", ("secret_stored",), required=True)
+    rule = replace(RULE, hooks=("mine",), timetable=Timetable((), (freeze,)))
+    policy = replace(make_policy(rule), hooks=hooks)
+    assert policy.find_hooks_to_await(pat) == ("mine", "all")
+    assert policy.find_freeze(pat, NOW) == freeze
+    other = replace(policy, rules=(replace(rule, match=Match(display_name="other")),))
+    assert other.find_hooks_to_await(pat) == ("all",)
+    assert other.find_freeze(pat, NOW) is None
+
+
+def targeting(*organizations: str) -> Pat:
+    """A PAT for these organizations."""
+    return make_pat("id", target_accounts=organizations)
+
+
+def test_pat_of_several_organizations_says_of_how_many() -> None:
+    assert check_target(targeting("one", "two", "three"), None) == Obstacle(
+        ObstacleKind.SEVERAL_ORGANIZATIONS, organizations=3
+    )
+    assert check_target(targeting("ONE"), "one") is None
+    assert check_target(targeting("one"), "two") == Obstacle(ObstacleKind.OTHER_ORGANIZATION)
+    assert check_target(make_pat("id", target_accounts=None), "one") == Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
+
+
+def test_turn_is_its_own_moment_once_a_pat_waits_for_no_window() -> None:
+    """Near the expiry, whatever the window says."""
+    saturday = Timetable((Window((5,), time(1), time(2), ZoneInfo("UTC")),))
+    pat, policy = make_managed_pat(), make_policy(replace(RULE, timetable=saturday))
+    near = pat.valid_to - timedelta(hours=2)
+    assert policy.find_turn(pat, near, NOW) == near
+    last = find_last_call(pat, policy.rules[0])
+    assert policy.find_turn(pat, last, NOW) == last
+    assert policy.find_turn(pat, NOW, NOW) == min(last, saturday.find_opening(NOW))
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+def test_only_an_answer_that_is_earlier_than_what_was_asked_for_is_near(is_marked: bool) -> None:
+    rotation = replace(make_rotation(), planned_valid_to=NOW + DAY, marked=is_marked)
+    pat = Pat("new", rotation.display_name, rotation.scope, ("org-1",), NOW, NOW + DAY)
+    likenesses = [
+        compare_mint(replace(pat, valid_to=NOW + DAY + timedelta(seconds=off)), rotation, "org-1") for off in (-1, 0, 1)
+    ]
+    assert likenesses == [Likeness.NEAR, Likeness.OURS, Likeness.FOREIGN]
+
+
+def test_tags_name_the_newest_event_of_the_log_and_nothing_where_there_is_none() -> None:
+    rotation = replace(make_rotation(), new_authorization_id="new")
+    assert make_tags(rotation, None, {})["rotator-audit-head"] == ""
+    head = make_event(make_entry(), previous=None, occurred_at=NOW)
+    assert make_tags(rotation, head, {"theirs": "x"})["rotator-audit-head"] == f"{head.sequence}:{head.hash}"
+
+
+# What a run reports.
+
+
+class ActAt(CallTape[CallT]):
+    """A tape that does something once, in the middle of the first call of that name."""
+
+    def __init__(self, timeline: list[str], name: str, act: Callable[[], object]) -> None:
+        super().__init__(timeline)
+        self._name, self._act = name, act
+
+    def append(self, call: CallT) -> None:
+        """Note one call."""
+        super().append(call)
+        if call[0] == self._name:
+            self._name = ""
+            self._act()
+
+
+def test_pause_that_comes_right_before_a_revocation_is_reported_as_what_holds_it() -> None:
+    world = make_overlapping()
+    world.pats.calls = ActAt(world.timeline, "verify", lambda: pause_all(world.make_run()))
+    [outcome] = world.run().outcomes
+    assert (outcome.name, outcome.held_back, world.count("revoke")) == (NAME, PAUSED, 0)
+
+
+def test_other_run_that_rotated_first_is_named_with_its_pat() -> None:
+    world = make_world()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rotator.engine.run.check_overlap", lambda *_: world.run())
+        [failed] = world.rotate(NAME).of_kind(OutcomeKind.FAILED)
+    assert failed.failure is not None
+    assert NAME in failed.failure.message
+
+
+def test_late_mint_that_is_revoked_is_reported_with_its_id_and_why() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    world.advance(minutes=11)
+    world.run()
+    assert world.pats.apply_late() == 1
+    late = world.live_ids()[-1]
+    recovered = [found for _ in range(6) for found in advance_and_run(world).of_kind(OutcomeKind.RECOVERED)]
+    assert [(item.name, item.reason, item.revoked_id) for item in recovered] == [
+        (NAME, OutcomeReason.LATE_MINT_REVOKED, late)
+    ]
+
+
+def advance_and_run(world: EngineWorld) -> RunReport:
+    """The run of seven hours later."""
+    world.advance(hours=7)
+    return world.run()
+
+
+def test_record_that_is_told_of_is_told_with_its_place() -> None:
+    """What begins and ends for a ManagedPat says whose it is and where."""
+    world = make_world()
+    world.policy = make_policy()
+    world.run()
+    [event] = [
+        found
+        for found in load_events(world.database, AuditFilter(subject=NAME))
+        if found.entry.event == "rotation_blocked"
+    ]
+    assert (event.entry.details["account"], event.entry.details["organization"]) == (ACCOUNT, ORGANIZATION)
+
+
+def test_update_and_released_overlap_are_in_the_audit_log_with_what_they_came_to() -> None:
+    world = make_current()
+    hook = ScriptedHook(required=True)
+    world.policy = replace(world.policy, hooks=(hook.terms,))
+    world.watch(lambda: update(world.make_run(), Change(NAME, display_name="other", scopes=("vso.code",))))
+    record = world.record()
+    told = details_of(world, NAME, "pat_updated")
+    assert (told["display_name"], told["scope"], told["valid_to"]) == (
+        *("other", "vso.code"),
+        record.valid_to.isoformat(),
+    )
+    world.policy = replace(world.policy, hooks=())
+    world.run()
+    until = world.rotations()[-1].overlap_until
+    assert until is not None
+    assert str(details_of(world, NAME, "overlap_released")["overlap_until"])[:16] == until.strftime("%Y-%m-%dT%H:%M")
