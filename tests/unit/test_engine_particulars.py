@@ -11,14 +11,26 @@ import pytest
 
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import Detail, make_event
+from rotator.domain.events.rotations import ExpiryForeseen
 from rotator.domain.hook import HookTerms
-from rotator.domain.managed_pat import Failure, Hold, Pat
+from rotator.domain.limit import LifetimeLimit
+from rotator.domain.managed_pat import Failure, Hold, ManagedPatState, Pat
 from rotator.domain.next_step import Matter, NextAction, NextStep, find_next_step
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.plan import Action, ActionKind, ActionReason, choose_action
-from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict, check_target, find_last_call
+from rotator.domain.policy import (
+    PAUSED,
+    Decision,
+    Guardrails,
+    Match,
+    RuleAction,
+    Threshold,
+    Verdict,
+    check_target,
+    find_last_call,
+)
 from rotator.domain.refusal import RefusalKind
-from rotator.domain.rotation import Likeness, RotationState, compare_mint
+from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.engine.accounting import KeeperKind, load_keepers
@@ -26,17 +38,20 @@ from rotator.engine.admin_revoking import check_ready
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice
+from rotator.engine.claiming import check_asked, claimed
 from rotator.engine.creating import make_order
 from rotator.engine.creating import propose as propose_creation
-from rotator.engine.keeping import forget, revoke_current
+from rotator.engine.keeping import check_overlapping, forget, revoke_current
 from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind
 from rotator.engine.limits import forget_limits
+from rotator.engine.losses import find_pause
 from rotator.engine.noticing import notice_places
 from rotator.engine.pausing import pause_all
 from rotator.engine.planning import plan_by_hand
 from rotator.engine.replacing import look_at_secret
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
 from rotator.engine.run import Run
+from rotator.engine.standing import Standing, load_standings
 from rotator.engine.stopping import StoppableSignIn
 from rotator.engine.tags import (
     AUTHORIZATION_TAG,
@@ -47,7 +62,16 @@ from rotator.engine.tags import (
     make_tags,
 )
 from rotator.engine.updating import Change, preview, update
-from rotator.errors import DeniedError, PlanRefusedError, RejectedError, SignInRequiredError, UsageError
+from rotator.errors import (
+    DeniedError,
+    FailureKind,
+    PlanRefusedError,
+    RejectedError,
+    RotationError,
+    SignInRequiredError,
+    TransientError,
+    UsageError,
+)
 from rotator.ports.audit_log import AuditFilter
 from tests.support.clock import FakeClock
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
@@ -566,3 +590,110 @@ def test_update_and_released_overlap_are_in_the_audit_log_with_what_they_came_to
     until = world.rotations()[-1].overlap_until
     assert until is not None
     assert str(details_of(world, NAME, "overlap_released")["overlap_until"])[:16] == until.strftime("%Y-%m-%dT%H:%M")
+
+
+# How long a wait is, and how a PAT stands.
+
+
+def lose(*hours_ago: float, code: str = "verification_failed", explained: bool = False) -> list[Rotation]:
+    """Rotations that lost their clones so long ago, the newest first; each took ten minutes."""
+    failure = Failure(code, "", kind=FailureKind.EXPLAINED_LOSS if explained else None)
+    begun = [NOW - timedelta(hours=hours) for hours in hours_ago]
+    return [
+        replace(make_rotation(created_at=at), updated_at=at + timedelta(minutes=10), failure=failure) for at in begun
+    ]
+
+
+def test_pause_after_losses_ends_a_day_after_the_third_newest_or_backs_off() -> None:
+    far, near = NOW + 90 * DAY, NOW + timedelta(hours=1)
+    assert find_pause(lose(1, 5), far) is None
+    assert find_pause(lose(1, 5, 9), far) == NOW - timedelta(hours=9) + DAY
+    assert find_pause(lose(1, 5, 9, 20), far) == NOW - timedelta(hours=9) + DAY
+    newest = NOW - timedelta(minutes=50)
+    assert find_pause(lose(1, 5, 9), near) == newest + (near - newest) / 4
+    assert find_pause(lose(1, 2, 3, explained=True), far) is None
+    assert find_pause(lose(1, 2, 3, 4, explained=True), far) == newest + timedelta(minutes=5)
+    assert find_pause(lose(1, 2, 3, 4, 5, explained=True), far) == newest + timedelta(minutes=10)
+    many = lose(*range(1, 23), explained=True)
+    assert find_pause(many, far) == newest + timedelta(hours=6)
+
+
+@pytest.mark.parametrize("state", [ManagedPatState.ACTIVE, ManagedPatState.PAUSED])
+def test_open_rotation_replaces_a_pat_near_its_expiry_unless_it_waits(state: ManagedPatState) -> None:
+    pat = replace(make_managed_pat(), valid_to=NOW + timedelta(hours=2), state=state)
+    failing = replace(pat, last_failure=Failure("busy", "", ""))
+    decision = make_policy(RULE).decide(pat, now=NOW, longest=None)
+    alone = Standing(pat, False, decision)
+    assert alone.may_expire(NOW)
+    assert not replace(alone, pat=make_managed_pat()).may_expire(NOW)
+    rotating = replace(alone, is_rotating=True)
+    assert not rotating.may_expire(NOW)
+    assert rotating.find_expiring(NOW) is None
+    assert replace(rotating, is_all_paused=True).may_expire(NOW)
+    assert replace(rotating, is_awaiting=True).may_expire(NOW)
+    reasons = [standing.find_expiring(NOW) for standing in (alone, replace(alone, pat=failing))]
+    if state is ManagedPatState.PAUSED:
+        assert reasons == [ExpiryForeseen(code="paused", expires_at=pat.valid_to)] * 2
+    else:
+        assert reasons == [None, ExpiryForeseen(code="busy", expires_at=pat.valid_to)]
+
+
+def test_standing_of_a_pat_knows_its_open_rotation_and_what_that_waits_for() -> None:
+    world = make_world(NAME, "other")
+    hook = ScriptedHook(required=True)
+    world.policy = replace(world.policy, hooks=(hook.terms,))
+    world.rotate(NAME)
+    with world.database.read() as reading:
+        standings = load_standings(world.make_run(), reading)
+    shown = {name: (found.is_rotating, found.is_awaiting, found.is_all_paused) for name, found in standings.items()}
+    assert shown == {NAME: (True, True, False), "other": (False, False, False)}
+    world.policy = replace(world.policy, hooks=())
+    pause_all(world.make_run())
+    with world.database.read() as reading:
+        standing = load_standings(world.make_run(), reading)[NAME]
+    assert (standing.is_rotating, standing.is_awaiting, standing.is_all_paused) == (True, False, True)
+
+
+@pytest.mark.parametrize(("busy", "kind"), [(0, FailureKind.WRITE_REFUSED), (1, None)])
+def test_refused_write_is_no_denial_like_others_unless_an_earlier_one_may_have_landed(
+    busy: int, kind: FailureKind | None
+) -> None:
+    world = make_world()
+    for _ in range(busy):
+        world.secrets.fail("store", TransientError("busy", service="key_vault", operation="store"))
+    world.secrets.fail("store", DeniedError("no", service="key_vault", operation="store", fix="Ask."))
+    world.run()
+    [rotation] = world.rotations()
+    assert rotation.failure is not None
+    assert (rotation.state, rotation.failure.kind) == (RotationState.ABANDONED, kind)
+
+
+def test_only_what_a_person_was_asked_about_by_its_pat_is_refused_when_that_changed() -> None:
+    world = make_current()
+    asked = world.record()
+    world.rotate(NAME)
+    with claimed(world.make_run(), NAME) as held:
+        check_asked(held, asked)
+        check_asked(held, None, by_pat=True)
+        with pytest.raises(UsageError, match="now; nothing was changed"):
+            check_asked(held, asked, by_pat=True)
+
+
+def test_limit_that_was_learned_is_in_the_way_of_a_creation_that_it_would_make_due_at_once() -> None:
+    world = make_current()
+    world.policy = make_policy(replace(RULE, rotate_before=Threshold(duration=timedelta(days=15))))
+    wanted = make_order("deploy", ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=20))
+    assert propose_creation(world.make_run(), wanted).rule.name == "ci"
+    with world.database.begin() as work:
+        work.limits.save(ACCOUNT, ORGANIZATION, LifetimeLimit(timedelta(days=10), world.clock.now()))
+    with pytest.raises(PlanRefusedError):
+        propose_creation(world.make_run(), wanted)
+
+
+def test_two_that_wait_for_a_hook_are_told_by_their_own_names() -> None:
+    world = make_world(NAME, "other")
+    world.policy = replace(world.policy, hooks=(ScriptedHook(required=True).terms,))
+    world.run()
+    for name in (NAME, "other"):
+        with world.database.read() as reading, pytest.raises(RotationError, match=f"of {name} stays valid"):
+            check_overlapping(world.make_run(), reading, name)
