@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -697,3 +697,51 @@ def test_two_that_wait_for_a_hook_are_told_by_their_own_names() -> None:
     for name in (NAME, "other"):
         with world.database.read() as reading, pytest.raises(RotationError, match=f"of {name} stays valid"):
             check_overlapping(world.make_run(), reading, name)
+
+
+def test_everything_paused_leaves_a_pat_with_nothing_to_do() -> None:
+    pat = make_managed_pat()
+    paused = replace(make_policy(RULE), is_paused=True)
+    decision = paused.decide(pat, now=NOW, longest=None)
+    assert find_next_step(Matter(pat), paused, decision, NOW, timedelta(minutes=10)) == NextStep(NextAction.NONE, None)
+
+
+def test_request_that_may_still_take_effect_is_refused_with_the_name_of_its_record() -> None:
+    """A person changes the policy, and wants to adopt what was just given up, under another name."""
+    world = make_current()
+    old = world.record().authorization_id
+    world.rotate(NAME)
+    world.advance(hours=25)
+    world.pats.ignores_revoke = lambda _: True
+    world.run()
+    run = world.make_run()
+    choice = Choice(name="again", secret_name="again")
+    written = adopt(run, propose(run, [old], everything=False, choice=choice))
+    assert (written.proposals, [(item.kind, item.name) for item in written.refusals]) == (
+        (),
+        [(RefusalKind.BEING_REVOKED, NAME)],
+    )
+
+
+def test_revocation_that_is_not_confirmed_is_reported_with_its_rotation_and_its_pat() -> None:
+    world = make_overlapping()
+    old = world.rotations()[-1].predecessor_id
+    world.pats.ignores_revoke = lambda _: True
+    report = world.run()
+    [settling] = report.of_kind(OutcomeKind.SETTLING)
+    assert (settling.name, settling.reason) == (NAME, OutcomeReason.REVOCATION_UNCONFIRMED)
+    assert (settling.rotation_id, settling.pending_id) == (world.rotations()[-1].id, old)
+
+
+def test_window_opens_the_first_time_that_the_clocks_show_its_hour_and_closes_the_last_time() -> None:
+    """On the night in which they are set back it is half past two twice."""
+    berlin = ZoneInfo("Europe/Berlin")
+    twice = Timetable((Window((6,), time(2, 30), time(2, 45), berlin),))
+    night = datetime(2026, 10, 24, 20, tzinfo=UTC)
+    opens = twice.find_opening(night)
+    assert opens == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert [
+        twice.find_held_back(opens + timedelta(minutes=minutes)) is None for minutes in (0, 14, 16, 59, 61, 74, 76)
+    ] == [
+        *(True, True, False, False, True, True, False),
+    ]
