@@ -15,7 +15,7 @@ from rotator.domain.events.rotations import ExpiryForeseen
 from rotator.domain.hook import HookTerms
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, Hold, ManagedPatState, Pat
-from rotator.domain.next_step import Matter, NextAction, NextStep, find_next_step
+from rotator.domain.next_step import Due, Matter, NextAction, NextStep, find_due, find_next_step
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.plan import Action, ActionKind, ActionReason, choose_action
 from rotator.domain.policy import (
@@ -33,13 +33,14 @@ from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
+from rotator.domain.urgency import find_last_span
 from rotator.engine.accounting import KeeperKind, load_keepers
 from rotator.engine.admin_revoking import check_ready
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice
 from rotator.engine.claiming import check_asked, claimed
-from rotator.engine.creating import make_order
+from rotator.engine.creating import create, make_order
 from rotator.engine.creating import propose as propose_creation
 from rotator.engine.keeping import check_overlapping, forget, revoke_current
 from rotator.engine.left_behind import LeftBehind, LeftBehindKind, find_left_behind
@@ -50,7 +51,7 @@ from rotator.engine.pausing import pause_all
 from rotator.engine.planning import plan_by_hand
 from rotator.engine.replacing import look_at_secret
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
-from rotator.engine.run import Run
+from rotator.engine.run import Run, rotate_by_hand
 from rotator.engine.standing import Standing, load_standings
 from rotator.engine.stopping import StoppableSignIn
 from rotator.engine.tags import (
@@ -68,6 +69,7 @@ from rotator.errors import (
     PlanRefusedError,
     RejectedError,
     RotationError,
+    RotatorError,
     SignInRequiredError,
     TransientError,
     UsageError,
@@ -553,6 +555,8 @@ def test_late_mint_that_is_revoked_is_reported_with_its_id_and_why() -> None:
     assert [(item.name, item.reason, item.revoked_id) for item in recovered] == [
         (NAME, OutcomeReason.LATE_MINT_REVOKED, late)
     ]
+    begun = [event.entry for event in load_events(world.database, AuditFilter(event="revoke_started"))]
+    assert [entry.details["why"] for entry in begun if entry.details["authorization_id"] == late] == ["late"]
 
 
 def advance_and_run(world: EngineWorld) -> RunReport:
@@ -745,3 +749,60 @@ def test_window_opens_the_first_time_that_the_clocks_show_its_hour_and_closes_th
     ] == [
         *(True, True, False, False, True, True, False),
     ]
+
+
+def test_queue_wakes_a_run_when_a_freeze_would_eat_the_overlap() -> None:
+    """That is days before the expiry is near, and no window opens then."""
+    frozen = Timetable((), (ChangeFreeze(NOW - DAY, NOW + 60 * DAY, "the end of the year"),))
+    rule = replace(RULE, rotate_before=Threshold(duration=15 * DAY), overlap=5 * DAY, timetable=frozen)
+    pat, policy = make_managed_pat(), make_policy(rule)
+    last_call = find_last_call(pat, rule)
+    assert NOW < last_call < pat.valid_to - find_last_span(pat.lifetime)
+    assert find_due(Matter(pat), policy, {}, NOW, timedelta(minutes=10)) == Due(last_call)
+
+
+def test_created_pat_is_known_by_the_version_that_holds_it_in_journal_and_record() -> None:
+    world = make_current()
+    wanted = make_order("deploy", ACCOUNT, ORGANIZATION, ("vso.code",), timedelta(days=20))
+    world.watch(lambda: create(world.make_run(), wanted))
+    version = world.latest("deploy").version.version
+    [rotation] = world.rotations("deploy")
+    assert (rotation.secret_version, world.record("deploy").secret_version) == (version, version)
+
+
+def test_old_pat_of_a_move_that_nobody_can_revoke_is_not_reported_as_revoked() -> None:
+    world = make_current()
+    leave(world)
+    world.watch(lambda: update(world.make_run(), MOVE))
+    world.advance(hours=25)
+    report = world.run()
+    assert (world.states()[-1], report.of_kind(OutcomeKind.RETIRED)) == ("completed", ())
+
+
+def test_those_after_a_pat_that_is_not_where_it_was_said_to_be_are_proposed_all_the_same() -> None:
+    world = make_current()
+    first, second = add(world, "one"), add(world, "two")
+    run = world.make_run()
+    choices = {
+        first: Choice(name="one", secret_name="one", organization="elsewhere"),
+        second: Choice(name="two", secret_name="two"),
+    }
+    plan = propose(run, [first, second], everything=False, choices=choices)
+    assert [item.kind for item in plan.refusals] == [RefusalKind.MISPLACED]
+    assert [item.record.name for item in plan.proposals] == ["two"]
+
+
+@pytest.mark.parametrize("hours", [1, 25])
+def test_person_who_rotates_again_is_told_whether_the_overlap_is_over(hours: int) -> None:
+    world = make_world()
+    world.run()
+    world.advance(hours=hours)
+    with pytest.raises(RotationError, match=NAME) as caught:
+        rotate_by_hand(world.make_run(), [NAME])
+    assert ("The overlap is over" in caught.value.fix) == (hours == 25)
+
+
+def test_pat_without_an_overlap_is_named_when_that_is_to_be_ended() -> None:
+    world = make_current()
+    with world.database.read() as reading, pytest.raises(RotatorError, match=NAME):
+        check_overlapping(world.make_run(), reading, NAME)
