@@ -165,12 +165,12 @@ def _revoke(run: RunContext, left: LeftBehind) -> None:
 
 def revoke_left_pat(held: ClaimedPat, rotation: Rotation, pat: Pat, why: RevocationKind) -> None:
     """Journal and carry out the revocation of a PAT that a closed rotation left behind."""
-    now = held.services.clock.now()
+    now, owner = held.services.clock.now(), rotation.find_owner(pat.authorization_id)
     clearing = replace(
         rotation,
         id=held.services.entropy.make_id(),
-        account=rotation.find_owner(pat.authorization_id),
-        predecessor_account=None,
+        account=owner,
+        predecessor_account=None if rotation.predecessor_place[0] == owner else rotation.predecessor_place[0],
         state=RotationState.ABANDONING,
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,

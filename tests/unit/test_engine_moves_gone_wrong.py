@@ -10,17 +10,24 @@ from datetime import timedelta
 import pytest
 
 from rotator.engine.adopting import adopt, propose
-from rotator.engine.left_behind import load_left_behind
+from rotator.engine.left_behind import load_left_behind, revoke_left_behind
 from rotator.engine.looking import look
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted, work_on_due
 from rotator.engine.status import PatState
 from rotator.engine.updating import Change, preview, update
-from rotator.errors import DeniedError, PlanRefusedError, RotationError, RotatorError, SignInRequiredError
+from rotator.errors import (
+    DatabaseBehindError,
+    DeniedError,
+    PlanRefusedError,
+    RotationError,
+    RotatorError,
+    SignInRequiredError,
+)
 from tests.support.engine import ACCOUNT, NAME, OVERLAP, SCOPE, EngineWorld, codes_of, make_world
 from tests.support.engine_fakes import ProcessDied
-from tests.support.moves import HEIR, MOVE, leave, make_current, make_left, move
+from tests.support.moves import HEIR, MOVE, leave, make_current, make_left, move, owners
 from tests.support.policies import RULE, make_policy
 
 
@@ -108,6 +115,33 @@ def test_old_pat_is_reported_after_somebody_revoked_the_clone_of_the_move() -> N
     world.rotate(NAME)
     settle(world)
     check_reported(world, old)
+
+
+def test_old_pat_is_reported_and_can_be_revoked_after_the_revocation_of_its_clone_was_frozen() -> None:
+    """A person wants the clone of the move revoked; what is journaled of that still says whose the old PAT is."""
+    world = make_current()
+    old = world.record().authorization_id
+    world.database.dies_after = "stored"
+    with pytest.raises(ProcessDied):
+        move(world)
+    world.database.revive()
+    clone = next(found for found in world.live_ids() if found != old)
+    stored = world.secrets.versions_of(world.location())[0]
+    for hours in (1, 25):
+        world.secrets.write_foreign(world.location(), "something else")
+        world.advance(hours=hours)
+        world.run()
+        world.rotate(NAME)
+    settle(world)
+    assert world.states() == ["completed", "failed", "failed", "completed"]
+    world.secrets.write_foreign(world.location(), stored.value.reveal(), dict(stored.version.tags))
+    with pytest.raises(DatabaseBehindError):
+        revoke_left_behind(world.make_run(), clone)
+    assert world.states()[-1] == "failed"
+    check_reported(world, clone)
+    check_reported(world, old)
+    revoke_left_behind(world.make_run(), old)
+    assert (old in world.live_ids(), owners(world)[clone]) == (False, HEIR)
 
 
 def test_old_pat_is_reported_after_the_record_left_the_inventory_during_the_move() -> None:

@@ -317,3 +317,16 @@ def test_stored_value_is_found_when_recovery_reads_old_versions_after_the_settle
     world.run()
     assert world.states() == ["overlapping"]
     world.finish()
+
+
+def test_nothing_is_revoked_when_an_old_read_hides_a_copy_of_the_old_value_with_our_tags_above_ours() -> None:
+    """The list has the copy: it is for its value to tell whose it is."""
+    world = make_overlapping()
+    ours, first = world.secrets.versions_of(world.location())[:2]
+    old = world.rotations()[-1].predecessor_id
+    world.secrets.write_foreign(world.location(), first.value.reveal(), dict(ours.version.tags))
+    world.secrets.is_stale = lambda: world.secrets.calls[-1][0] == "fetch_latest"
+    world.run()
+    assert old in world.live_ids()
+    assert old not in world.revoked_ids()
+    assert world.states()[-1] == "failed"

@@ -7,13 +7,16 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.rotation import RotationState
+from rotator.engine.report import OutcomeKind
 from rotator.engine.run import work_on_due
 from rotator.errors import RotatorError
-from tests.support.engine import NAME, make_world
+from tests.support.engine import NAME, OVERLAP, codes_of, make_world
 from tests.support.engine_scenarios import make_given_up_store, make_overlapping
 
 
-def test_pat_that_was_put_back_in_the_overlap_lives_for_an_overlap_after_consumers_could_read_it() -> None:
+@pytest.mark.parametrize("later", [4, 24])
+def test_pat_that_was_put_back_in_the_overlap_lives_for_an_overlap_after_consumers_could_read_it(later: int) -> None:
     world = make_overlapping(hours=20)  # the overlap is 24 hours
     ours, first = world.secrets.versions_of(world.location())[:2]
     old = world.rotations()[-1].predecessor_id
@@ -22,9 +25,21 @@ def test_pat_that_was_put_back_in_the_overlap_lives_for_an_overlap_after_consume
     world.advance(hours=1)
     # And it rolls it forward again: our value, with our tags.
     world.secrets.write_foreign(world.location(), ours.value.reveal(), tags=dict(ours.version.tags))
-    world.advance(hours=4)
-    world.run()  # 5 hours after the roll-back
-    assert old in world.live_ids(), world.events()
+    world.advance(hours=later)
+    report = world.run()
+    if later == 4:
+        assert old in world.live_ids(), world.events()
+        assert codes_of(report, OutcomeKind.FAILED) == ["overlap_restarted"]
+        rotation, newest = world.rotations()[-1], world.latest().version.version
+        assert (rotation.state, rotation.overlap_until) == (RotationState.OVERLAPPING, world.clock.now() + OVERLAP)
+        assert rotation.secret_version == world.record().secret_version == newest
+        world.advance(hours=23)
+        world.run()
+        assert old in world.live_ids()
+        world.advance(hours=2)
+        world.run()
+    assert (world.states()[-1], old in world.live_ids()) == ("completed", False)
+    world.check_served()
 
 
 def test_repeated_delete_of_a_given_up_clone_spares_what_consumers_read_as_the_first_one_does() -> None:
