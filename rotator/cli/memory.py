@@ -1,13 +1,17 @@
-"""Keeps the memory of this process from the disk, and from other processes of its user."""
+"""The memory of this process: kept from the disk and from other processes of its user, and seldom searched."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import os
 import resource
 import sys
 
 _SET_DUMPABLE = 4
+_NEW_OBJECTS = 10_000
+"""After how many more objects Python looks for cycles that nobody uses; by default 700."""
 
 
 def keep_memory_private() -> None:
@@ -18,3 +22,12 @@ def keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def collect_seldom() -> None:
+    """Look for cycles of unused objects less often, and not at the end of the process.
+
+    What a command reads lives to its end, and each look goes through all of it.
+    """
+    gc.set_threshold(_NEW_OBJECTS)
+    atexit.register(gc.freeze)
