@@ -238,10 +238,12 @@ class Policy:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         if rule.action is RuleAction.ALERT:
             return Decision(Verdict.ALERT, rule, rotate_after, lifetime, takes_short=takes_short)
-        held = None if is_leak or now >= find_last_call(pat, rule) else rule.timetable.find_held_back(now)
-        held = PAUSED if self.is_paused else held
-        due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
-        return replace(due, held_back=held)
+        held = PAUSED if self.is_paused else rule.timetable.find_held_back(now)
+        if held is not None and not self.is_paused and (is_leak or now >= find_last_call(pat, rule)):
+            held = None
+        return Decision(
+            Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak, held_back=held
+        )
 
     def find_held_back(self, pat: ManagedPat, now: datetime) -> HeldBack | None:
         """Return what keeps runs from minting and revoking for a ManagedPat, however little time it has left."""
@@ -294,6 +296,8 @@ class Policy:
         rule, rotate_after = decision.rule, decision.rotate_after
         is_free = decision.is_wanted or decision.is_leak or decision.verdict not in (Verdict.DUE, Verdict.NOT_DUE)
         if self.is_paused or is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
+            return None
+        if rule.timetable == ALWAYS:
             return None
         return rule.timetable.find_held_back(_find_turn(pat, rule, max(rotate_after, now)))
 
