@@ -10,8 +10,9 @@ import resource
 import sys
 
 _SET_DUMPABLE = 4
-_NEW_OBJECTS = 10_000
-"""After how many more objects Python looks for cycles that nobody uses; by default 700."""
+_NEW_OBJECTS = 50_000
+"""After how many more objects a command looks for cycles that nobody uses."""
+_USUAL = gc.get_threshold()
 
 
 def keep_memory_private() -> None:
@@ -31,3 +32,8 @@ def collect_seldom() -> None:
     """
     gc.set_threshold(_NEW_OBJECTS)
     atexit.register(gc.freeze)
+
+
+def collect_as_usual() -> None:
+    """Look for unused objects as often as Python does by itself: a process that stays must not grow by them."""
+    gc.set_threshold(*_USUAL)
