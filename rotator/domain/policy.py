@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
@@ -76,6 +77,7 @@ class Match:
         return _fits(account, self.account) and _fits(organization, self.organization)
 
 
+@lru_cache(maxsize=1000)  # asked often, of few different accounts and organizations
 def _fits(value: str, pattern: str | None) -> bool:
     return pattern is None or fnmatchcase(value, pattern)
 
@@ -269,14 +271,15 @@ class Policy:
         is_free = not rotation.overlap or rule is None or now >= find_last_call(pat, rule)
         return None if is_free and not self.is_paused else self.find_held_back(pat, now)
 
-    def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime) -> datetime | None:
+    def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime, rule: Rule | None = None) -> datetime | None:
         """Return when a run may do what is to be done at a moment: then, in a window, or at the last call.
 
-        It is in the past when a run could have done it, and may now. None while everything is paused.
+        It is in the past when a run could have done it, and may now. None while everything is paused. `rule` is the one
+        that applies to the PAT, where it is known already.
         """
         if self.is_paused:
             return None
-        rule = self.rule_for(pat)
+        rule = rule or self.rule_for(pat)
         if rule is None or rule.timetable == ALWAYS:
             return moment
         first, again = (_find_turn(pat, rule, each) for each in (moment, now))
