@@ -10,7 +10,7 @@ import resource
 import sys
 
 _SET_DUMPABLE = 4
-_NEW_OBJECTS = 50_000
+_NEW_OBJECTS = 200_000
 """After how many more objects a command looks for cycles that nobody uses."""
 _USUAL = gc.get_threshold()
 

@@ -115,10 +115,10 @@ def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: dat
         if not (pat.blocked or decision.verdict is Verdict.DUE):  # a run then only clears the failure
             return NextStep(NextAction.CHECK, pat.retry_at)
         rotates = decision.verdict is Verdict.DUE and not (pat.blocked or decision.is_wanted or decision.is_leak)
-        return NextStep(NextAction.RETRY, policy.find_turn(pat, pat.retry_at, now, rule) if rotates else pat.retry_at)
+        return NextStep(NextAction.RETRY, policy.find_turn(pat, pat.retry_at, now) if rotates else pat.retry_at)
     if by_hand or decision.is_wanted or decision.is_leak or decision.rotate_after is None:
         return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
-    return NextStep(NextAction.ROTATE, policy.find_turn(pat, decision.rotate_after, now, rule))
+    return NextStep(NextAction.ROTATE, policy.find_turn(pat, decision.rotate_after, now))
 
 
 def _find_rotation_step(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import lru_cache
 
 from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
@@ -77,7 +76,6 @@ class Match:
         return _fits(account, self.account) and _fits(organization, self.organization)
 
 
-@lru_cache(maxsize=1000)  # asked often, of few different accounts and organizations
 def _fits(value: str, pattern: str | None) -> bool:
     return pattern is None or fnmatchcase(value, pattern)
 
@@ -240,12 +238,10 @@ class Policy:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         if rule.action is RuleAction.ALERT:
             return Decision(Verdict.ALERT, rule, rotate_after, lifetime, takes_short=takes_short)
-        held = PAUSED if self.is_paused else rule.timetable.find_held_back(now)
-        if held is not None and not self.is_paused and (is_leak or now >= find_last_call(pat, rule)):
-            held = None
-        return Decision(
-            Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak, held_back=held
-        )
+        back = None if is_leak else rule.timetable.find_held_back(now)
+        held = PAUSED if self.is_paused else None if back is None or now >= find_last_call(pat, rule) else back
+        due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
+        return due if held is None else replace(due, held_back=held)
 
     def find_held_back(self, pat: ManagedPat, now: datetime) -> HeldBack | None:
         """Return what keeps runs from minting and revoking for a ManagedPat, however little time it has left."""
@@ -271,15 +267,14 @@ class Policy:
         is_free = not rotation.overlap or rule is None or now >= find_last_call(pat, rule)
         return None if is_free and not self.is_paused else self.find_held_back(pat, now)
 
-    def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime, rule: Rule | None = None) -> datetime | None:
+    def find_turn(self, pat: ManagedPat, moment: datetime, now: datetime) -> datetime | None:
         """Return when a run may do what is to be done at a moment: then, in a window, or at the last call.
 
-        It is in the past when a run could have done it, and may now. None while everything is paused. `rule` is the one
-        that applies to the PAT, where it is known already.
+        It is in the past when a run could have done it, and may now. None while everything is paused.
         """
         if self.is_paused:
             return None
-        rule = rule or self.rule_for(pat)
+        rule = self.rule_for(pat)
         if rule is None or rule.timetable == ALWAYS:
             return moment
         first, again = (_find_turn(pat, rule, each) for each in (moment, now))
@@ -299,8 +294,6 @@ class Policy:
         rule, rotate_after = decision.rule, decision.rotate_after
         is_free = decision.is_wanted or decision.is_leak or decision.verdict not in (Verdict.DUE, Verdict.NOT_DUE)
         if self.is_paused or is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
-            return None
-        if rule.timetable == ALWAYS:
             return None
         return rule.timetable.find_held_back(_find_turn(pat, rule, max(rotate_after, now)))
 
@@ -349,7 +342,7 @@ class Policy:
 
 
 def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:
-    last = find_last_call(pat, rule)
+    last = moment if rule.timetable == ALWAYS else find_last_call(pat, rule)
     return moment if moment >= last else min(rule.timetable.find_opening(moment), last)
 
 
