@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from rotator.adapters.database.schema import metadata
+from rotator.adapters.database.partial_indexes import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -1,7 +1,7 @@
 """The log: one stream for our events and the libraries' records, one line each, without secrets.
 
-JSON for machines, columns for people. Redaction comes after tracebacks have become text. Importing this
-module loads structlog, about 200 ms: commands import it when they start to work, not for `--help`.
+JSON for machines, columns for people. Redaction comes after tracebacks have become text. structlog is loaded with the
+first line: most commands that only look write none, and start sooner.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import os
 import re
 import sys
 from datetime import datetime
-from typing import TextIO
-
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from typing import TYPE_CHECKING, TextIO
 
 from rotator.adapters.redaction import redact_text, redact_value
 from rotator.domain.events.event import Event
 from rotator.ports.progress import Progress
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger, ProcessorFormatter
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy", "urllib3")
 """Logged from WARNING on, unless the level is DEBUG."""
@@ -36,37 +37,8 @@ def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
     Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before.
     """
     reset_logging()
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.processors.StackInfoRenderer(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
-    handler = _LineHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                redact_event,
-                *_make_renderers(stream, as_json=as_json),
-            ],
-        )
-    )
     root = logging.getLogger()
-    root.addHandler(handler)
+    root.addHandler(_LineHandler(stream, as_json=as_json))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(threshold)
     for name in LIBRARIES:
@@ -89,7 +61,6 @@ def reset_logging() -> None:
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.NOTSET)
     logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 def make_progress(run_id: str | None = None) -> Progress:
@@ -97,15 +68,60 @@ def make_progress(run_id: str | None = None) -> Progress:
 
     What another line tells for all that it affects is shown at the level DEBUG alone: one cause is one line.
     """
-    log: structlog.stdlib.BoundLogger = structlog.get_logger("rotator")
-    if run_id is not None:
-        log = log.bind(run_id=run_id)
+    given = {} if run_id is None else {"run_id": run_id}
 
     def tell(event: Event, subject: str, /) -> None:
+        log = get_logger().bind(**given)
         level = logging.getLevelNamesMapping()[(event.log_severity or "debug").upper()]
         log.log(level, event.type.name, **event.make_line(subject))
 
     return tell
+
+
+def get_logger() -> BoundLogger:
+    """Return the logger of our events; structlog is set up with the first call."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                *_list_shared(),
+                structlog.processors.StackInfoRenderer(),
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=False,
+        )
+    logger: BoundLogger = structlog.get_logger("rotator")
+    return logger
+
+
+def _make_formatter(stream: TextIO, *, as_json: bool) -> ProcessorFormatter:
+    import structlog
+
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_list_shared(), structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            redact_event,
+            *_make_renderers(stream, as_json=as_json),
+        ],
+    )
+
+
+def _list_shared() -> list[Processor]:
+    """List what is done first with our events and with the libraries' records."""
+    import structlog
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
 
 
 def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -114,6 +130,8 @@ def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 
 def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
+    import structlog
+
     if as_json:
         return [structlog.processors.JSONRenderer()]
     colours = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -152,6 +170,16 @@ def _write_out(found: re.Match[str]) -> str:
 
 class _LineHandler(logging.StreamHandler[TextIO]):
     """Writes the lines. A record that cannot be formatted is reported without its arguments: they may be secret."""
+
+    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
+        super().__init__(stream)
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        if self.formatter is None:
+            self.setFormatter(_make_formatter(self.stream, as_json=self._as_json))
+        return super().format(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """One line in place of the record; nothing if the stream itself is broken."""

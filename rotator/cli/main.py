@@ -21,7 +21,7 @@ from rotator.cli.failures import (
     report_to_nagios,
     watch_for_bugs,
 )
-from rotator.cli.memory import keep_memory_private
+from rotator.cli.memory import collect_seldom, keep_memory_private
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
 from rotator.domain.exit_code import DONE, FAILED
 from rotator.errors import RotatorError, UsageError
@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     keep_memory_private()
+    collect_seldom()
     open_streams()
     cli = CliContext(words=tuple(words))
     watch_for_bugs(cli)

@@ -1,13 +1,18 @@
-"""Keeps the memory of this process from the disk, and from other processes of its user."""
+"""The memory of this process: kept from the disk and from other processes of its user, and seldom searched."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import os
 import resource
 import sys
 
 _SET_DUMPABLE = 4
+_NEW_OBJECTS = 200_000
+"""After how many more objects a command looks for cycles that nobody uses."""
+_USUAL = gc.get_threshold()
 
 
 def keep_memory_private() -> None:
@@ -18,3 +23,17 @@ def keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def collect_seldom() -> None:
+    """Look for cycles of unused objects less often, and not at the end of the process.
+
+    What a command reads lives to its end, and each look goes through all of it.
+    """
+    gc.set_threshold(_NEW_OBJECTS)
+    atexit.register(gc.freeze)
+
+
+def collect_as_usual() -> None:
+    """Look for unused objects as often as Python does by itself: a process that stays must not grow by them."""
+    gc.set_threshold(*_USUAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, TypedDict
 
 from rotator.documents.document import (
@@ -69,21 +70,21 @@ class PlanDocument(Document):
 
 def make_plan_document(plan: Plan) -> PlanDocument:
     """Give every ManagedPat with its action and the reason, and how many there are of each."""
-    postponed = frozenset(plan.postponed)
+    postponed, counts = frozenset(plan.postponed), Counter(action.kind for action in plan.actions)
     return {
         "schema_version": SCHEMA_VERSION,
         "generated_at": write_moment(plan.made_at),
         "has_changes": plan.has_changes,
         "signed_out": list(plan.signed_out),
         "summary": {
-            "rotate": len(plan.of_kind(ActionKind.ROTATE)),
-            "retire": len(plan.of_kind(ActionKind.RETIRE)),
-            "recover": len(plan.of_kind(ActionKind.RECOVER)),
-            "adopt": len(plan.of_kind(ActionKind.ADOPT)),
-            "wait": len(plan.of_kind(ActionKind.WAIT)),
-            "alert": len(plan.of_kind(ActionKind.ALERT)),
-            "blocked": len(plan.of_kind(ActionKind.BLOCKED)),
-            "none": len(plan.of_kind(ActionKind.NONE)),
+            "rotate": counts[ActionKind.ROTATE],
+            "retire": counts[ActionKind.RETIRE],
+            "recover": counts[ActionKind.RECOVER],
+            "adopt": counts[ActionKind.ADOPT],
+            "wait": counts[ActionKind.WAIT],
+            "alert": counts[ActionKind.ALERT],
+            "blocked": counts[ActionKind.BLOCKED],
+            "none": counts[ActionKind.NONE],
             "postponed": len(postponed),
         },
         "actions": [_make_action(action, action.pat.name in postponed) for action in plan.actions],

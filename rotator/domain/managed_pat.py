@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from rotator.domain.marker import strip_mark
@@ -23,6 +24,7 @@ def check_aware(moment: datetime) -> datetime:
     return moment
 
 
+@lru_cache(maxsize=1000)  # asked often, of few different texts
 def make_scopes(scope: str) -> tuple[str, ...]:
     """Return the scopes in a text that spaces separate, sorted, without duplicates."""
     return tuple(sorted(set(scope.split())))

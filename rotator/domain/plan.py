@@ -182,7 +182,8 @@ def _hold_by_timetable(action: Action, policy: Policy, decision: Decision, now: 
         waiting = _hold(Action(ActionKind.WAIT, pat, ActionReason.NOT_DUE, decision), decision.held_back)
         return replace(waiting, held_until=policy.find_turn(pat, moment, now), lack=lack)
     if action.kind is ActionKind.ROTATE:
-        return replace(action, despite=policy.find_held_back(pat, now))
+        despite = policy.find_held_back(pat, now)
+        return action if despite is None else replace(action, despite=despite)
     if lack is None:
         return action
     turn = policy.find_turn(pat, max(now, decision.rotate_after or now), now)

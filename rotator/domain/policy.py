@@ -238,10 +238,10 @@ class Policy:
             return Decision(Verdict.NOT_DUE, rule, rotate_after, lifetime, takes_short=takes_short)
         if rule.action is RuleAction.ALERT:
             return Decision(Verdict.ALERT, rule, rotate_after, lifetime, takes_short=takes_short)
-        held = None if is_leak or now >= find_last_call(pat, rule) else rule.timetable.find_held_back(now)
-        held = PAUSED if self.is_paused else held
+        back = None if is_leak else rule.timetable.find_held_back(now)
+        held = PAUSED if self.is_paused else None if back is None or now >= find_last_call(pat, rule) else back
         due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
-        return replace(due, held_back=held)
+        return due if held is None else replace(due, held_back=held)
 
     def find_held_back(self, pat: ManagedPat, now: datetime) -> HeldBack | None:
         """Return what keeps runs from minting and revoking for a ManagedPat, however little time it has left."""
@@ -342,7 +342,7 @@ class Policy:
 
 
 def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:
-    last = find_last_call(pat, rule)
+    last = moment if rule.timetable == ALWAYS else find_last_call(pat, rule)
     return moment if moment >= last else min(rule.timetable.find_opening(moment), last)
 
 

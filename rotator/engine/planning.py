@@ -57,7 +57,8 @@ def plan_one(
     action = choose_action(pat, rotation, policy, longest, now)
     if action.failure is not None or action.decision is None:
         return action
-    return replace(action, failure=explain_decision(action.decision))
+    failure = explain_decision(action.decision)
+    return action if failure is None else replace(action, failure=failure)
 
 
 def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: datetime) -> Plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -43,6 +44,7 @@ class Source:
     _values: dict[Location, Place] = field(default_factory=dict)
     _keys: dict[Location, Place] = field(default_factory=dict)
     _is_composed: bool = False
+    _mask_secrets: Callable[[], None] = lambda: None
 
     def problem_at(self, location: Location, message: str, *, at_key: bool = False) -> Problem:
         """A problem that points at the value at `location` (or its key), or at what is nearest around it."""
@@ -55,6 +57,8 @@ class Source:
 
     def render(self, problems: list[Problem]) -> list[str]:
         """The problems from top to bottom, each with its source line and a caret, secrets masked."""
+        if problems:
+            self._mask_secrets()
         file = show_path(self.path)
         unique = sorted(set(problems), key=lambda problem: problem.sort_key)
         return [render_problem(each, file=file, line=self._show_line(each.place.line)) for each in unique]
@@ -146,7 +150,7 @@ class _Parser:
             self._add(_place(node), (), f"the {what} file must contain {wanted}")
         else:
             self._source.data = self._read(node, ())
-        self._mask_secrets(node, ())
+        self._source._mask_secrets = partial(self._mask_secrets, node, ())
 
     def _add(self, place: Place, location: Location, message: str) -> None:
         self._source.problems.append(Problem(place, location, message))

@@ -66,6 +66,21 @@ def test_help_loads_no_heavy_library_when_printed(words: list[str]) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
+def test_look_at_the_inventory_loads_only_what_it_needs_when_nothing_is_logged(tmp_path: Path) -> None:
+    """Neither the log's library, nor those for requests to vaults, migrations, certificates or another database."""
+    run_command(*INIT, cwd=tmp_path)
+    run_command("db", "upgrade", cwd=tmp_path)
+    unneeded = ("azure", "alembic", "structlog", "rich", "cryptography.x509", "sqlalchemy.dialects.postgresql")
+    script = (
+        "import sys\nfrom rotator.cli.main import main\ncode = main(['plan', '--json']) or main(['status', '--json'])\n"
+        f"sys.exit(code or ','.join(name for name in {unneeded!r} if name in sys.modules) or 0)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_help_lists_every_command_when_asked_for() -> None:
     result = run_command("--help")
     assert all(re.search(rf"^  {name} ", result.stdout, re.MULTILINE) for name in COMMANDS)

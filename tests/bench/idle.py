@@ -12,7 +12,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, String, Table, cast, event, insert, literal, select, text, true
+from sqlalchemy import (
+    Connection,
+    Engine,
+    String,
+    Table,
+    cast,
+    create_engine,
+    event,
+    insert,
+    literal,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.engine import make_url
 
 from rotator.adapters.clock import SystemBootClock, SystemClock, SystemEntropy
@@ -109,7 +122,6 @@ def _fill(run: RunContext, url: str, records: int, closed: int) -> None:
         _copy(connection, managed_pat, records, numbered=(*of_record, *own))
         own = ("id", "predecessor_id", "new_authorization_id")
         _copy(connection, rotation, closed, numbered=own, shared=of_record, among=records - 1)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
     engine.dispose()
 
@@ -180,12 +192,12 @@ def count_rows(url: str) -> int | None:
     if url.startswith("sqlite"):
         return None
     query = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables"
-    engine = make_engine(make_url(url))
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
     others = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with engine.connect() as connection:
             while connection.execute(others).scalar_one():
                 pass  # what a connection has read is counted when it has ended
             return int(connection.execute(text(query)).scalar_one())

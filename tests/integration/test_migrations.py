@@ -22,8 +22,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 
 from rotator.adapters.daemon_lock import only_daemon
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
+from rotator.adapters.database.partial_indexes import metadata
 from rotator.adapters.database.records import list_managed_pat, list_pending, list_rotation
-from rotator.adapters.database.schema import REVISIONS, metadata
+from rotator.adapters.database.schema import REVISIONS
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.managed_pat import Failure
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind

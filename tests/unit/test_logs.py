@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import structlog
 
-from rotator.adapters.logs import LIBRARIES, configure_logging, make_progress, reset_logging
+from rotator.adapters.logs import LIBRARIES, configure_logging, get_logger, make_progress, reset_logging
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import AccountDown, TokenCacheDamaged
 from rotator.domain.events.rotations import (
@@ -131,7 +130,7 @@ def test_warning_of_python_is_a_record_when_it_is_shown() -> None:
 
 
 def _log_event() -> None:
-    structlog.get_logger("rotator").info(f"got {PAT}", value=JWT, nested={"list": [f"x {PAT}"], PAT: 1})
+    get_logger().info(f"got {PAT}", value=JWT, nested={"list": [f"x {PAT}"], PAT: 1})
 
 
 def _log_exception() -> None:
@@ -141,7 +140,7 @@ def _log_exception() -> None:
         except ValueError as error:
             raise RuntimeError(f"outer {PAT}") from error
     except RuntimeError:
-        structlog.get_logger("rotator").exception("step_failed")
+        get_logger().exception("step_failed")
 
 
 def _log_library_exception() -> None:
@@ -156,7 +155,7 @@ def _log_arguments() -> None:
 
 
 def _log_objects() -> None:
-    structlog.get_logger("rotator").warning("objects", error=ValueError(PAT), raw=JWT.encode(), kind=SecretValue(PAT))
+    get_logger().warning("objects", error=ValueError(PAT), raw=JWT.encode(), kind=SecretValue(PAT))
 
 
 def _log_bad_format() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import Connection, Select, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql, lock_topic
+from rotator.adapters.database.engine import lock_topic, make_upsert
 from rotator.adapters.database.schema import condition as table
 from rotator.domain.condition import Condition, ConditionKind
 
@@ -37,7 +36,7 @@ class SqlConditions(SqlConditionsReader):
 
     def begin(self, condition: Condition) -> None:
         """See the port."""
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         keys = [table.c.kind, table.c.subject]
         cause = {"code": condition.code}
         self._connection.execute(insert.values(vars(condition)).on_conflict_do_update(index_elements=keys, set_=cause))

@@ -25,8 +25,9 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, event, func, select
+from sqlalchemy import Connection, Engine, Table, event, func, select
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -40,6 +41,9 @@ from rotator.adapters.database.postgresql import (
 )
 from rotator.adapters.database.sqlite import begin_sqlite, make_sqlite
 from rotator.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 LOCK_WAIT = timedelta(seconds=10)
 """How long to wait for any lock before raising DatabaseLockedError."""
@@ -135,6 +139,17 @@ def lock_topic(connection: Connection, topic: str) -> None:
     if is_postgresql(connection):
         digest = hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest()
         connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, signed=True))))
+
+
+def make_upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that can say what happens on a conflict. Of the library's dialects only one is loaded."""
+    if is_postgresql(connection):
+        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+
+        return insert_postgresql(table)
+    from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+    return insert_sqlite(table)
 
 
 def make_shares(values: Collection[str]) -> Iterator[list[str]]:

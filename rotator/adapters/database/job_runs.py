@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.records import JOB_RUN_COLUMNS, list_job_run, make_job_run
 from rotator.adapters.database.schema import heartbeat, job_run
 from rotator.domain.job_run import KEPT_FOR, Failures, Heartbeat, JobName, JobOutcome, JobRun
@@ -63,7 +62,7 @@ class SqlJobRuns(SqlJobRunsReader):
     def begin(self, run: JobRun) -> bool:
         """See the port. The row stays locked to the end of the transaction, so that one process alone is told yes."""
         values = list_job_run(run)
-        insert = postgresql.insert(job_run) if is_postgresql(self._connection) else sqlite.insert(job_run)
+        insert = make_upsert(self._connection, job_run)
         if self._connection.execute(insert.values(values).on_conflict_do_nothing()).rowcount > 0:
             return True
         mine = (job_run.c.job == run.job, job_run.c.period == run.period)
@@ -76,7 +75,7 @@ class SqlJobRuns(SqlJobRunsReader):
     def end(self, run: JobRun) -> None:
         """See the port."""
         values = list_job_run(run)
-        insert = postgresql.insert(job_run) if is_postgresql(self._connection) else sqlite.insert(job_run)
+        insert = make_upsert(self._connection, job_run)
         keys = [job_run.c.job, job_run.c.period]
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
         before = run.period - KEPT_FOR
@@ -88,7 +87,7 @@ class SqlJobRuns(SqlJobRunsReader):
     def beat(self, beat: Heartbeat) -> None:
         """See the port."""
         values = vars(beat)
-        insert = postgresql.insert(heartbeat) if is_postgresql(self._connection) else sqlite.insert(heartbeat)
+        insert = make_upsert(self._connection, heartbeat)
         keys = [heartbeat.c.holder]
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import Connection, and_, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.records import ORGANIZATION_COLUMNS, list_organization, make_organization
 from rotator.adapters.database.schema import organization as table
 from rotator.domain.organization import OrganizationMemory
@@ -31,7 +30,7 @@ class SqlOrganizations(SqlOrganizationsReader):
     def save(self, memory: OrganizationMemory) -> None:
         """See the port."""
         values = list_organization(memory)
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         keys = [table.c.account, table.c.organization]
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
 

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.digests import read_digest, write_digest
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.records import FAILURE, list_failure, make_failure
 from rotator.adapters.database.schema import delivery, hook_call, receiver
 from rotator.domain.audit_event import Detail
@@ -109,7 +108,7 @@ class SqlOutbox(SqlOutboxReader):
 
     def _upsert(self, name: str, values: Mapping[str, object], keys: tuple[str, ...]) -> None:
         table = {"receiver": receiver, "delivery": delivery, "hook_call": hook_call}[name]
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         statement = insert.values(values).on_conflict_do_update(index_elements=list(keys), set_=dict(values))
         self._connection.execute(statement)
 

@@ -63,7 +63,7 @@ def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta) -> 
     try:
         engine = create_engine(
             url,
-            isolation_level="READ COMMITTED",
+            isolation_level="AUTOCOMMIT",  # `begin_postgresql` begins each transaction, without a request of its own
             pool_pre_ping=True,
             pool_recycle=OLDEST_CONNECTION // timedelta(seconds=1),
             pool_timeout=lock_wait.total_seconds(),
@@ -95,11 +95,9 @@ def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> s
 
 
 def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool) -> None:
-    """Set up the transaction that has just begun."""
-    if reads_only:
-        # Not by the library's own option: it leaves the session READ WRITE where the server's default is READ ONLY.
-        first_statements = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {first_statements}"
-    connection.exec_driver_sql(first_statements)
+    """Begin a transaction and set it up, in one request."""
+    level = "REPEATABLE READ, READ ONLY" if reads_only else "READ COMMITTED"
+    connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}; {first_statements}")
 
 
 def find_timeline(connection: Connection) -> str | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.schema import request_count as table
 from rotator.domain.request_count import RequestCounts
 
@@ -26,7 +25,7 @@ class SqlRequestCounts(SqlRequestCountsReader):
 
     def add(self, counts: RequestCounts) -> None:
         """See the port. In one order: of two processes that add at once, one waits for the other."""
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         more = {"requests": table.c.requests + insert.excluded.requests}
         statement = insert.on_conflict_do_update(index_elements=[table.c.service, table.c.outcome], set_=more)
         for (service, outcome), requests in sorted(counts.items()):

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Column, Connection, Select, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import is_postgresql, make_shares
+from rotator.adapters.database.engine import make_shares, make_upsert
 from rotator.adapters.database.records import PENDING_REVOCATION_COLUMNS, list_pending, make_pending
 from rotator.adapters.database.schema import pending_revocation as table
 from rotator.domain.pending_revocation import PendingRevocation
@@ -49,7 +48,7 @@ class SqlRevocations(SqlRevocationsReader):
     def save(self, pending: PendingRevocation, claim: Claim) -> None:
         """See the port."""
         values = list_pending(pending) | {"record_id": check_fence(self._connection, claim, pending.name)}
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=[table.c[0]], set_=values))
 
     def note_missed(self, authorization_id: str, at: datetime | None) -> None:

@@ -160,10 +160,6 @@ rotation = Table(
     Index("rotation_by_predecessor", "predecessor_id"),
     Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
 )
-Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
-Index("rotation_open_by_display", rotation.c.display_name, sqlite_where=OPEN, postgresql_where=OPEN)
-Index("rotation_leaving", rotation.c.predecessor_valid_to, sqlite_where=LEAVING, postgresql_where=LEAVING)
-Index("rotation_late", rotation.c.updated_at, sqlite_where=MAY_WRITE_LATE, postgresql_where=MAY_WRITE_LATE)
 
 untracked_pat = Table(
     "untracked_pat",

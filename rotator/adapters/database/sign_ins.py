@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.records import SIGN_IN_COLUMNS, list_sign_in, make_sign_in
 from rotator.adapters.database.schema import sign_in as table
 from rotator.domain.sign_in import SignInMemory
@@ -29,6 +28,6 @@ class SqlSignIns(SqlSignInsReader):
     def save(self, memory: SignInMemory) -> None:
         """See the port."""
         values = list_sign_in(memory)
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         keys = [table.c.account]
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))

@@ -10,10 +10,6 @@ from typing import Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msal
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
 
 from rotator.adapters.entra.http_client import EntraHttpClient
 from rotator.adapters.entra.refusals import Asked
@@ -182,6 +178,12 @@ def _make_credential(known: EntraAccount) -> str | dict[str, str] | None:
 
 def _is_readable(key: str, certificate: str) -> bool:
     """Return whether MSAL can use both: it signs with RSA keys, and asks for no passphrase."""
+    # Loaded when there is a certificate at all: most accounts have none.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificate
+
     try:
         load_pem_x509_certificate(certificate.encode())
         return isinstance(load_pem_private_key(key.encode(), None), RSAPrivateKey)

@@ -37,6 +37,7 @@ def daemon(cli: CliContext) -> int:
     and the first Ctrl-C with 130, once a new value that exists only in memory is in the vault.
     """
     from rotator.cli.exit_codes import INTERRUPTED
+    from rotator.cli.memory import collect_as_usual
     from rotator.cli.stopping import stop_on_signals
     from rotator.daemon.supervisor import Request, Requests
     from rotator.domain.exit_code import DONE
@@ -44,6 +45,7 @@ def daemon(cli: CliContext) -> int:
     from rotator.wiring.logs import LEVELS, LogOptions, start_logs
     from rotator.wiring.origin import Origin
 
+    collect_as_usual()
     start_logs(LogOptions(sys.stderr, "warning" if cli.quiet else LEVELS[min(cli.verbosity + 1, len(LEVELS) - 1)]))
     running, requests = Daemon(Origin(cli.config, os.environ, Path.cwd()), os.environ), Requests()
     threading.excepthook = running.tell_dead_thread

@@ -79,7 +79,7 @@ class EventType:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Event:
     """One thing that happened to one subject. Subclasses are frozen dataclasses; they are listed in `catalogue`.
 
@@ -101,7 +101,18 @@ class Event:
     ) -> None:
         super().__init_subclass__()
         cls.type = EventType(name, severity, subject, outcome, needs_person, begins, tuple(ends))
-        dataclass(frozen=True, kw_only=True)(cls)
+        # Most of the many events never happen in a process: what all can share is not made for each.
+        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__qualname__}({said})"
 
     @property
     def log_severity(self) -> Severity | None:
