@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, CursorResult, bindparam, delete, select
 
 from rotator.adapters.database.engine import lock_topic, make_upsert
 from rotator.adapters.database.schema import condition as table
 from rotator.domain.condition import Condition, ConditionKind
+
+# Made once: building a statement costs the library more than executing it does.
+_LOAD_OF = select(table).where(table.c.kind.in_(bindparam("kinds", expanding=True)))
+_END = delete(table).where(table.c.kind == bindparam("ended_kind"), table.c.subject == bindparam("ended_subject"))
 
 
 class SqlConditionsReader:
@@ -19,14 +24,13 @@ class SqlConditionsReader:
 
     def load(self) -> tuple[Condition, ...]:
         """See the port."""
-        return self._load(select(table))
+        return self._load(self._connection.execute(select(table)))
 
     def load_of(self, kinds: Collection[ConditionKind]) -> tuple[Condition, ...]:
         """See the port."""
-        return self._load(select(table).where(table.c.kind.in_(sorted(kinds))))
+        return self._load(self._connection.execute(_LOAD_OF, {"kinds": sorted(kinds)}))
 
-    def _load(self, query: Select[tuple[object, ...]]) -> tuple[Condition, ...]:
-        rows = self._connection.execute(query)
+    def _load(self, rows: CursorResult[Any]) -> tuple[Condition, ...]:
         found = (Condition(row.kind, row.subject, row.since, row.told_at, row.code) for row in rows)
         return tuple(sorted(found, key=lambda condition: (condition.kind, condition.subject)))
 
@@ -47,4 +51,4 @@ class SqlConditions(SqlConditionsReader):
 
     def end(self, kind: ConditionKind, subject: str) -> None:
         """See the port."""
-        self._connection.execute(delete(table).where(table.c.kind == kind, table.c.subject == subject))
+        self._connection.execute(_END, {"ended_kind": kind, "ended_subject": subject})

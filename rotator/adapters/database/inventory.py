@@ -32,6 +32,7 @@ from rotator.ports.inventory import UntrackedPat
 # Made once: building a statement costs the library more than executing it does.
 _LOAD = select(*MANAGED_PAT_COLUMNS).where(managed_pat.c.name == bindparam("wanted_name"))
 _LOAD_LOCKED = _LOAD.with_for_update()
+_SAVE = update(managed_pat).where(managed_pat.c.name == bindparam("saved_name"))
 
 
 class SqlInventoryReader:
@@ -103,11 +104,11 @@ class SqlInventory(SqlInventoryReader):
     def save(self, pat: ManagedPat, claim: Claim) -> None:
         """See the port. UsageError when another record already has its PAT or its secret."""
         check_fence(self._connection, claim, pat.name)
-        values = list_managed_pat(pat)
+        values = {**list_managed_pat(pat), "saved_name": pat.name}
         del values["epoch"]
         try:
             with savepoint(self._connection):
-                self._connection.execute(update(managed_pat).where(managed_pat.c.name == pat.name).values(values))
+                self._connection.execute(_SAVE, values)
         except ConstraintError as error:
             raise self._explain_conflict(pat, error, None) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, update
@@ -31,7 +31,20 @@ _NOTE_REVOKED = (
     )
     .values(ending=RotationEnding.CLONE_REVOKED, updated_at=bindparam("at"))
 )
-_NEWEST_FIRST = select(*ROTATION_COLUMNS).order_by(table.c.created_at.desc(), table.c.id.desc())
+_INSERT = insert(table)
+_LOAD = select(*ROTATION_COLUMNS)
+_LOAD_OPEN_FOR = _LOAD.where(OPEN, table.c.record_id.is_not(None), table.c.name.in_(bindparam("names", expanding=True)))
+_LOAD_SENT_MINTS = _LOAD.where(
+    table.c.new_authorization_id.is_(None), table.c.planned_valid_to > bindparam("now"), table.c.sent_at.is_not(None)
+).order_by(table.c.created_at, table.c.id)
+_LOAD_NAMING = tuple(
+    _LOAD.where(column.in_(bindparam("ids", expanding=True)))
+    for column in (table.c.predecessor_id, table.c.new_authorization_id)
+)
+_LOAD_PLANNED = select(table.c.planned_valid_to).where(
+    OPEN, table.c.display_name == bindparam("wanted_display_name"), table.c.organization == bindparam("wanted_place")
+)
+_NEWEST_FIRST = _LOAD.order_by(table.c.created_at.desc(), table.c.id.desc())
 _RECORD = select(managed_pat.c.record_id).where(managed_pat.c.name == bindparam("wanted_name")).scalar_subquery()
 _LOAD_FOR = _NEWEST_FIRST.where(table.c.record_id == _RECORD)
 _LOAD_FOR_PLACE = _NEWEST_FIRST.where(table.c.location == bindparam("wanted_place"))
@@ -50,18 +63,16 @@ class SqlJournalReader:
 
     def load_open(self) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        return self._load(_select_rotations().where(OPEN).order_by(table.c.created_at, table.c.id))
+        return self._load(_LOAD.where(OPEN).order_by(table.c.created_at, table.c.id))
 
     def load_open_for(self, names: Collection[str]) -> tuple[Rotation, ...]:
         """See the port. By the index of the open rotations, whose condition is `OPEN`, word for word."""
-        mine = _select_rotations().where(OPEN, table.c.record_id.is_not(None))
         shares = make_shares(names)
-        return tuple(found for share in shares for found in self._load(mine.where(table.c.name.in_(share))))
+        return tuple(found for share in shares for found in self._load(_LOAD_OPEN_FOR, {"names": share}))
 
     def load_for(self, name: str, *, since: datetime | None = None) -> tuple[Rotation, ...]:
         """See the port."""
-        rows = self._connection.execute(_LOAD_FOR, {"wanted_name": name})
-        rotations = (make_rotation(row) for row in rows)
+        rotations = self._load(_LOAD_FOR, {"wanted_name": name})
         return tuple(rotation for rotation in rotations if since is None or rotation.created_at >= since)
 
     def load_for_place(self, place: str) -> tuple[Rotation, ...]:
@@ -71,7 +82,7 @@ class SqlJournalReader:
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
-        query = _select_rotations().where(
+        query = _LOAD.where(
             _is_closed(),
             table.c.new_authorization_id.is_(None),
             table.c.sent_at.is_not(None),
@@ -81,19 +92,14 @@ class SqlJournalReader:
 
     def load_sent_mints(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port."""
-        query = _select_rotations().where(
-            table.c.new_authorization_id.is_(None), table.c.planned_valid_to > now, table.c.sent_at.is_not(None)
-        )
-        return self._load(query.order_by(table.c.created_at, table.c.id))
+        return self._load(_LOAD_SENT_MINTS, {"now": now})
 
     def load_naming(self, authorization_ids: Collection[str]) -> tuple[Rotation, ...]:
         """See the port."""
         found: dict[str, Rotation] = {}
         for share in make_shares(authorization_ids):
-            for column in (table.c.predecessor_id, table.c.new_authorization_id):
-                found |= {
-                    rotation.id: rotation for rotation in self._load(_select_rotations().where(column.in_(share)))
-                }
+            for query in _LOAD_NAMING:
+                found |= {rotation.id: rotation for rotation in self._load(query, {"ids": share})}
         return tuple(sorted(found.values(), key=lambda rotation: (rotation.created_at, rotation.id)))
 
     def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
@@ -104,28 +110,30 @@ class SqlJournalReader:
     def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. By the index whose condition is `LEAVING`, word for word."""
         later = or_(table.c.predecessor_valid_to > now, table.c.new_valid_to > now)
-        leaving = _select_rotations().where(LEAVING, later)
+        leaving = _LOAD.where(LEAVING, later)
         return self._load(leaving.order_by(table.c.created_at, table.c.id))
 
     def load_late_stores(self, since: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
         unawaited = or_(table.c.state.in_(sorted(BEYOND_STORE)), table.c.ending == RotationEnding.CLONE_REVOKED)
         late = or_(and_(unawaited, table.c.tried_store), table.c.ending == RotationEnding.CLONE_LOST)
-        query = _select_rotations().where(MAY_WRITE_LATE, late, table.c.updated_at >= since)
+        query = _LOAD.where(MAY_WRITE_LATE, late, table.c.updated_at >= since)
         return self._load(query.order_by(table.c.created_at, table.c.id))
 
     def load_planned(self, organization: str, display_name: str) -> frozenset[datetime]:
         """See the port."""
-        alike = (table.c.display_name == display_name, table.c.organization == organization)
-        found = self._connection.scalars(select(table.c.planned_valid_to).where(OPEN, *alike))
+        alike = {"wanted_display_name": display_name, "wanted_place": organization}
+        found = self._connection.scalars(_LOAD_PLANNED, alike)
         return frozenset(moment for moment in found if moment is not None)
 
     def count_mints(self, since: datetime, until: datetime) -> int:
         """See the port."""
         return self._connection.execute(_COUNT_MINTS, {"since": since, "until": until}).scalar_one()
 
-    def _load(self, query: Select[tuple[object, ...]]) -> tuple[Rotation, ...]:
-        return tuple(make_rotation(row) for row in self._connection.execute(query))
+    def _load(
+        self, query: Select[tuple[object, ...]], values: Mapping[str, object] | None = None
+    ) -> tuple[Rotation, ...]:
+        return tuple(make_rotation(row) for row in self._connection.execute(query, values))
 
 
 class SqlJournal(SqlJournalReader):
@@ -140,7 +148,7 @@ class SqlJournal(SqlJournalReader):
         values = list_rotation(rotation) | {"record_id": check_fence(self._connection, claim, rotation.name)}
         try:
             with savepoint(self._connection):
-                self._connection.execute(insert(table), values)
+                self._connection.execute(_INSERT, values)
         except ConstraintError as error:
             raise self._explain_conflict(rotation, error) from None
 
@@ -189,10 +197,6 @@ def make_open_already(rotation: Rotation, other: str) -> ClaimHeldError:
         f"{rotation.name} already has an open rotation {other}",
         fix="Run `rotator once`: it finishes the open rotation.",
     )
-
-
-def _select_rotations() -> Select[tuple[object, ...]]:
-    return select(*ROTATION_COLUMNS)
 
 
 def _is_closed() -> ColumnElement[bool]:

@@ -8,6 +8,8 @@ from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.schema import lifetime_limit as table
 from rotator.domain.limit import LifetimeLimit
 
+_LOAD = select(table)  # made once
+
 
 class SqlLifetimeLimitsReader:
     """The port LifetimeLimitsReader."""
@@ -17,7 +19,7 @@ class SqlLifetimeLimitsReader:
 
     def load(self) -> dict[tuple[str, str], LifetimeLimit]:
         """See the port."""
-        rows = self._connection.execute(select(table))
+        rows = self._connection.execute(_LOAD)
         return {(row.account, row.organization): LifetimeLimit(row.longest, row.learned_at) for row in rows}
 
 

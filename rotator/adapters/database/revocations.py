@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Connection, Select, delete, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, select, update
 
 from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import make_shares, make_upsert
@@ -13,6 +14,12 @@ from rotator.adapters.database.records import PENDING_REVOCATION_COLUMNS, list_p
 from rotator.adapters.database.schema import pending_revocation as table
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.ports.claims import Claim
+
+# Made once: building a statement costs the library more than executing it does.
+_LOAD = select(*PENDING_REVOCATION_COLUMNS)
+_LOAD_FOR = _LOAD.where(table.c.name.in_(bindparam("values", expanding=True)))
+_LOAD_BY_IDS = _LOAD.where(table.c.authorization_id.in_(bindparam("values", expanding=True)))
+_END = delete(table).where(table.c.authorization_id == bindparam("ended_id"))
 
 
 class SqlRevocationsReader:
@@ -23,23 +30,19 @@ class SqlRevocationsReader:
 
     def load(self) -> tuple[PendingRevocation, ...]:
         """See the port."""
-        return self._load(select(*PENDING_REVOCATION_COLUMNS))
+        return _sort(self._connection.execute(_LOAD))
 
     def load_for(self, names: Collection[str]) -> tuple[PendingRevocation, ...]:
         """See the port."""
-        return self._load_in(table.c.name, names)
+        return self._load_in(_LOAD_FOR, names)
 
     def load_by_ids(self, authorization_ids: Collection[str]) -> tuple[PendingRevocation, ...]:
         """See the port."""
-        return self._load_in(table.c.authorization_id, authorization_ids)
+        return self._load_in(_LOAD_BY_IDS, authorization_ids)
 
-    def _load_in(self, column: Column[str], values: Collection[str]) -> tuple[PendingRevocation, ...]:
+    def _load_in(self, query: Select[Any], values: Collection[str]) -> tuple[PendingRevocation, ...]:
         shares = make_shares(values)
-        return self._load(*(select(*PENDING_REVOCATION_COLUMNS).where(column.in_(share)) for share in shares))
-
-    def _load(self, *queries: Select[tuple[object, ...]]) -> tuple[PendingRevocation, ...]:
-        rows = (row for query in queries for row in self._connection.execute(query))
-        return tuple(sorted((make_pending(row) for row in rows), key=order_pending))
+        return _sort(row for share in shares for row in self._connection.execute(query, {"values": share}))
 
 
 class SqlRevocations(SqlRevocationsReader):
@@ -63,7 +66,11 @@ class SqlRevocations(SqlRevocationsReader):
 
     def end(self, authorization_id: str) -> bool:
         """See the port."""
-        return self._connection.execute(delete(table).where(table.c.authorization_id == authorization_id)).rowcount > 0
+        return self._connection.execute(_END, {"ended_id": authorization_id}).rowcount > 0
+
+
+def _sort(rows: Iterable[Row[Any]]) -> tuple[PendingRevocation, ...]:
+    return tuple(sorted((make_pending(row) for row in rows), key=order_pending))
 
 
 def order_pending(pending: PendingRevocation) -> tuple[datetime, str]:

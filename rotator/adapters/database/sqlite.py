@@ -26,6 +26,8 @@ from rotator.errors import DatabaseError, DatabaseLockedError
 LONGEST_WAL = 8 * 2**20
 """In bytes: what stays of `-wal` when it starts anew. It grows while another program looks at the database for long."""
 
+_READS_ONLY = "rotator_reads_only"
+
 FileId = tuple[int, int]
 """The device and the number of a file: another file at the same path has another one."""
 
@@ -64,7 +66,9 @@ def check_path(path: Path) -> None:
 
 def begin_sqlite(connection: Connection, *, reads_only: bool) -> None:
     """Begin a transaction: one that writes takes the lock at once, one that only reads takes none."""
-    connection.exec_driver_sql(f"PRAGMA query_only = {reads_only:d}")
+    if connection.info.get(_READS_ONLY) is not reads_only:  # it stays as it was set, as long as the connection does
+        connection.exec_driver_sql(f"PRAGMA query_only = {reads_only:d}")
+        connection.info[_READS_ONLY] = reads_only
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
@@ -84,7 +88,7 @@ def find_file_id(path: Path) -> FileId | None:
 
 def may_write(path: Path) -> bool:
     """Whether this user may write the database, and the folder, in which every writer makes files."""
-    folder = Path(os.path.realpath(path)).parent
+    folder = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
     return os.access(folder, os.W_OK) and (os.access(path, os.W_OK) or not path.exists())
 
 

@@ -181,6 +181,7 @@ class SqlDatabase:
     ) -> None:
         self._boot = boot
         self._url = parse_url(url)
+        self._path = find_path(self._url) if self._url.drivername == "sqlite" else Path()
         self._lock_wait = lock_wait
         self._host_now = host_now
         self._is_gone = is_gone
@@ -215,14 +216,14 @@ class SqlDatabase:
 
     def find_share(self, mounts: Path) -> str | None:
         """Return the kind of network share that the file is on, where SQLite's locks do not hold; else None."""
-        return find_share(find_path(self._url), mounts) if self._turn is not None else None
+        return find_share(self._path, mounts) if self._turn is not None else None
 
     def read_facts(self) -> DatabaseFacts:
         """Return how the database is kept."""
         with translated(self._url):
             _, reader = self._open()
             with self._watched(), reader.begin() as connection:
-                return load_facts(connection, find_path(self._url) if self._turn is not None else None)
+                return load_facts(connection, self._path if self._turn is not None else None)
 
     def close(self) -> None:
         """Close every connection; a later transaction opens again."""
@@ -242,7 +243,7 @@ class SqlDatabase:
             return self._engines
 
     def _watched(self) -> AbstractContextManager[None]:
-        return reading_unchanged(find_path(self._url)) if self._turn is not None else nullcontext()
+        return reading_unchanged(self._path) if self._turn is not None else nullcontext()
 
     def _dispose(self) -> None:
         if self._engines is not None:
@@ -250,7 +251,7 @@ class SqlDatabase:
             self._engines = None
 
     def _check_file(self) -> None:
-        path = find_path(self._url)
+        path = self._path
         found = find_file_id(path)
         if found is None and self._file is not None:
             raise self._make_replaced()
@@ -261,7 +262,7 @@ class SqlDatabase:
 
     def _is_replaced(self) -> bool:
         """Whether the path no longer names the file that was opened."""
-        return self._turn is not None and find_file_id(find_path(self._url)) != self._file
+        return self._turn is not None and find_file_id(self._path) != self._file
 
     def _make_replaced(self) -> DatabaseUnreachableError:
         return DatabaseUnreachableError(
