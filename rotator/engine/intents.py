@@ -60,6 +60,8 @@ def enter_unknown(
     """
     pats = tuple(pats)
     _enter_written_over(held, versions, pats, account or held.pat.account)
+    if not _read_unwritten(versions):
+        return
     run, key = held.run, held.services.marker_key
     looks = [*_list_looks(held.pat), *((pat.display_name, pat.scope) for pat in pats)]
     for intent in held.load(lambda reading: _find_unknown(reading, versions, find_earliest(run, reading))):
@@ -110,8 +112,7 @@ def enter_refused(run: RunContext, refused: Iterable[ManagedPat]) -> None:
 
 def _find_unknown(reading: Reading, versions: tuple[SecretVersion, ...], now: datetime) -> list[Intent]:
     """Return the intents that the journal does not hold, and whose PATs may still live. None wrote a version."""
-    writers = {version.tags.get(ROTATION_TAG) for version in versions}
-    intents = [i for i in _read(versions) if i.rotation_id not in writers and i.planned_valid_to > now]
+    intents = [intent for intent in _read_unwritten(versions) if intent.planned_valid_to > now]
     known = reading.journal.find_known([intent.rotation_id for intent in intents])
     return [intent for intent in intents if intent.rotation_id not in known]
 
@@ -213,6 +214,12 @@ def _read(versions: tuple[SecretVersion, ...]) -> tuple[Intent, ...]:
     """Return the intents on all versions, each once."""
     found = (intent for version in versions for intent in read_intents(version.tags.get(INTENT_TAG, "")))
     return tuple({intent.rotation_id: intent for intent in found}.values())
+
+
+def _read_unwritten(versions: tuple[SecretVersion, ...]) -> list[Intent]:
+    """Return the intents of those that wrote none of the versions."""
+    writers = {version.tags.get(ROTATION_TAG) for version in versions}
+    return [intent for intent in _read(versions) if intent.rotation_id not in writers]
 
 
 def _is_over(rotation: Rotation) -> bool:

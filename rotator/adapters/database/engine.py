@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 LOCK_WAIT = timedelta(seconds=10)
 """How long to wait for any lock before raising DatabaseLockedError."""
 
+_KEPT = 10
+"""How many connections stay open for the next transaction: one for each of the threads that work at once by default."""
+
 _READS_ONLY = "rotator_reads_only"
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
@@ -96,9 +99,9 @@ def make_engine(
     `statement_limit` and `answer_limit` are for PostgreSQL: when the server gives up, and when we do; zero is none.
     """
     if url.drivername == "sqlite":
-        engine, first = make_sqlite(url, lock_wait), ""
+        engine, first = make_sqlite(url, lock_wait, _KEPT), ""
     else:
-        engine = make_postgresql(url, lock_wait, answer_limit)
+        engine = make_postgresql(url, lock_wait, answer_limit, _KEPT)
         first = make_first_statements(lock_wait, statement_limit)
 
     def begin(connection: Connection) -> None:

@@ -58,12 +58,13 @@ _OPTIONS = {
 """What the driver is told where the URL says nothing else."""
 
 
-def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta) -> Engine:
-    """Return an engine whose transactions are begun by `begin_postgresql`. Nothing is opened yet."""
+def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta, kept: int) -> Engine:
+    """Return an engine whose transactions are begun by `begin_postgresql`. Nothing is opened yet; so many stay open."""
     try:
         engine = create_engine(
             url,
             isolation_level="AUTOCOMMIT",  # `begin_postgresql` begins each transaction, without a request of its own
+            pool_size=kept,
             pool_pre_ping=True,
             pool_recycle=OLDEST_CONNECTION // timedelta(seconds=1),
             pool_timeout=lock_wait.total_seconds(),

@@ -35,14 +35,16 @@ _NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs
 """File systems as /proc/self/mountinfo names them, on which hosts do not see each other's locks and shared memory."""
 
 
-def make_sqlite(url: URL, lock_wait: timedelta) -> Engine:
-    """Return an engine whose transactions are begun by `begin_sqlite`. Nothing is opened yet."""
+def make_sqlite(url: URL, lock_wait: timedelta, kept: int) -> Engine:
+    """Return an engine whose transactions are begun by `begin_sqlite`. Nothing is opened yet; so many stay open."""
     path = find_path(url)
     check_path(path)
     if not may_write(path):
         return create_engine(url, creator=lambda: _open_to_read(path), poolclass=NullPool, hide_parameters=True)
     _mend_sides(path)
-    return create_engine(url, creator=_make_creator(path, lock_wait), poolclass=QueuePool, hide_parameters=True)
+    return create_engine(
+        url, creator=_make_creator(path, lock_wait), poolclass=QueuePool, pool_size=kept, hide_parameters=True
+    )
 
 
 def check_path(path: Path) -> None:
