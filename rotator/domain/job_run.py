@@ -59,7 +59,10 @@ class JobRun:
 class Heartbeat:
     """A daemon as it says of itself: since when it runs, when it last beat, when it last worked and last succeeded.
 
-    Work that found nothing to do leaves no other trace.
+    Work that found nothing to do leaves no other trace. `beat_at` is by the database's clock.
+
+    `binds_for` is how long its claims bind after it; None where only the lease counts. `actor` is its user and host;
+    `version` and `policy` are what it works with. Daemons of older versions say none of it.
     """
 
     holder: str
@@ -67,6 +70,26 @@ class Heartbeat:
     beat_at: datetime
     work_began_at: datetime | None = None
     work_succeeded_at: datetime | None = None
+    binds_for: timedelta | None = None
+    actor: str | None = None
+    version: str | None = None
+    policy: str | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Until when its claims bind, if no other heartbeat follows; None where only the lease counts."""
+        return None if self.binds_for is None or not self.process else self.beat_at + self.binds_for
+
+    @property
+    def process(self) -> str:
+        """The host and the process, as claimants name them too; empty where they are not known."""
+        return find_process(self.holder)
+
+
+def find_process(claimant: str) -> str:
+    """Return the host and the process of a claimant, `RUN@HOST#PID.START`; empty where it does not name them."""
+    place = claimant.rsplit("@", 1)[-1] if "@" in claimant else ""
+    return "" if place.startswith("unknown#") or place.endswith(".0") else place
 
 
 BEATS_WITHIN = timedelta(minutes=2)

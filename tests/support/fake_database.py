@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rotator.adapters.database.claims import Held, make_held, make_lost, make_missing
+from rotator.adapters.database.claims import Beats, Held, make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
@@ -501,12 +501,18 @@ class _MemoryClaimsReader:
         self._clocks = clocks
 
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
-        boot, claims = self._clocks.read_boot(), self._tables.claims
-        return frozenset(name for name in names if name in claims and not claims[name].is_over(now, span, boot))
+        claims = self._tables.claims
+        return frozenset(name for name in names if name in claims and not self._is_over(claims[name], now, span))
 
-    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
-        boot = self._clocks.read_boot()
-        return any(claim.is_over(now, span, boot) for claim in self._tables.claims.values())
+    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
+        claims, beats = self._tables.claims.values(), Beats(self._tables.heartbeats.values())
+        if any(self._is_over(claim, now, span) for claim in claims):
+            return timedelta(0)
+        late = (beats.find_left_late(claim.claimant or "", now) for claim in claims)
+        return min((left for left in late if left is not None), default=None)
+
+    def _is_over(self, claim: Held, now: datetime, span: timedelta) -> bool:
+        return claim.is_over(now, span, self._clocks.read_boot(), Beats(self._tables.heartbeats.values()))
 
 
 class _MemoryClaims(_MemoryClaimsReader):
@@ -516,7 +522,7 @@ class _MemoryClaims(_MemoryClaimsReader):
         if pat is None:
             raise make_missing(name)
         held = self._tables.claims.get(name)
-        if held is not None and not held.is_over(now, span, self._clocks.read_boot()):
+        if held is not None and not self._is_over(held, now, span):
             raise make_held(name, held.claimant or "", held.until or now)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
         self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())
