@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.domain.events.daemon import DaemonCrashed, DaemonStopped
-from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome, JobRun
 from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
 from rotator.errors import AuditChainError, DatabaseError
@@ -28,6 +28,15 @@ def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime)
             crashed.append(DaemonCrashed(began_at=life.began_at))
     work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
     return crashed
+
+
+def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:
+    """Note the ends of daemons, of whatever host, that gave no sign of life for two minutes; return what is to be told.
+
+    Each is told by one of the others, once, with its user and host.
+    """
+    silent = work.job_runs.end_silent(work.now() - BEATS_WITHIN, now)
+    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in silent]
 
 
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:

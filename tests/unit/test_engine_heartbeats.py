@@ -8,13 +8,17 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.events.daemon import DaemonCrashed
+from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import beat, work_due
+from rotator.engine.lives import end_life
 from rotator.engine.pulse import Pulse
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
 from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseUnreachableError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_fakes import CommitFault
 
@@ -26,14 +30,14 @@ class Replica:
     """A daemon on a host of its own: its runs and its heartbeats."""
 
     def __init__(self, world: EngineWorld, host: str) -> None:
-        self.world, self.process = world, f"{host}#1.1"
+        self.world, self.process, self.actor = world, f"{host}#1.1", f"rotator@{host}"
         self.pulse = Pulse(f"start@{self.process}", world.clock.now(), 2 * BEAT, "1.0")
         self._services: Services = world.make_services()
 
     def make_run(self) -> RunContext:
         """A run of it."""
         run = self.world.make_run(self._services)
-        return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse)
+        return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse, actor=self.actor)
 
     def beat(self) -> timedelta | None:
         """Its heartbeat; how long it leaves until the next work, if it says so."""
@@ -197,3 +201,30 @@ def test_heartbeats_bind_nothing_where_no_other_host_can_take_over() -> None:
             with pytest.raises(ClaimHeldError), claimed(second.make_run(), NAME):
                 pass
             first.beat()
+
+
+def test_daemon_of_another_host_that_died_is_told_once_by_one_of_the_others() -> None:
+    """With its user and host. One that stopped is not told, nor one that is merely late."""
+    world = make_world()
+    replicas = [Replica(world, host) for host in "abcd"]
+    for replica in replicas:
+        world.clock.advance(timedelta(seconds=1))
+        replica.pulse.began_at = world.clock.now()
+        replica.beat()
+    dead, stopped, *others = replicas
+    end_life(stopped.make_run(), stopped.pulse.holder, stopped.pulse.began_at)
+    for beats in range(8):
+        world.clock.advance(BEAT)
+        for replica in others:
+            replica.beat()
+        if beats < 3:
+            assert find_crashes(world) == []
+    assert find_crashes(world) == [("rotator@a", dead.pulse.began_at.isoformat())]
+    dead.beat()
+    assert len(find_crashes(world)) == 1
+
+
+def find_crashes(world: EngineWorld) -> list[tuple[str, object]]:
+    """Whose daemons the audit log calls dead, and since when they had run."""
+    wanted = AuditFilter(event=DaemonCrashed.type.name)
+    return [(event.entry.subject, event.entry.details["began_at"]) for event in load_events(world.database, wanted)]

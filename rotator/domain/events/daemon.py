@@ -31,7 +31,10 @@ class DaemonCrashed(
     severity=Severity.ERROR,
     needs_person=True,
 ):
-    """A daemon of this host that began at `began_at` ended without stopping: it was killed, or died of a bug."""
+    """A daemon that began at `began_at` ended without stopping: it was killed, or died of a bug.
+
+    One of another host gave no sign of life for two minutes: it may be frozen, or cut off from the database.
+    """
 
     began_at: datetime
 
