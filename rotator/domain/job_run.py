@@ -80,6 +80,10 @@ class Heartbeat:
         """Until when its claims bind, if no other heartbeat follows; None where only the lease counts."""
         return None if self.binds_for is None or not self.process else self.beat_at + self.binds_for
 
+    def was_over(self, moment: datetime) -> bool:
+        """Whether its claims bound no more at that moment; False where only the lease counts."""
+        return self.binds_for is not None and self.beat_at + self.binds_for < moment
+
     @property
     def process(self) -> str:
         """The host and the process, as claimants name them too; empty where they are not known."""

@@ -31,7 +31,7 @@ def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime)
 
 
 def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:
-    """Note the ends of daemons, of whatever host, that gave no sign of life for two minutes; return what is to be told.
+    """Note the ends of daemons, of whatever host, whose claims ended two minutes ago; return what is to be told.
 
     Each is told by one of the others, once, with its user and host.
     """

@@ -43,9 +43,9 @@ class JobRuns(JobRunsReader, Protocol):
         """Replace the heartbeat of its holder, in place."""
 
     def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
-        """Note the end of each daemon that did not stop and has not beaten since; return those that nobody noted yet.
+        """Note the end of each daemon that did not stop, and whose claims had ended by then: its heartbeat stayed away.
 
-        Only of those whose claims bind by their heartbeats.
+        Return those that nobody noted yet.
         """
 
     def forget_heartbeats(self, before: datetime) -> None:

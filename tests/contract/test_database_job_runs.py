@@ -125,7 +125,7 @@ def test_daemon_that_is_silent_is_ended_once(database: Database) -> None:
     with database.begin() as work:
         for number, (name, binds_for) in enumerate({"dead": long, "lives": long, "stopped": long, "old": None}.items()):
             began = NOW - DAY + number * timedelta(seconds=1)
-            beat_at = NOW if name == "lives" else NOW - 2 * long
+            beat_at = NOW if name == "lives" else NOW - 3 * long
             work.job_runs.beat(Heartbeat(name, began, beat_at, binds_for=binds_for))
             life = JobRun(JobName.HEARTBEAT, began, name, began)
             work.job_runs.begin(life)

@@ -783,7 +783,7 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
         found = []
         for beat in sorted(self._tables.heartbeats.values(), key=lambda beat: beat.holder):
             life = self._tables.job_runs.get((JobName.HEARTBEAT, beat.began_at))
-            is_silent = beat.binds_for is not None and beat.beat_at < before
+            is_silent = beat.was_over(before)
             if is_silent and life is not None and life.holder == beat.holder and life.outcome is None:
                 ended = replace(life, outcome=JobOutcome.FAILED, ended_at=now)
                 self._tables.job_runs[JobName.HEARTBEAT, beat.began_at] = ended

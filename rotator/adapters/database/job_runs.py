@@ -94,15 +94,10 @@ class SqlJobRuns(SqlJobRunsReader):
 
     def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
         """See the port. By the index of what has no outcome; whoever changes a row first has noted it."""
-        lives = (
-            job_run.c.job == JobName.HEARTBEAT,
-            job_run.c.outcome.is_(None),
-            job_run.c.period == heartbeat.c.began_at,
-        )
-        silent = (heartbeat.c.binds_for.is_not(None), heartbeat.c.beat_at < before)
-        query = select(heartbeat).where(job_run.c.holder == heartbeat.c.holder, *lives, *silent)
+        life = (job_run.c.job == JobName.HEARTBEAT, job_run.c.outcome.is_(None), job_run.c.holder == heartbeat.c.holder)
+        query = select(heartbeat).where(*life, job_run.c.period == heartbeat.c.began_at, heartbeat.c.beat_at < before)
         found = [Heartbeat(**row._mapping) for row in self._connection.execute(query.order_by(heartbeat.c.holder))]
-        return tuple(beat for beat in found if self._end_life(beat, now))
+        return tuple(beat for beat in found if beat.was_over(before) and self._end_life(beat, now))
 
     def _end_life(self, beat: Heartbeat, now: datetime) -> bool:
         life = (job_run.c.job == JobName.HEARTBEAT, job_run.c.holder == beat.holder, job_run.c.outcome.is_(None))

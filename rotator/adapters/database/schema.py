@@ -283,9 +283,7 @@ heartbeat = Table(
     Column("work_began_at", Moment),
     Column("work_succeeded_at", Moment),
     Column("binds_for", Span),
-    Column("actor", Text),
-    Column("version", Text),
-    Column("policy", Text),
+    *(Column(name, Text) for name in ("actor", "version", "policy")),
 )
 
 throttle_hold = Table(

@@ -33,7 +33,7 @@ class DaemonCrashed(
 ):
     """A daemon that began at `began_at` ended without stopping: it was killed, or died of a bug.
 
-    One of another host gave no sign of life for two minutes: it may be frozen, or cut off from the database.
+    One of another host gave no sign of life for minutes: it may be frozen, or cut off from the database.
     """
 
     began_at: datetime
