@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -103,6 +103,24 @@ BEATS_WITHIN = timedelta(minutes=2)
 def lives(beats: Iterable[Heartbeat], now: datetime, holder: str | None = None) -> bool:
     """Whether a daemon beat within the last minutes: any one, or the one of that name."""
     return any(abs(now - beat.beat_at) <= BEATS_WITHIN for beat in beats if holder in (None, beat.holder))
+
+
+def find_colleagues(beats: Iterable[Heartbeat], now: datetime) -> tuple[Heartbeat, ...]:
+    """Return the daemons that share a database now, the oldest first: whose claims bind, and that began minutes ago.
+
+    So one that takes the place of another is not counted beside it.
+    """
+    found = (beat for beat in beats if beat.binds_for is not None and now - beat.began_at >= BEATS_WITHIN)
+    return tuple(sorted((beat for beat in found if not beat.was_over(now)), key=lambda b: (b.began_at, b.holder)))
+
+
+def say_differences(beats: Collection[Heartbeat]) -> str:
+    """Say which versions and policies (the beginning of their digests) daemons work with; empty where all are one."""
+    known = {
+        "versions": sorted({beat.version or "unknown" for beat in beats}),
+        "policies": sorted({(beat.policy or "unknown")[:12] for beat in beats}),
+    }
+    return "; ".join(f"{what} {', '.join(found)}" for what, found in known.items() if len(found) > 1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.daemon import DaemonCrashed, ThreadDied
+from rotator.domain.events.daemon import ThreadDied
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
@@ -20,7 +20,7 @@ from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.lives import begin_life, end_silent_lives
+from rotator.engine.lives import begin_life, end_silent_lives, find_difference
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
@@ -239,16 +239,18 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     def commit() -> None:
         nonlocal ahead, left
         with run.services.database.begin() as work:
-            crashed: list[tuple[str, DaemonCrashed]] = []
+            told: list[tuple[str, Event]] = []
             if not pulse.has_begun:
-                crashed = [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
+                told = [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
-            crashed += end_silent_lives(work, now)
+            told += end_silent_lives(work, now)
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
                 left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
-            for actor, event in crashed:
+            if pulse.binds_for is not None:
+                told += [(run.actor, found) for found in find_difference(work, pulse.holder)]
+            for actor, event in told:
                 record(work, run, actor, event, now)
             for thread in dead:
                 record_logged(work, run, run.actor, ThreadDied(thread=thread), now)

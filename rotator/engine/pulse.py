@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +44,8 @@ class Pulse:
         self, holder: str, began_at: datetime, binds_for: timedelta | None = None, version: str | None = None
     ) -> None:
         self.holder, self.began_at, self.binds_for, self.version = holder, began_at, binds_for, version
+        self.told: Mapping[str, str] = {}
+        """The digests of the policy and the settings that this daemon told last."""
         self._beating = threading.Lock()
         self._heard = _Heard()
         self.work_began_at: datetime | None = None

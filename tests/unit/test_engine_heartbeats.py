@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.events.daemon import DaemonCrashed
+from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed
 from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
@@ -228,3 +228,35 @@ def find_crashes(world: EngineWorld) -> list[tuple[str, object]]:
     """Whose daemons the audit log calls dead, and since when they had run."""
     wanted = AuditFilter(event=DaemonCrashed.type.name)
     return [(event.entry.subject, event.entry.details["began_at"]) for event in load_events(world.database, wanted)]
+
+
+def test_daemons_that_differ_are_told_once_and_not_in_turns() -> None:
+    """By the one that began first. One that takes the place of another is no second one; an upgrade that lasts is."""
+    world = make_world()
+    old, new, other = Replica(world, "a"), Replica(world, "b"), Replica(world, "c")
+    new.pulse.version = "1.1"
+
+    def live(beats: int, *replicas: Replica) -> list[object]:
+        for _ in range(beats):
+            world.clock.advance(BEAT)
+            for replica in replicas:
+                replica.beat()
+        wanted = AuditFilter(event=DaemonsMixed.type.name)
+        return [event.entry.details["message"] for event in load_events(world.database, wanted)]
+
+    assert live(9, old) == []
+    new.pulse.began_at = world.clock.now()  # the old one has stopped
+    assert live(9, new) == []
+    assert live(9, new, other) == ["versions 1.0, 1.1"]
+    assert live(20, other, new) == ["versions 1.0, 1.1"]
+
+
+def test_daemons_of_one_host_with_different_files_tell_of_them_once_each() -> None:
+    world = make_world()
+    pulses = [Pulse(f"d@h#{number}.1", world.clock.now()) for number in (1, 2)]
+    for _ in range(5):
+        for pulse, digest in zip(pulses, ("1" * 64, "2" * 64), strict=True):
+            run = world.make_run()
+            run_once(replace(run, pulse=pulse, policy=replace(run.policy, digest=digest)))
+            world.advance(minutes=1)
+    assert len(world.events("policy")) == 2
