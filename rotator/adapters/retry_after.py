@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from rotator.adapters.http_dates import read_http_date
-
-LONGEST_HOLD = timedelta(hours=1)
-"""A longer `Retry-After` is cut: a mistake of the service must not stop an account for a year."""
+from rotator.domain.throttle import LONGEST_HOLD
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -12,9 +12,10 @@ from rotator.domain.job_run import JobName
 from rotator.domain.probe import make_pause
 from rotator.engine.digesting import deliver_all
 from rotator.engine.hooking import HookMemory, call_hooks
-from rotator.engine.jobs import Pulse, beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
+from rotator.engine.jobs import beat, probe_values, reconcile_all, refresh_sign_ins, verify_audit, work_due
 from rotator.engine.log_job import reconcile_audit
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.pulse import Pulse
 from rotator.ports.hook import Hook
 from rotator.ports.notifier import Notifier
 from rotator.ports.service_log import ServiceLog

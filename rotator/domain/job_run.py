@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -59,7 +59,10 @@ class JobRun:
 class Heartbeat:
     """A daemon as it says of itself: since when it runs, when it last beat, when it last worked and last succeeded.
 
-    Work that found nothing to do leaves no other trace.
+    Work that found nothing to do leaves no other trace. `beat_at` is by the database's clock.
+
+    `binds_for` is how long its claims bind after it; None where only the lease counts. `actor` is its user and host;
+    `version` and `policy` are what it works with. Daemons of older versions say none of it.
     """
 
     holder: str
@@ -67,6 +70,30 @@ class Heartbeat:
     beat_at: datetime
     work_began_at: datetime | None = None
     work_succeeded_at: datetime | None = None
+    binds_for: timedelta | None = None
+    actor: str | None = None
+    version: str | None = None
+    policy: str | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Until when its claims bind, if no other heartbeat follows; None where only the lease counts."""
+        return None if self.binds_for is None or not self.process else self.beat_at + self.binds_for
+
+    def was_over(self, moment: datetime) -> bool:
+        """Whether its claims bound no more at that moment; False where only the lease counts."""
+        return self.binds_for is not None and self.beat_at + self.binds_for < moment
+
+    @property
+    def process(self) -> str:
+        """The host and the process, as claimants name them too; empty where they are not known."""
+        return find_process(self.holder)
+
+
+def find_process(claimant: str) -> str:
+    """Return the host and the process of a claimant, `RUN@HOST#PID.START`; empty where it does not name them."""
+    place = claimant.rsplit("@", 1)[-1] if "@" in claimant else ""
+    return "" if place.startswith("unknown#") or place.endswith(".0") else place
 
 
 BEATS_WITHIN = timedelta(minutes=2)
@@ -76,6 +103,24 @@ BEATS_WITHIN = timedelta(minutes=2)
 def lives(beats: Iterable[Heartbeat], now: datetime, holder: str | None = None) -> bool:
     """Whether a daemon beat within the last minutes: any one, or the one of that name."""
     return any(abs(now - beat.beat_at) <= BEATS_WITHIN for beat in beats if holder in (None, beat.holder))
+
+
+def find_colleagues(beats: Iterable[Heartbeat], now: datetime) -> tuple[Heartbeat, ...]:
+    """Return the daemons that share a database now, the oldest first: whose claims bind, and that began minutes ago.
+
+    So one that takes the place of another is not counted beside it.
+    """
+    found = (beat for beat in beats if beat.binds_for is not None and now - beat.began_at >= BEATS_WITHIN)
+    return tuple(sorted((beat for beat in found if not beat.was_over(now)), key=lambda b: (b.began_at, b.holder)))
+
+
+def say_differences(beats: Collection[Heartbeat]) -> str:
+    """Say which versions and policies (the beginning of their digests) daemons work with; empty where all are one."""
+    known = {
+        "versions": sorted({beat.version or "unknown" for beat in beats}),
+        "policies": sorted({(beat.policy or "unknown")[:12] for beat in beats}),
+    }
+    return "; ".join(f"{what} {', '.join(found)}" for what, found in known.items() if len(found) > 1)
 
 
 @dataclass(frozen=True)

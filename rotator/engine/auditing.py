@@ -178,14 +178,19 @@ def record_policy(run: RunContext) -> None:
     """Write `policy_changed` and `settings_changed` when they are not the last ones that the audit log names.
 
     That is the last one of this user and host, if there is one: hosts with different files tell of them once each, and
-    not at each of their runs in turn. A transaction of its own; nothing is written where nothing has changed.
+    not at each of their runs in turn. What a daemon told before counts as well, whatever others of its user and host
+    told since. A transaction of its own; nothing is written where nothing has changed.
     """
     used: dict[type[PolicyChanged | SettingsChanged], str] = {PolicyChanged: run.policy.digest}
     if run.services.settings_digest is not None:
         used[SettingsChanged] = run.services.settings_digest
 
+    named = {kind.type.name: digest for kind, digest in used.items()}
+
     def is_known() -> bool:
         with run.services.database.read() as reading:
+            if run.pulse is not None and run.pulse.told == named:
+                return all(_was_told(reading, kind, run.actor, digest) for kind, digest in used.items())
             return all(_find_digest(reading, kind, run.actor) == digest for kind, digest in used.items())
 
     def write() -> None:
@@ -198,8 +203,17 @@ def record_policy(run: RunContext) -> None:
 
     if not keep_books(run.services, is_known):
         keep_books(run.services, write)
+    if run.pulse is not None:
+        run.pulse.told = named
 
 
+def _was_told(reading: Reading, kind: type[Event], actor: str, digest: str) -> bool:
+    """Whether that digest is among the last that an actor told."""
+    told = reading.audit.load_newest(_MOST_TOLD, AuditFilter(event=kind.type.name, actor=actor))
+    return any(event.entry.details.get("sha256") == digest for event in told)
+
+
+_MOST_TOLD = 20
 _NAMES: Mapping[type[Event], str] = {PolicyChanged: "policy", SettingsChanged: "settings"}
 
 

@@ -47,12 +47,15 @@ class ClaimedPat:
     what was to be committed or loaded is repeated until the claim ends.
     """
 
-    def __init__(self, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
+    def __init__(
+        self, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None, heard: int | None
+    ) -> None:
         self.run = run
         self.services = run.services
         self.pat = pat
         self._claim = claim
         self._ends_at = run.services.boot.read_boot().elapsed + run.services.timing.lease
+        self._heard = heard
         self._rotation = rotation
         self._holds_value = False
         self._answer_ids = NO_IDS
@@ -221,13 +224,24 @@ class ClaimedPat:
     def check_claim(self) -> None:
         """Raise ClaimLostError unless our claim is still valid. Call it right before every mutating request.
 
-        Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims.
+        Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims. A
+        daemon whose heartbeat is late, or was since that commit, renews the claim first: others may have taken over.
         """
-        if self.services.boot.read_boot().elapsed >= self._ends_at:
+        ends_at = self._ends_at
+        if self._elapsed() < ends_at and not self._is_heard():
+            self.renew()
+        if self._elapsed() >= ends_at or not self._is_heard():
             raise ClaimLostError(
                 "our claim expired before a request was sent; nothing was sent",
                 fix="Nothing to do: the next run continues from the journal.",
             )
+
+    def _elapsed(self) -> timedelta:
+        return self.services.boot.read_boot().elapsed
+
+    def _is_heard(self) -> bool:
+        pulse = self.run.pulse
+        return pulse is None or pulse.is_heard(self._heard, self.services.boot)
 
     def _date(self, rotation: Rotation, reading: Reading) -> Rotation:
         """Date a rotation whose write may take effect late by the latest clock: for so long that is looked for."""
@@ -252,7 +266,7 @@ class ClaimedPat:
 
         def commit() -> None:
             nonlocal first
-            began = self.services.boot.read_boot().elapsed
+            heard, began = be_heard(run), self._elapsed()
             with run.services.database.begin() as work:
                 # This locks the record, so it waits for the end of an attempt whose COMMIT was not answered. Then the
                 # audit log tells whether that one was kept. Without an event it does no harm to write it again.
@@ -270,7 +284,7 @@ class ClaimedPat:
                 else:
                     for event in events:  # the attempt that was kept could not say so
                         work.afterwards(partial(run.progress, event, self.pat.name))
-            self._claim, self._ends_at = claim, began + span
+            self._claim, self._ends_at, self._heard = claim, began + span, heard
 
         self._persist(commit)
         if events:
@@ -323,6 +337,24 @@ def check_asked(held: ClaimedPat, asked: ManagedPat | None, *, by_pat: bool = Fa
     )
 
 
+def be_heard(run: RunContext) -> int | None:
+    """Have a heartbeat of the daemon committed if the last one is late, and return the row that they go on in.
+
+    So a job that is late, on a busy host, costs no claim: whoever can commit can also say that it lives.
+    """
+    pulse, database, boot = run.pulse, run.services.database, run.services.boot
+    if pulse is None:
+        return None
+
+    def commit() -> None:
+        with database.begin() as work:
+            work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
+
+    if pulse.find_row(boot) is None:
+        pulse.beat(boot, commit, only_late=True)
+    return pulse.find_row(boot)
+
+
 @contextmanager
 def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[ClaimedPat]:
     """Claim a ManagedPat for this run, and at the end give the claim back and enter what comes next into the queue.
@@ -330,6 +362,7 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
     NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
     run has on it already.
     """
+    heard = be_heard(run)
     with run.services.database.begin() as work:
         check_managed(work, name)
         now, span = work.now(), run.services.timing.lease
@@ -339,7 +372,7 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
             claim = work.claims.renew(begun, now=now, span=span)
         pat = check_managed(work, name)
         rotation = next(iter(work.journal.load_open_for([name])), None)
-    held = ClaimedPat(run, claim, pat, rotation)
+    held = ClaimedPat(run, claim, pat, rotation, heard)
 
     def release() -> None:
         with run.services.closing_database.begin() as work:

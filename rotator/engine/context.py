@@ -12,6 +12,7 @@ from rotator.domain.checkpoint import make_key_id
 from rotator.domain.key_change import KeyChange
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
+from rotator.engine.pulse import Pulse
 from rotator.engine.read_notes import ReadNotes
 from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.clock import BootClock, Clock, Witnesses
@@ -134,3 +135,5 @@ class RunContext:
     """Which values of secrets were read; `logging_reads` writes it into the audit log."""
     is_reckoned: bool = False
     """The host's clock is wrong; this run works by the witnesses', mints only what cannot wait, and revokes nothing."""
+    pulse: Pulse | None = None
+    """The heartbeats of the daemon that does it, by which its claims bind; None for a command."""

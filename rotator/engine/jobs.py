@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from threading import Event as Flag
 
 from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.condition import ConditionKind
@@ -15,7 +12,7 @@ from rotator.domain.events.daemon import ThreadDied
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
-from rotator.domain.job_run import KEPT_FOR, Heartbeat, JobName, JobOutcome
+from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome
 from rotator.domain.next_step import Limits, Matter, NextAction, find_next_step
 from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
@@ -23,10 +20,11 @@ from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.lives import begin_life
+from rotator.engine.lives import begin_life, end_silent_lives, find_difference
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.probing import probe_due
+from rotator.engine.pulse import Pulse
 from rotator.engine.queue import load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
@@ -61,67 +59,6 @@ class JobResult:
     exit_code: int | None = DONE
     is_down: bool = False
     work_at: datetime | None = None
-
-
-class Pulse:
-    """What a daemon says of itself with each heartbeat. Work notes here when it began and when it last succeeded."""
-
-    def __init__(self, holder: str, began_at: datetime) -> None:
-        self.holder, self.began_at = holder, began_at
-        self.work_began_at: datetime | None = None
-        self.work_succeeded_at: datetime | None = None
-        self._asked = Flag()
-        self._has_begun = False
-        self._dead: list[str] = []
-        self._noted: deque[Event] = deque()
-
-    def note(self, event: Event) -> None:
-        """Have the next heartbeat write an event of the daemon into the audit log; the log has it already."""
-        self._noted.append(event)
-
-    def take_noted(self) -> list[Event]:
-        """Return the events that are to be written; whoever cannot write them gives them back with `note`."""
-        return [self._noted.popleft() for _ in range(len(self._noted))]
-
-    def note_death(self, thread: str) -> None:
-        """Note that a thread died: the next heartbeat writes it into the audit log. Any thread may call it."""
-        self._dead.append(thread)
-
-    def ask(self) -> None:
-        """Note that a person wants work to be done now, whatever waits after a failure. Any thread may call it."""
-        self._asked.set()
-
-    @property
-    def dead(self) -> list[str]:
-        """The threads that died, and that the audit log does not name yet."""
-        return self._dead
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the database knows that this daemon began."""
-        return self._has_begun
-
-    def note_written(self, deaths: int) -> None:
-        """Note that a heartbeat was written, with so many threads that died."""
-        self._has_begun = True
-        del self._dead[:deaths]
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether a person wanted it, and it was not done since."""
-        return self._asked.is_set()
-
-    @contextmanager
-    def answered(self) -> Iterator[None]:
-        """What a person wants is done in the `with` block; it stays wanted when that raises, or when they ask again."""
-        self._asked.clear()
-        is_done = False
-        try:
-            yield
-            is_done = True
-        finally:
-            if not is_done:
-                self._asked.set()
 
 
 def work_due(run: RunContext, pulse: Pulse) -> JobResult:
@@ -293,27 +230,35 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     """Note that the daemon lives, in place; forget the daemons of long ago.
 
     See what others have entered into the queue since work began last, such as a command by hand; and what a process
-    left that was at work and is no more: that is gone on with at once.
+    left that was at work and is no more: that is gone on with at once, or as soon as its claim binds no more.
     """
     now, dead = run.services.clock.now(), tuple(pulse.dead)
-    with run.services.database.begin() as work:
-        crashed = [] if pulse.has_begun else begin_life(work, pulse.holder, pulse.began_at, now)
-        work.job_runs.beat(Heartbeat(pulse.holder, pulse.began_at, now, pulse.work_began_at, pulse.work_succeeded_at))
-        work.job_runs.forget_heartbeats(now - KEPT_FOR)
-        ahead = None if pulse.work_began_at is None else work.queue.find_next(pulse.work_began_at)
-        is_left = pulse.work_began_at is not None and _is_left(work, run)
-        for event in crashed:
-            record(work, run, run.actor, event, now)
-        for thread in dead:
-            record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
+    ahead: datetime | None = None
+    left: timedelta | None = None
+
+    def commit() -> None:
+        nonlocal ahead, left
+        with run.services.database.begin() as work:
+            told: list[tuple[str, Event]] = []
+            if not pulse.has_begun:
+                told = [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
+            work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
+            work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
+            told += end_silent_lives(work, now)
+            if pulse.work_began_at is not None:
+                ahead = work.queue.find_next(pulse.work_began_at)
+                left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
+            if pulse.binds_for is not None:
+                told += [(run.actor, found) for found in find_difference(work, pulse.holder)]
+            for actor, event in told:
+                record(work, run, actor, event, now)
+            for thread in dead:
+                record_logged(work, run, run.actor, ThreadDied(thread=thread), now)
+
+    pulse.beat(run.services.boot, commit)
     pulse.note_written(len(dead))
     _write_noted(run, pulse)
-    return JobResult(work_at=now if is_left else _add_margin(ahead))
-
-
-def _is_left(reading: Reading, run: RunContext) -> bool:
-    """Whether a process is no more, or stands still, that was at work."""
-    return reading.claims.is_any_over(now=reading.now(), span=run.services.timing.lease)
+    return JobResult(work_at=_add_margin(ahead) if left is None else now + left)
 
 
 def _write_noted(run: RunContext, pulse: Pulse) -> None:

@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.events.daemon import DaemonCrashed, DaemonStopped
-from rotator.domain.job_run import JobName, JobOutcome, JobRun
+from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed, DaemonStopped
+from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome, JobRun, find_colleagues, say_differences
 from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
 from rotator.errors import AuditChainError, DatabaseError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading, UnitOfWork
 
 _MOST_LIVES = 10
@@ -28,6 +29,26 @@ def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime)
             crashed.append(DaemonCrashed(began_at=life.began_at))
     work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
     return crashed
+
+
+def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:
+    """Note the ends of daemons, of whatever host, whose claims ended two minutes ago; return what is to be told.
+
+    Each is told by one of the others, once, with its user and host.
+    """
+    silent = work.job_runs.end_silent(work.now() - BEATS_WITHIN, now)
+    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in silent]
+
+
+def find_difference(work: UnitOfWork, holder: str) -> list[DaemonsMixed]:
+    """Return what is to be told of daemons with different versions or policies: once, by the one that began first."""
+    colleagues = find_colleagues(work.job_runs.load_heartbeats(), work.now())
+    message = say_differences(colleagues)
+    if not message or colleagues[0].holder != holder:
+        return []
+    told = work.audit.load_newest(1, AuditFilter(event=DaemonsMixed.type.name))
+    is_told = bool(told) and told[0].entry.details.get("message") == message
+    return [] if is_told else [DaemonsMixed(message=message)]
 
 
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:

@@ -22,6 +22,7 @@ from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
+from rotator.ports.throttles import Throttles, ThrottlesReader
 
 
 class Reading(Protocol):
@@ -87,6 +88,10 @@ class Reading(Protocol):
     def organizations(self) -> OrganizationsReader:
         """What is remembered of each account's organizations."""
 
+    @property
+    def throttles(self) -> ThrottlesReader:
+        """What services asked to wait."""
+
     def now(self) -> datetime:
         """Return the time by the database server's clock; for SQLite the host's."""
 
@@ -115,6 +120,7 @@ class UnitOfWork(Reading, Protocol):
     request_counts: RequestCountsWriter
     sign_ins: SignIns
     organizations: Organizations
+    throttles: Throttles
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not, or if nobody can tell."""

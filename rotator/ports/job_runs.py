@@ -42,5 +42,11 @@ class JobRuns(JobRunsReader, Protocol):
     def beat(self, heartbeat: Heartbeat) -> None:
         """Replace the heartbeat of its holder, in place."""
 
+    def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
+        """Note the end of each daemon that did not stop, and whose claims had ended by then: its heartbeat stayed away.
+
+        Return those that nobody noted yet.
+        """
+
     def forget_heartbeats(self, before: datetime) -> None:
         """Forget the daemons that did not beat since then."""

@@ -41,10 +41,11 @@ from rotator.domain.events.event import Event
 from rotator.domain.job_run import JobName
 from rotator.engine.context import RunContext
 from rotator.engine.hooking import HookMemory
-from rotator.engine.jobs import JobResult, Pulse, beat
+from rotator.engine.jobs import JobResult, beat
 from rotator.engine.lives import end_life
 from rotator.engine.measuring import RotationTally
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.pulse import Pulse
 from rotator.errors import (
     ConfigError,
     DatabaseError,
@@ -75,7 +76,7 @@ class Daemon:
         self._host = SystemdHost(environment)
         self._clock, self._boot = SystemClock(), SystemBootClock()
         self._progress = make_progress()
-        self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now())
+        self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now(), version=__version__)
         self._beats = Beats(self._boot, self._host.watchdog)
         self._memory, self._hook_memory = DeliveryMemory(), HookMemory()
         self._tally, self._requests = RotationTally(), ProcessRequestCounter()
@@ -186,6 +187,8 @@ class Daemon:
 
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
+        is_shared = parse_url(installation.database_url.reveal()).drivername != "sqlite"
+        self._pulse.binds_for = 2 * daemon.heartbeat if is_shared else None
         every = Intervals(
             daemon.work,
             daemon.refresh,
@@ -213,7 +216,7 @@ class Daemon:
         first = partial(self._beat, notes=_make_notes(installation))
         return Workshop(
             jobs={**jobs, JobName.HEARTBEAT: replace(jobs[JobName.HEARTBEAT], act=first)},
-            make_run=installation.make_run,
+            make_run=lambda: replace(installation.make_run(), pulse=self._pulse),
             close=close,
             stop_within=daemon.stop_within,
             needs_restart=installation.list_fixed_secrets(),

@@ -263,6 +263,7 @@ class Installation:
     def pat_service(self) -> AzureDevOpsPatService:
         """Azure DevOps."""
         from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
+        from rotator.adapters.azure_devops.throttle import SharedHolds
 
         azure_devops = self.settings.azure_devops
         service = AzureDevOpsPatService(
@@ -274,6 +275,7 @@ class Installation:
             self.clock,
             self.boot_clock,
             self.stop,
+            shared=SharedHolds(self.database, self.boot_clock),
         )
         self._stack.callback(service.close)
         return service

@@ -14,6 +14,7 @@ import sqlalchemy
 import yaml
 from cryptography.fernet import Fernet
 
+from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
 from tests.support.canaries import CanarySearch, collect_canaries
@@ -172,3 +173,20 @@ def test_daemon_goes_on_when_a_person_signs_in_on_another_host(
     sign_in(sandbox, tmp_path)
     assert here("inventory", "adopt", "ci-build").returncode == 0
     wait_for("secret_stored", 2)
+
+
+def test_hosts_wait_together_when_the_service_asks_one_of_them_to(sandbox: Sandbox, here: Rotator, there: Host) -> None:
+    """By the record of what was sent: the second host asks nothing of the account, and says for how long it waits."""
+    sandbox.world.faults.add(Fault("azure_devops", "rate_limited", "GET", "/tokens/pats", None, seconds=900))
+    assert "TF400733" in here("scan").stderr
+    sandbox.world.faults.clear()
+    asked = count_listings(sandbox)
+    assert asked > 0
+    refused = there("scan")
+    assert "it asked rotator to wait another" in refused.stderr
+    assert count_listings(sandbox) == asked
+
+
+def count_listings(sandbox: Sandbox) -> int:
+    """How often Azure DevOps was asked for a list."""
+    return sum("/tokens/pats" in entry.path for entry in sandbox.world.record.all("azure_devops"))

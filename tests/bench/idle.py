@@ -36,7 +36,8 @@ from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import record_policy
 from rotator.engine.context import RunContext, Services
-from rotator.engine.jobs import Pulse, work_due
+from rotator.engine.jobs import work_due
+from rotator.engine.pulse import Pulse
 from rotator.engine.queue import load_due
 from tests.support.engine import make_world
 from tests.support.policies import RULE, make_policy

@@ -12,6 +12,7 @@ import pytest
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.job_run import Heartbeat
 from rotator.errors import ClaimHeldError, ClaimLostError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database
@@ -218,12 +219,12 @@ def test_claims_claim_takes_over_when_the_holders_process_is_gone(judging: Datab
 def test_claims_say_that_one_is_over_when_its_process_is_gone(judging: Database, undertaker: Undertaker) -> None:
     with judging.begin() as work:
         claim = work.claims.claim("npm-feed", "run-1@host", now=NOW, span=SPAN)
-        assert not work.claims.is_any_over(now=NOW, span=SPAN)
+        assert work.claims.find_next_over(now=NOW, span=SPAN) is None
     undertaker.gone.add("run-1@host")
     with judging.begin() as work:
-        assert work.claims.is_any_over(now=NOW, span=SPAN)
+        assert work.claims.find_next_over(now=NOW, span=SPAN) == timedelta(0)
         work.claims.release(claim)
-        assert not work.claims.is_any_over(now=NOW, span=SPAN)
+        assert work.claims.find_next_over(now=NOW, span=SPAN) is None
 
 
 def test_claims_say_that_one_is_over_when_nobody_renewed_it(timed: tuple[Database, FakeClock]) -> None:
@@ -232,10 +233,10 @@ def test_claims_say_that_one_is_over_when_nobody_renewed_it(timed: tuple[Databas
         work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
     clock.advance(SPAN - timedelta(seconds=1))
     with database.read() as reading:
-        assert not reading.claims.is_any_over(now=NOW, span=SPAN)
+        assert reading.claims.find_next_over(now=NOW, span=SPAN) is None
     clock.advance(timedelta(seconds=1))
     with database.read() as reading:
-        assert reading.claims.is_any_over(now=NOW, span=SPAN)
+        assert reading.claims.find_next_over(now=NOW, span=SPAN) == timedelta(0)
 
 
 def test_claims_claim_is_refused_when_the_holders_process_lives(judging: Database, undertaker: Undertaker) -> None:
@@ -331,3 +332,74 @@ def test_claim_of_another_boot_binds_no_longer_than_a_lease_can_last(
         else:
             with pytest.raises(ClaimHeldError):
                 work.claims.claim("npm-feed", "run-2", now=NOW, span=SPAN)
+
+
+BEAT = timedelta(seconds=30)
+DAEMON, OTHER = "run-1@host#1.1", "run-2@host#2.2"
+
+
+def beat(database: Database, holder: str = "start@host#1.1", binds_for: timedelta | None = 2 * BEAT) -> None:
+    """A daemon says at NOW that it lives."""
+    with database.begin() as work:
+        work.job_runs.beat(Heartbeat(holder, NOW, NOW, binds_for=binds_for))
+
+
+def find_held(database: Database, after: timedelta) -> frozenset[str]:
+    """Whose claims bind then."""
+    with database.read() as reading:
+        return reading.claims.find_held(("npm-feed",), now=NOW + after, span=SPAN)
+
+
+def find_next_over(database: Database, after: timedelta) -> timedelta | None:
+    """What the heartbeat of another daemon finds then."""
+    with database.read() as reading:
+        return reading.claims.find_next_over(now=NOW + after, span=SPAN)
+
+
+def test_claims_of_a_daemon_are_over_when_its_heartbeat_stays_away(database: Database) -> None:
+    """Two heartbeats after the last one, to anybody who reads or claims; the daemon that comes back has lost them."""
+    beat(database)
+    with database.begin() as work:
+        lost = work.claims.claim("npm-feed", DAEMON, now=NOW, span=SPAN)
+    just_before = 2 * BEAT - timedelta(microseconds=1)
+    assert find_held(database, just_before) == {"npm-feed"}
+    with database.begin() as work, pytest.raises(ClaimHeldError, match="run-1"):
+        work.claims.claim("npm-feed", OTHER, now=NOW + just_before, span=SPAN)
+    assert find_held(database, 2 * BEAT) == set()
+    with database.begin() as work:
+        taken = work.claims.claim("npm-feed", OTHER, now=NOW + 2 * BEAT, span=SPAN)
+    assert taken.epoch == lost.epoch + 1
+    beat(database)
+    with database.begin() as work, pytest.raises(ClaimLostError):
+        work.claims.renew(lost, now=NOW + 2 * BEAT, span=SPAN)
+
+
+def test_claims_of_a_daemon_say_when_they_are_over_once_it_missed_a_heartbeat(database: Database) -> None:
+    """So that another one goes on at that very moment."""
+    beat(database)
+    with database.begin() as work:
+        work.claims.claim("npm-feed", DAEMON, now=NOW, span=SPAN)
+    assert find_next_over(database, BEAT) is None
+    assert find_next_over(database, BEAT + timedelta(seconds=1)) == BEAT - timedelta(seconds=1)
+    assert find_next_over(database, 2 * BEAT) == timedelta(0)
+
+
+def test_claims_keep_the_lease_when_their_process_has_no_heartbeat(database: Database) -> None:
+    """`rotator once`, a daemon of an older version, and processes whose start nobody knows."""
+    beat(database)
+    beat(database, "start@host#3.3", binds_for=None)
+    beat(database, "start@unknown#4.0")
+    for claimant in ("run-1", "run-1@host#2.2", "run-1@host#1.2", "run-1@host#3.3", "run-1@unknown#4.0"):
+        with database.begin() as work:
+            claim = work.claims.claim("npm-feed", claimant, now=NOW, span=SPAN)
+        assert find_held(database, SPAN - BEAT) == {"npm-feed"}
+        assert find_next_over(database, SPAN - BEAT) is None
+        with database.begin() as work:
+            work.claims.release(claim)
+
+
+def test_claims_of_a_daemon_end_with_the_lease_when_that_is_shorter(database: Database) -> None:
+    beat(database, binds_for=3 * SPAN)
+    with database.begin() as work:
+        work.claims.claim("npm-feed", DAEMON, now=NOW, span=SPAN)
+    assert find_held(database, SPAN) == set()

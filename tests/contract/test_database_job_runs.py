@@ -117,3 +117,20 @@ def test_heartbeat_is_written_in_place(database: Database) -> None:
         work.job_runs.forget_heartbeats(NOW - timedelta(minutes=1))
     with database.read() as reading:
         assert reading.job_runs.load_heartbeats() == (again,)
+
+
+def test_daemon_that_is_silent_is_ended_once(database: Database) -> None:
+    """Not one that beats, that stopped, or whose claims do not bind by its heartbeats."""
+    long = timedelta(minutes=5)
+    with database.begin() as work:
+        for number, (name, binds_for) in enumerate({"dead": long, "lives": long, "stopped": long, "old": None}.items()):
+            began = NOW - DAY + number * timedelta(seconds=1)
+            beat_at = NOW if name == "lives" else NOW - 3 * long
+            work.job_runs.beat(Heartbeat(name, began, beat_at, binds_for=binds_for))
+            life = JobRun(JobName.HEARTBEAT, began, name, began)
+            work.job_runs.begin(life)
+            if name == "stopped":
+                work.job_runs.end(replace(life, outcome=JobOutcome.STOPPED, ended_at=NOW))
+    for found in (["dead"], []):
+        with database.begin() as work:
+            assert [beat.holder for beat in work.job_runs.end_silent(NOW - long, NOW)] == found

@@ -356,6 +356,17 @@ def test_work_fails_when_the_daemon_gives_no_sign_of_life(ward: Ward) -> None:
         assert ("no sign of life" in say(results)) == bool(problems)
 
 
+def test_work_is_doubted_when_daemons_of_different_versions_share_it(ward: Ward) -> None:
+    now, minute = datetime.now(UTC), timedelta(minutes=1)
+    for other, problems in (("1.0", []), ("1.1", [("work", "daemons", WARN)])):
+        with ward.open() as installation, installation.database.begin() as work:
+            for name, version in (("a@h#1.1", "1.0"), ("b@h#2.2", other)):
+                work.job_runs.beat(Heartbeat(name, now - 9 * minute, now, now, now, 9 * minute, version=version))
+        results = ward.examine("work")
+        assert find_problems(results) == problems, say(results)
+    assert "different versions 1.0, 1.1" in say(results)
+
+
 def test_clock_fails_when_all_services_say_so_and_one_alone_is_doubted(signed_in: Ward) -> None:
     faults, names = signed_in.sandbox.world.faults, ("sign_in", "organization", "vault", "clock")
     assert find_problems(signed_in.examine(*names)) == []

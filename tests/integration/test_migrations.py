@@ -30,9 +30,10 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
-from rotator.errors import DatabaseError, DatabaseLockedError
+from rotator.errors import DatabaseError, DatabaseLockedError, SchemaError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.queue import Basis
+from tests.support.clock import FakeClock
 from tests.support.postgres import PostgresServer
 from tests.support.records import NOW, make_entry, make_managed_pat, make_rotation
 
@@ -42,7 +43,7 @@ audit_event: sequence occurred_at event subject outcome actor run_id details pre
 checkpoint: size head root installation made_at anchors key_id signature peaks
 condition: kind subject since told_at code
 delivery: receiver topic id notification made_at messages repeats sequence tries delivered_at set_aside_at
-heartbeat: holder began_at beat_at work_began_at work_succeeded_at
+heartbeat: holder began_at beat_at work_began_at work_succeeded_at binds_for actor version policy
 hook_call: hook sequence id event made_at tries retry_at set_aside_at failure_code failure_message failure_fix done_at
     failure_kind
 job_run: job period holder began_at ended_at outcome counts failure_code failure_message failure_fix failure_kind
@@ -65,6 +66,7 @@ rotation: id name account organization display_name scope predecessor_id predece
 organization: account organization worked_at failed_at failure_code failure_message failure_fix failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind
+throttle_hold: account begun_at until
 token_cache: sign_in content
 verified_log: id installation size head checkpoints checked_at key_id signature
 untracked_pat: account organization authorization_id display_name scope target_accounts valid_from valid_to
@@ -346,6 +348,33 @@ def test_upgrade_is_refused_while_a_daemon_works_on_the_file(tmp_path: Path) -> 
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", (HEAD,))
         assert upgrade(url) == (HEAD, HEAD)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """Somebody else, whose every statement is committed."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_daemon_that_was_cut_off_while_its_database_was_upgraded_writes_nothing_when_it_is_back(
+    postgres_url: str,
+) -> None:
+    """Its connection outlived that, as with a firewall; nobody could upgrade before two minutes without a heartbeat."""
+    upgrade(postgres_url)
+    clock = FakeClock()
+    with closing(SqlDatabase(postgres_url, boot=clock)) as database, connected(postgres_url) as other:
+        with database.begin() as work:
+            work.inventory.add(make_managed_pat("before"))
+        other.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        clock.advance(timedelta(minutes=1))
+        for _ in range(2):
+            with pytest.raises(SchemaError, match="schema 9999, newer than") as refused, database.begin() as work:
+                work.inventory.add(make_managed_pat("after"))
+            assert refused.value.code == "database_newer"
+        assert other.scalars(text("SELECT name FROM managed_pat")).all() == ["before"]
 
 
 @pytest.mark.parametrize(

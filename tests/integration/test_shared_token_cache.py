@@ -87,7 +87,7 @@ def count_redeemed(stage: Stage) -> Counter[str]:
 
 @pytest.mark.prove
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("times", with_sample({"few": (4,), "many": (80,)}, ["few"]))
+@pytest.mark.parametrize("times", with_sample({"few": (4,), "a thousand": (200,)}, ["few"]))
 def test_five_replicas_redeem_each_refresh_token_once(
     stage: Stage, ours: EntraSignIn, start: Start, times: int
 ) -> None:

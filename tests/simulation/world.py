@@ -728,9 +728,9 @@ class StuckClaims:
         """See the port."""
         return self._inner.find_held(names, now=now, span=span)
 
-    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
         """See the port."""
-        return self._inner.is_any_over(now=now, span=span)
+        return self._inner.find_next_over(now=now, span=span)
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""

@@ -24,7 +24,7 @@ from rotator.daemon.worker import Worker
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName
 from rotator.engine.context import RunContext
-from rotator.engine.jobs import Pulse
+from rotator.engine.pulse import Pulse
 from rotator.errors import TransientError
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.world import ACCOUNTS, NAMES, SKEWS, InvariantError, Spot, World

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rotator.adapters.database.claims import Held, make_held, make_lost, make_missing
+from rotator.adapters.database.claims import Beats, Held, make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
@@ -34,6 +34,7 @@ from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
 from rotator.domain.rotation import Rotation, RotationEnding, RotationState
 from rotator.domain.sign_in import SignInMemory
+from rotator.domain.throttle import ThrottleHold
 from rotator.domain.verified_log import VerifiedLog
 from rotator.errors import AuditChainError, DatabaseError, DatabaseLockedError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter, AuditLog, AuditLogReader
@@ -53,6 +54,7 @@ from rotator.ports.queue import Basis, Entry, Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
+from rotator.ports.throttles import Throttles, ThrottlesReader
 
 
 @dataclass
@@ -96,6 +98,7 @@ class _Tables:
     requests: Counter[tuple[str, RequestOutcome]] = field(default_factory=Counter)
     sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
     organizations: dict[tuple[str, str], OrganizationMemory] = field(default_factory=dict)
+    throttles: dict[str, ThrottleHold] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
@@ -129,6 +132,7 @@ class _Tables:
             Counter(self.requests),
             dict(self.sign_ins),
             dict(self.organizations),
+            dict(self.throttles),
             list(self.events),
             self.spoiled,
             dict(self.checkpoints),
@@ -501,12 +505,18 @@ class _MemoryClaimsReader:
         self._clocks = clocks
 
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
-        boot, claims = self._clocks.read_boot(), self._tables.claims
-        return frozenset(name for name in names if name in claims and not claims[name].is_over(now, span, boot))
+        claims = self._tables.claims
+        return frozenset(name for name in names if name in claims and not self._is_over(claims[name], now, span))
 
-    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
-        boot = self._clocks.read_boot()
-        return any(claim.is_over(now, span, boot) for claim in self._tables.claims.values())
+    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
+        claims, beats = self._tables.claims.values(), Beats(self._tables.heartbeats.values())
+        if any(self._is_over(claim, now, span) for claim in claims):
+            return timedelta(0)
+        late = (beats.find_left_late(claim.claimant or "", now) for claim in claims)
+        return min((left for left in late if left is not None), default=None)
+
+    def _is_over(self, claim: Held, now: datetime, span: timedelta) -> bool:
+        return claim.is_over(now, span, self._clocks.read_boot(), Beats(self._tables.heartbeats.values()))
 
 
 class _MemoryClaims(_MemoryClaimsReader):
@@ -516,7 +526,7 @@ class _MemoryClaims(_MemoryClaimsReader):
         if pat is None:
             raise make_missing(name)
         held = self._tables.claims.get(name)
-        if held is not None and not held.is_over(now, span, self._clocks.read_boot()):
+        if held is not None and not self._is_over(held, now, span):
             raise make_held(name, held.claimant or "", held.until or now)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
         self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())
@@ -768,6 +778,18 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
         self._tables.check_order()
         self._tables.heartbeats[heartbeat.holder] = heartbeat
 
+    def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
+        self._tables.check_order()
+        found = []
+        for beat in sorted(self._tables.heartbeats.values(), key=lambda beat: beat.holder):
+            life = self._tables.job_runs.get((JobName.HEARTBEAT, beat.began_at))
+            is_silent = beat.was_over(before)
+            if is_silent and life is not None and life.holder == beat.holder and life.outcome is None:
+                ended = replace(life, outcome=JobOutcome.FAILED, ended_at=now)
+                self._tables.job_runs[JobName.HEARTBEAT, beat.began_at] = ended
+                found.append(beat)
+        return tuple(found)
+
     def forget_heartbeats(self, before: datetime) -> None:
         self._tables.check_order()
         self._tables.heartbeats = {h: beat for h, beat in self._tables.heartbeats.items() if beat.beat_at >= before}
@@ -870,6 +892,18 @@ class _MemoryOrganizations(_MemoryOrganizationsReader):
             self._tables.organizations.pop(pair, None)
 
 
+class _MemoryThrottles:
+    def __init__(self, tables: _Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> dict[str, ThrottleHold]:
+        return dict(self._tables.throttles)
+
+    def save(self, key: str, hold: ThrottleHold) -> None:
+        self._tables.check_order()
+        self._tables.throttles[key] = hold
+
+
 class _MemoryReading:
     def __init__(self, tables: _Tables, clocks: Clocks) -> None:
         self._clocks = clocks
@@ -888,6 +922,7 @@ class _MemoryReading:
         self.request_counts: RequestCountsReader = _MemoryRequestCountsReader(tables)
         self.sign_ins: SignInsReader = _MemorySignInsReader(tables)
         self.organizations: OrganizationsReader = _MemoryOrganizationsReader(tables)
+        self.throttles: ThrottlesReader = _MemoryThrottles(tables)
 
     def now(self) -> datetime:
         return self._clocks.host_now()
@@ -918,6 +953,7 @@ class _MemoryUnitOfWork:
         self.request_counts: RequestCountsWriter = _MemoryRequestCounts(tables)
         self.sign_ins: SignIns = _MemorySignIns(tables)
         self.organizations: Organizations = _MemoryOrganizations(tables)
+        self.throttles: Throttles = _MemoryThrottles(tables)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         self.awaited.append(act)

@@ -26,7 +26,7 @@ from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.worker import Worker
 from rotator.domain.job_run import JobName
-from rotator.engine.jobs import Pulse
+from rotator.engine.pulse import Pulse
 from rotator.wiring.installation import Installation
 from rotator.wiring.logs import LogOptions, start_logs
 from rotator.wiring.origin import Origin

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
-from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
+from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.clock import SystemBootClock
 from rotator.adapters.retry_after import parse_retry_after
 from rotator.adapters.stop import ProcessStop
-from rotator.errors import StoppedError
+from rotator.errors import DatabaseUnreachableError, StoppedError
+from rotator.ports.database import Reading, UnitOfWork
 from tests.support.clock import FakeClock
+from tests.support.fake_database import MemoryDatabase
 from tests.support.stop import make_stop
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -102,3 +106,60 @@ def test_gate_opens_for_nobody_when_the_process_is_to_stop() -> None:
 
     with pytest.raises(StoppedError):
         gate.wait("a", boot.read_boot().elapsed + timedelta(seconds=90))
+
+
+def make_gates() -> tuple[FakeClock, MemoryDatabase, ThrottleGate, ThrottleGate]:
+    """Those of two replicas with one database."""
+    clock = FakeClock(NOW)
+    database = MemoryDatabase(host_now=clock.now)
+    first, second = (ThrottleGate(clock, make_stop(clock), SharedHolds(database, clock)) for _ in range(2))
+    return clock, database, first, second
+
+
+def test_gate_holds_what_another_replica_was_asked_to_wait() -> None:
+    clock, _, first, second = make_gates()
+    now = clock.read_boot().elapsed
+    assert second.wait("a", now) == 0
+    first.hold("a", 30)
+    clock.advance(timedelta(seconds=1))
+    assert second.wait("a", now) == 29
+    assert second.wait("b", now) == 0
+    assert second.wait("a", now + timedelta(seconds=60)) == 0
+    assert clock.slept == [29]
+
+
+def test_gate_reads_and_writes_the_holds_of_others_once_for_many_requests() -> None:
+    clock, database, _, _ = make_gates()
+    seen: list[str] = []
+    begin, read = database.begin, database.read
+
+    class Counting:
+        def begin(self) -> AbstractContextManager[UnitOfWork]:
+            seen.append("begin")
+            return begin()
+
+        def read(self) -> AbstractContextManager[Reading]:
+            seen.append("read")
+            return read()
+
+    gate = ThrottleGate(clock, make_stop(clock), SharedHolds(Counting(), clock))
+    for _ in range(100):
+        gate.wait("a", clock.read_boot().elapsed)
+        gate.hold("b", 30)
+    assert sorted(seen) == ["begin", "read"]
+
+
+def test_gate_keeps_its_own_holds_while_the_database_is_away() -> None:
+    clock = FakeClock(NOW)
+
+    class Away:
+        def begin(self) -> NoReturn:
+            raise DatabaseUnreachableError("away")
+
+        read = begin
+
+    gate = ThrottleGate(clock, make_stop(clock), SharedHolds(Away(), clock))
+    now = clock.read_boot().elapsed
+    gate.hold("a", 30)
+    assert gate.wait("a", now) == 30
+    assert gate.wait("b", now) == 0

@@ -15,7 +15,7 @@ from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.supervisor import Request, Requests, Supervisor
 from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
-from rotator.engine.jobs import Pulse
+from rotator.engine.pulse import Pulse
 from rotator.errors import ConfigError, StoppedError
 from tests.support.engine import make_world
 from tests.support.engine_scenarios import make_busy

@@ -18,7 +18,8 @@ from rotator.domain.events.places import AccountDown, AccountRestored, ScanStart
 from rotator.domain.job_run import JobName, JobOutcome, JobRun
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.engine.jobs import JobResult, Pulse
+from rotator.engine.jobs import JobResult
+from rotator.engine.pulse import Pulse
 from rotator.errors import AuditChainError, DatabaseError, DatabaseUnreachableError, StoppedError, TransientError
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import EngineWorld, make_world

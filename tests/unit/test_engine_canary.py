@@ -12,9 +12,10 @@ from rotator.domain.checkup import CheckResult, Grade
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.anchoring import fetch_anchors
 from rotator.engine.canary import LEAST_SCOPE, find_longest_asked, plan_canary, send_canary
-from rotator.engine.jobs import Pulse, work_due
+from rotator.engine.jobs import work_due
 from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
+from rotator.engine.pulse import Pulse
 from rotator.engine.report import OutcomeKind
 from rotator.errors import PlanRefusedError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, LIFETIME, ORGANIZATION, EngineWorld, make_world, names_of

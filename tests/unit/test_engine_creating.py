@@ -15,11 +15,12 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Match, RuleAction, Threshold
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.creating import Order, create, make_order, propose
-from rotator.engine.jobs import Pulse, reconcile_all, work_due
+from rotator.engine.jobs import reconcile_all, work_due
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous
 from rotator.engine.looking import look
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.planning import make_plan
+from rotator.engine.pulse import Pulse
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted

@@ -262,7 +262,7 @@ def test_audit_is_verified_and_the_daemon_says_that_it_lives() -> None:
     beat(world.make_run(), pulse)
     with world.database.read() as reading:
         assert reading.job_runs.load_heartbeats() == (
-            Heartbeat("daemon-1", began, world.clock.now(), began, pulse.work_succeeded_at),
+            pulse.describe(world.clock.now(), "root@host", world.policy.digest),
         )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rotator.domain.events.daemon import DaemonStarted
 from rotator.domain.job_run import JobName
 from rotator.engine.delivering import deliver
-from rotator.engine.jobs import Pulse, beat
+from rotator.engine.jobs import beat
 from rotator.engine.lives import end_life
 from rotator.engine.outage import DeliveryMemory
+from rotator.engine.pulse import Pulse
 from tests.support.engine import EngineWorld, make_world
 from tests.support.receivers import ScriptedNotifier
 

@@ -18,7 +18,8 @@ from rotator.domain.job_run import Heartbeat, JobName, JobRun
 from rotator.engine.alarm import Cause, Finding, Tolerance, find_findings
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
-from rotator.engine.jobs import JobResult, Pulse, beat
+from rotator.engine.jobs import JobResult, beat
+from rotator.engine.pulse import Pulse
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import load_run_times, run_and_remember

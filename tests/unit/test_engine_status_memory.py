@@ -16,11 +16,12 @@ from rotator.domain.events.inventory import PatAdopted
 from rotator.domain.job_run import JobName
 from rotator.domain.policy import Match, RuleAction
 from rotator.engine.auditing import record
-from rotator.engine.jobs import JobResult, Pulse, probe_values, reconcile_all, refresh_sign_ins, work_due
+from rotator.engine.jobs import JobResult, probe_values, reconcile_all, refresh_sign_ins, work_due
 from rotator.engine.keeping import forget, pause, rename, resume
 from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.periods import do_in_period
+from rotator.engine.pulse import Pulse
 from rotator.engine.status import PatState
 from rotator.engine.status_memory import Board, StatusMemory
 from rotator.errors import RotatorError, SignInRequiredError, TransientError

@@ -11,7 +11,23 @@ from rotator.errors import SignInRequiredError, TransientError
 OPERATIONS = ("refresh_token", "device_code", "browser")
 NUMBERS = (
     *(65001, 65004, 90094, 50074, 50076, 50078, 50079, 50158, 53000, 53003, 530003, 50173, 70008, 70018, 70043, 90002),
-    *(700082, 50057, 50055, 50105, 50020, 7000222, 7000215, 700027, 700024, 7000218, 700025, 700016, 50011, 500011),
+    *(
+        700082,
+        50057,
+        50055,
+        50105,
+        50020,
+        50034,
+        7000222,
+        7000215,
+        700027,
+        700024,
+        7000218,
+        700025,
+        700016,
+        50011,
+        500011,
+    ),
 )
 SUBERRORS = {
     "consent_required": "consent_missing",
@@ -39,6 +55,16 @@ def test_refusal_says_why_and_what_to_do_when_the_number_is_known(number: int, o
     assert len(refusal.fix) > 20
     assert refusal.fix.endswith(".")
     assert "rotator login" not in re.sub("`[^`]*`", "", refusal.fix)
+
+
+def test_refusal_speaks_of_a_leaver_when_the_user_was_deleted() -> None:
+    """Nobody can sign this user in again; its PATs go on under another account."""
+    answer = {"error": "invalid_grant", "error_codes": [50034], "error_description": "AADSTS50034: no such user"}
+    refusal = make_refusal(answer, make_asked())
+    assert refusal.code == "user_unknown"
+    assert "bot@contoso.com" in refusal.message
+    assert "has left" in refusal.fix
+    assert "`rotator inventory move NAME --account OTHER`" in refusal.fix
 
 
 @pytest.mark.parametrize(("suberror", "code"), SUBERRORS.items())

@@ -19,7 +19,7 @@ import requests
 from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make_unknown_outcome
 from rotator.adapters.azure_devops.credential import Credential
 from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_answer
-from rotator.adapters.azure_devops.throttle import ThrottleGate, read_pause
+from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.domain.backoff import make_backoff
@@ -44,12 +44,20 @@ class _ThreadSession(threading.local):
 class AzureDevOpsClient:
     """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats."""
 
-    def __init__(self, http: HttpOptions, clock: Clock, boot: BootClock, stop: Stop, max_wait: timedelta) -> None:
+    def __init__(
+        self,
+        http: HttpOptions,
+        clock: Clock,
+        boot: BootClock,
+        stop: Stop,
+        max_wait: timedelta,
+        shared: SharedHolds | None = None,
+    ) -> None:
         self._http = http
         self._clock, self._boot = clock, boot
         self._stop = stop
         self._max_wait = max_wait
-        self._gate = ThrottleGate(boot, stop)
+        self._gate = ThrottleGate(boot, stop, shared)
         self._local = _ThreadSession()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._lock = threading.Lock()

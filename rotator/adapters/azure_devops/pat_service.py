@@ -33,6 +33,7 @@ from rotator.adapters.azure_devops.documents import (
 from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.azure_devops.pat_errors import NOT_FOUND, make_pat_error
 from rotator.adapters.azure_devops.reply import Reply
+from rotator.adapters.azure_devops.throttle import SharedHolds
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http import HttpOptions
 from rotator.domain.account import Identity
@@ -71,12 +72,13 @@ class AzureDevOpsPatService:
         boot: BootClock,
         stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
+        shared: SharedHolds | None = None,
     ) -> None:
         self._identity_url = identity_url.rstrip("/")
         self._core_url = core_url.rstrip("/")
         self._api_version = api_version
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait)
+        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait, shared)
 
     def close(self) -> None:
         """Close the connections of all threads."""

@@ -3,20 +3,23 @@
 A claim is a conditional UPDATE of one row, so it is atomic on both databases without a lock of its own. Each raises the
 row's epoch by one. A write made under a claim must find the epoch and the claimant unchanged: a process that was frozen
 for longer than its lease cannot, when it thaws, overwrite the work of whoever took over. How long a claim lasts is
-measured by the boot clock where it was made in this boot of this host.
+measured by the boot clock where it was made in this boot of this host. One that a daemon made is over before that when
+its heartbeat stays away, by the database's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
 from rotator.adapters.database.engine import make_shares
+from rotator.adapters.database.schema import heartbeat
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.domain.clocks import BootMoment
+from rotator.domain.job_run import Heartbeat, find_process
 from rotator.domain.next_step import LONG_AGO
 from rotator.domain.words import say_moment
 from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError
@@ -34,6 +37,9 @@ _CHANGE = update(table).where(_HELD)
 _LOAD_HELD = select(table.c.name, table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
 _LOAD_CLAIMED = _LOAD_HELD.where(table.c.next_at <= LONG_AGO, table.c.claimed_by.is_not(None))
 """By the index of what is due: a claim makes its record due."""
+_LOAD_BEATS = select(heartbeat.c.holder, heartbeat.c.beat_at, heartbeat.c.binds_for).where(
+    heartbeat.c.binds_for.is_not(None)
+)
 
 
 def _list_held(claim: Claim) -> dict[str, object]:
@@ -82,6 +88,31 @@ LONGEST_LEASE = timedelta(hours=1)
 """No claim lasts longer than this unrenewed, whatever its stored end says: a wrong clock may have written that."""
 
 
+class Beats:
+    """How long the claims of daemons bind, by their heartbeats."""
+
+    def __init__(self, beats: Iterable[Heartbeat]) -> None:
+        self._beats = {beat.process: beat for beat in beats if beat.ends_at is not None}
+
+    def are_over(self, claimant: str, now: datetime) -> bool:
+        """Whether the claims of a daemon bind no more; False for a claimant that is no daemon."""
+        left = self._find_left(claimant, now)
+        return left is not None and left <= timedelta(0)
+
+    def find_left_late(self, claimant: str, now: datetime) -> timedelta | None:
+        """Return how long the claims of a daemon still bind that has missed a heartbeat; None if it did not."""
+        beat, left = self._beats.get(find_process(claimant)), self._find_left(claimant, now)
+        is_late = beat is not None and left is not None and beat.binds_for is not None and left < beat.binds_for / 2
+        return left if is_late else None
+
+    def _find_left(self, claimant: str, now: datetime) -> timedelta | None:
+        beat = self._beats.get(find_process(claimant))
+        return None if beat is None or beat.ends_at is None else beat.ends_at - now
+
+
+NO_BEATS = Beats(())
+
+
 @dataclass(frozen=True)
 class Held:
     """A claim as it is stored: whose, until when by the database's clock, made when by the claimant's boot clock."""
@@ -90,9 +121,12 @@ class Held:
     until: datetime | None
     made_at: BootMoment | None
 
-    def is_over(self, now: datetime, span: timedelta, boot: BootMoment | None) -> bool:
-        """Whether it binds no more. One that was made in this boot is measured by the boot clock alone."""
-        if self.claimant is None or self.until is None:
+    def is_over(self, now: datetime, span: timedelta, boot: BootMoment | None, beats: Beats = NO_BEATS) -> bool:
+        """Whether it binds no more. One that was made in this boot is measured by the boot clock alone.
+
+        A daemon's is over as well when its heartbeat has stayed away.
+        """
+        if self.claimant is None or self.until is None or beats.are_over(self.claimant, now):
             return True
         passed = boot.since(self.made_at) if boot is not None else None
         if passed is not None:
@@ -110,22 +144,33 @@ class SqlClaimsReader:
 
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
         """See the port."""
-        held, boot = set[str](), self._read_boot()
+        found = dict[str, Held]()
         for share in make_shares(names):
             mine = (table.c.name.in_(share), table.c.claimed_by.is_not(None))
             for row in self._connection.execute(_LOAD_HELD.where(*mine)):
-                if not self._is_over(Held(row.claimed_by, row.claimed_until, row.claimed_at), now, span, boot):
-                    held.add(row.name)
-        return frozenset(held)
+                found[row.name] = Held(row.claimed_by, row.claimed_until, row.claimed_at)
+        beats = self._load_beats(found.values())
+        return frozenset(name for name, held in found.items() if not self._is_over(held, now, span, beats))
 
-    def is_any_over(self, *, now: datetime, span: timedelta) -> bool:
+    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
         """See the port."""
-        boot, rows = self._read_boot(), self._connection.execute(_LOAD_CLAIMED)
-        claims = (Held(row.claimed_by, row.claimed_until, row.claimed_at) for row in rows)
-        return any(self._is_over(held, now, span, boot) for held in claims)
+        rows = self._connection.execute(_LOAD_CLAIMED).all()
+        claims = [Held(row.claimed_by, row.claimed_until, row.claimed_at) for row in rows]
+        beats = self._load_beats(claims)
+        if any(self._is_over(held, now, span, beats) for held in claims):
+            return timedelta(0)
+        late = (beats.find_left_late(held.claimant or "", now) for held in claims)
+        return min((left for left in late if left is not None), default=None)
 
-    def _is_over(self, held: Held, now: datetime, span: timedelta, boot: BootMoment | None) -> bool:
-        return held.is_over(now, span, boot) or self._is_gone(held.claimant or "")
+    def _is_over(self, held: Held, now: datetime, span: timedelta, beats: Beats) -> bool:
+        return held.is_over(now, span, self._read_boot(), beats) or self._is_gone(held.claimant or "")
+
+    def _load_beats(self, claims: Collection[Held]) -> Beats:
+        """Load the heartbeats, after the claims: whoever renews one now has a heartbeat that is no older than that."""
+        if not any(find_process(held.claimant or "") for held in claims):
+            return NO_BEATS
+        rows = self._connection.execute(_LOAD_BEATS)
+        return Beats(Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows)
 
     def _read_boot(self) -> BootMoment | None:
         return None if self._boot is None else self._boot.read_boot()
@@ -139,10 +184,9 @@ class SqlClaims(SqlClaimsReader):
         row = self._connection.execute(_LOAD_HELD.where(table.c.name == name)).one_or_none()
         if row is None:
             raise make_missing(name)
-        boot = self._read_boot()
         held = Held(row.claimed_by, row.claimed_until, row.claimed_at)
-        is_free = self._is_over(held, now, span, boot)
-        if not is_free or not self._take(name, row.epoch, held, Held(claimant, now + span, boot)):
+        is_free = self._is_over(held, now, span, self._load_beats([held]))
+        if not is_free or not self._take(name, row.epoch, held, Held(claimant, now + span, self._read_boot())):
             raise make_held(name, row.claimed_by or claimant, row.claimed_until or now + span)
         return Claim(name, claimant, row.epoch + 1, now + span)
 

@@ -44,7 +44,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 35))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 36))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -278,6 +278,16 @@ heartbeat = Table(
     Column("beat_at", Moment, nullable=False),
     Column("work_began_at", Moment),
     Column("work_succeeded_at", Moment),
+    Column("binds_for", Span),
+    *(Column(name, Text) for name in ("actor", "version", "policy")),
+)
+
+throttle_hold = Table(
+    "throttle_hold",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("begun_at", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
 )
 
 request_count = Table(

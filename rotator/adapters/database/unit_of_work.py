@@ -27,10 +27,12 @@ from rotator.adapters.database.postgresql import find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
-from rotator.adapters.database.revision import make_not_initialised, open_checked
+from rotator.adapters.database.revision import check_revision, make_not_initialised, open_checked
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
+from rotator.adapters.database.throttles import SqlThrottles, SqlThrottlesReader
+from rotator.domain.job_run import BEATS_WITHIN
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
@@ -50,6 +52,7 @@ from rotator.ports.queue import Queue, QueueReader
 from rotator.ports.request_counts import RequestCountsReader, RequestCountsWriter
 from rotator.ports.revocations import Revocations, RevocationsReader
 from rotator.ports.sign_ins import SignIns, SignInsReader
+from rotator.ports.throttles import Throttles, ThrottlesReader
 
 
 def read_host_clock() -> datetime:
@@ -95,6 +98,7 @@ class SqlReading:
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
         self.organizations: OrganizationsReader = SqlOrganizationsReader(connection)
+        self.throttles: ThrottlesReader = SqlThrottlesReader(connection)
         self._connection = connection
         self._host_now = host_now
 
@@ -139,6 +143,7 @@ class SqlUnitOfWork:
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
         self.organizations: Organizations = SqlOrganizations(connection)
+        self.throttles: Throttles = SqlThrottles(connection)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """See the port."""
@@ -191,6 +196,7 @@ class SqlDatabase:
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
         self._has_begun = False
+        self._checked_at = timedelta(0)
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -199,6 +205,7 @@ class SqlDatabase:
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
                 self._has_begun = True
+                self._check_again(connection)
                 work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
                 yield work
                 if self._is_replaced():
@@ -239,8 +246,19 @@ class SqlDatabase:
             if self._engines is None:
                 if self._turn is not None:
                     self._check_file()
+                if self._boot is not None:
+                    self._checked_at = self._boot.read_boot().elapsed
                 self._engines = open_checked(self._url, self._lock_wait)
             return self._engines
+
+    def _check_again(self, connection: Connection) -> None:
+        """Check the schema once a minute: a daemon that was cut off may find it upgraded (see `BEATS_WITHIN`)."""
+        if self._turn is not None or self._boot is None:
+            return  # nobody upgrades a file that a daemon works on
+        elapsed = self._boot.read_boot().elapsed
+        if elapsed - self._checked_at >= BEATS_WITHIN / 2:
+            check_revision(connection)
+            self._checked_at = elapsed
 
     def _watched(self) -> AbstractContextManager[None]:
         return reading_unchanged(self._path) if self._turn is not None else nullcontext()

@@ -174,13 +174,16 @@ _BY_NUMBER: dict[int, Meaning] = {
         "{username} is not assigned to application {client_id}",
         "Ask an administrator of tenant {tenant} to assign {username} to application {client_id}, then run {login}",
     ),
-    **dict.fromkeys(
-        (50020, 50034),
-        Meaning(
-            "user_unknown",
-            "the user does not exist in tenant {tenant}",
-            "Correct tenant or username of account {account}, or have the user invited, then run {login}",
-        ),
+    50020: Meaning(
+        "user_unknown",
+        "the user does not exist in tenant {tenant}",
+        "Correct tenant or username of account {account}, or have the user invited, then run {login}",
+    ),
+    50034: Meaning(
+        "user_unknown",
+        "tenant {tenant} has no user {username}: it was deleted, or its name is another one",
+        "If {username} has left, move each of its PATs to the account of somebody else: `rotator inventory move NAME "
+        "--account OTHER`. If the name has changed, correct username of account {account}, then run {login}",
     ),
     7000222: Meaning(
         "client_secret_expired",

@@ -31,9 +31,17 @@ class DaemonCrashed(
     severity=Severity.ERROR,
     needs_person=True,
 ):
-    """A daemon of this host that began at `began_at` ended without stopping: it was killed, or died of a bug."""
+    """A daemon that began at `began_at` was killed or died of a bug; one of another host gives no sign of life."""
 
     began_at: datetime
+
+
+class DaemonsMixed(
+    Event, name="daemons_mixed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
+):
+    """Daemons that share a database work with different versions or policies, as in the middle of an upgrade."""
+
+    message: str
 
 
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):

@@ -10,6 +10,7 @@ from rotator.domain.checkup import Remark, fail, praise, warn
 from rotator.domain.clocks import HOST, judge
 from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.job_run import find_colleagues, say_differences
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.obstacle import Obstacle, ObstacleKind
@@ -124,6 +125,12 @@ def check_work(patient: Patient) -> Iterator[Remark]:
             "See `systemctl status rotator` and its log, and start it again.",
         )
         return
+    if differences := say_differences(find_colleagues(beats, now)):
+        yield warn(
+            "daemons",
+            f"those that share the database work with different {differences}",
+            "Install the same version, and the same policy at the same place, on every host, and restart the daemons.",
+        )
     who = "the daemon" if runs.by_daemon else "a run"
     tolerance = Tolerance(find_max_age(runs, patient.work_every))
     is_stale = any(found.cause is Cause.STALE for found in find_findings((), (), conditions, runs, now, tolerance))

@@ -1,0 +1,147 @@
+"""What a daemon says of itself with each heartbeat, and how long its claims bind by that."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event as Flag
+
+from rotator.domain.events.event import Event
+from rotator.domain.job_run import Heartbeat
+from rotator.ports.clock import BootClock
+
+_HEARD = 3 / 4
+"""For this part of the span that others let pass a heartbeat counts for the daemon itself: it stops before they begin.
+
+Between two heartbeats half of that span passes.
+"""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Heartbeats without a gap that was too long: the number of such a row of them, and until when the last counts.
+
+    That is a span since the boot.
+    """
+
+    row: int = 0
+    until: timedelta = timedelta(0)
+
+
+class Pulse:
+    """What a daemon says of itself with each heartbeat. Work notes here when it began and when it last succeeded.
+
+    Its claims bind for others for `binds_for` after the last heartbeat that was committed: two heartbeats. So it sends
+    nothing under a claim unless its heartbeats have been committed without a gap since the claim was last renewed. None
+    where nobody on another host can take over: then the lease alone counts.
+    """
+
+    def __init__(
+        self, holder: str, began_at: datetime, binds_for: timedelta | None = None, version: str | None = None
+    ) -> None:
+        self.holder, self.began_at, self.binds_for, self.version = holder, began_at, binds_for, version
+        self.told: Mapping[str, str] = {}
+        """The digests of the policy and the settings that this daemon told last."""
+        self._beating = threading.Lock()
+        self._heard = _Heard()
+        self.work_began_at: datetime | None = None
+        self.work_succeeded_at: datetime | None = None
+        self._asked = Flag()
+        self._has_begun = False
+        self._dead: list[str] = []
+        self._noted: deque[Event] = deque()
+
+    def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
+        """Return the heartbeat of that moment, by the database's clock."""
+        return Heartbeat(
+            self.holder,
+            self.began_at,
+            now,
+            self.work_began_at,
+            self.work_succeeded_at,
+            self.binds_for,
+            actor,
+            self.version,
+            policy,
+        )
+
+    def beat(self, boot: BootClock, commit: Callable[[], None], *, only_late: bool = False) -> None:
+        """Have `commit` write a heartbeat and commit it; with `only_late` unless the last one still counts.
+
+        One thread at a time does it, and no transaction is open in the thread that calls this. Measured from before
+        the transaction to after its end: others cannot have seen less.
+        """
+        with self._beating:
+            began, before = boot.read_boot().elapsed, self._heard
+            if only_late and began < before.until:
+                return
+            until = began if self.binds_for is None else began + self.binds_for * _HEARD
+            self._heard = _Heard(before.row, min(before.until, until))  # others may see it before we know of it
+            commit()
+            is_in_time = boot.read_boot().elapsed < self._heard.until
+            self._heard = _Heard(before.row if is_in_time else before.row + 1, until)
+
+    def find_row(self, boot: BootClock) -> int | None:
+        """Return the row of heartbeats that goes on now, as `is_heard` wants it; None if the last one is late."""
+        heard = self._heard
+        return heard.row if self._counts(heard, boot) else None
+
+    def is_heard(self, row: int | None, boot: BootClock) -> bool:
+        """Whether that row of heartbeats still goes on."""
+        heard = self._heard
+        return self.binds_for is None or (heard.row == row and self._counts(heard, boot))
+
+    def _counts(self, heard: _Heard, boot: BootClock) -> bool:
+        return self.binds_for is None or boot.read_boot().elapsed < heard.until
+
+    def note(self, event: Event) -> None:
+        """Have the next heartbeat write an event of the daemon into the audit log; the log has it already."""
+        self._noted.append(event)
+
+    def take_noted(self) -> list[Event]:
+        """Return the events that are to be written; whoever cannot write them gives them back with `note`."""
+        return [self._noted.popleft() for _ in range(len(self._noted))]
+
+    def note_death(self, thread: str) -> None:
+        """Note that a thread died: the next heartbeat writes it into the audit log. Any thread may call it."""
+        self._dead.append(thread)
+
+    def ask(self) -> None:
+        """Note that a person wants work to be done now, whatever waits after a failure. Any thread may call it."""
+        self._asked.set()
+
+    @property
+    def dead(self) -> list[str]:
+        """The threads that died, and that the audit log does not name yet."""
+        return self._dead
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the database knows that this daemon began."""
+        return self._has_begun
+
+    def note_written(self, deaths: int) -> None:
+        """Note that a heartbeat was written, with so many threads that died."""
+        self._has_begun = True
+        del self._dead[:deaths]
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a person wanted it, and it was not done since."""
+        return self._asked.is_set()
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """What a person wants is done in the `with` block; it stays wanted when that raises, or when they ask again."""
+        self._asked.clear()
+        is_done = False
+        try:
+            yield
+            is_done = True
+        finally:
+            if not is_done:
+                self._asked.set()

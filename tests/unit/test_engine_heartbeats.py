@@ -1,0 +1,262 @@
+"""The claims of a daemon bind by its heartbeats: it stops before others take over, and what thaws does nothing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed
+from rotator.engine.auditing import load_events
+from rotator.engine.claiming import claimed
+from rotator.engine.context import RunContext, Services
+from rotator.engine.jobs import beat, work_due
+from rotator.engine.lives import end_life
+from rotator.engine.pulse import Pulse
+from rotator.engine.report import OutcomeKind, RunReport
+from rotator.engine.run import run_once
+from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseUnreachableError
+from rotator.ports.audit_log import AuditFilter
+from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
+from tests.support.engine_fakes import CommitFault
+
+BEAT = timedelta(seconds=30)
+MARKS = ["planned", "minting", "minted", "verified", "storing", "stored"]
+
+
+class Replica:
+    """A daemon on a host of its own: its runs and its heartbeats."""
+
+    def __init__(self, world: EngineWorld, host: str) -> None:
+        self.world, self.process, self.actor = world, f"{host}#1.1", f"rotator@{host}"
+        self.pulse = Pulse(f"start@{self.process}", world.clock.now(), 2 * BEAT, "1.0")
+        self._services: Services = world.make_services()
+
+    def make_run(self) -> RunContext:
+        """A run of it."""
+        run = self.world.make_run(self._services)
+        return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse, actor=self.actor)
+
+    def beat(self) -> timedelta | None:
+        """Its heartbeat; how long it leaves until the next work, if it says so."""
+        found = beat(self.make_run(), self.pulse).work_at
+        return None if found is None else found - self.world.clock.now()
+
+    def run(self) -> RunReport:
+        """Its work."""
+        return self.world.watch(lambda: run_once(self.make_run()))
+
+
+def make_replicas() -> tuple[EngineWorld, Replica, Replica]:
+    """Two that live, and something that is due."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    first.beat()
+    second.beat()
+    return world, first, second
+
+
+def list_mutations(world: EngineWorld) -> list[str]:
+    """What was sent so far."""
+    return [mark for mark in world.timeline if mark in MUTATIONS]
+
+
+@pytest.mark.parametrize("beats_first", [False, True])
+@pytest.mark.parametrize("mark", MARKS)
+def test_frozen_daemon_that_thaws_does_nothing_when_another_one_took_over(mark: str, beats_first: bool) -> None:
+    """Long before its lease ends; also when its heartbeat is the first that goes on, and says that it lives."""
+    world, first, second = make_replicas()
+    frozen: dict[str, object] = {}
+
+    def freeze() -> None:
+        world.clock.advance(2 * BEAT)
+        with world.database.begin() as work:  # the other one has it, and did nothing yet
+            work.claims.claim(NAME, f"other@{second.process}", now=work.now(), span=world.timing.lease)
+        frozen.update(sent=list_mutations(world), states=world.states())
+        if beats_first:
+            first.beat()
+
+    world.database.interrupts[mark] = freeze
+    assert codes_of(first.run(), OutcomeKind.FAILED) == ["claim_lost"]
+    assert frozen == {"sent": list_mutations(world), "states": world.states()}
+    world.advance(minutes=11)
+    world.finish()
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_late_heartbeat_costs_no_claim_when_nobody_took_over(mark: str) -> None:
+    """The job that beats had no turn for five of its intervals; the work itself says that the daemon lives."""
+    world, first, _ = make_replicas()
+    world.database.interrupts[mark] = lambda: world.clock.advance(4 * BEAT)
+    assert names_of(first.run(), OutcomeKind.ROTATED) == [NAME]
+    assert list_mutations(world).count("mint") == 1
+    with world.database.read() as reading:
+        newest = {found.process: found.beat_at for found in reading.job_runs.load_heartbeats()}
+    assert newest[first.process] == world.clock.now()
+    world.finish()
+
+
+def test_claim_is_not_taken_over_while_the_heart_beats() -> None:
+    world, first, second = make_replicas()
+    with claimed(first.make_run(), NAME):
+        for _ in range(4):
+            world.clock.advance(BEAT)
+            first.beat()
+            assert second.beat() is None
+            with pytest.raises(ClaimHeldError), claimed(second.make_run(), NAME):
+                pass
+
+
+def test_claim_is_taken_over_two_heartbeats_after_the_last_one() -> None:
+    """The other's heartbeat says when, and its work goes on then; the old holder can send and write nothing more."""
+    world, first, second = make_replicas()
+    work_due(second.make_run(), second.pulse)
+    world.advance(days=40)
+    first.beat()
+    second.beat()
+    with suppress(ClaimLostError), claimed(first.make_run(), NAME) as held:
+        world.clock.advance(BEAT + timedelta(seconds=5))
+        assert second.beat() == BEAT - timedelta(seconds=5)
+        world.clock.advance(BEAT - timedelta(seconds=5))
+        assert second.beat() == timedelta(0)
+        with claimed(second.make_run(), NAME) as taken:
+            taken.check_claim()
+            with pytest.raises(ClaimLostError):
+                held.check_claim()
+            with pytest.raises(ClaimLostError):
+                held.renew()
+
+
+def test_nothing_is_sent_when_the_heartbeat_is_late_and_cannot_be_committed() -> None:
+    """A quarter of the span before anybody takes over."""
+    world, first, _ = make_replicas()
+    with claimed(first.make_run(), NAME) as held:
+        held.renew()
+        world.clock.advance(BEAT + BEAT / 2 - timedelta(seconds=1))
+        begun = world.database.begun
+        held.check_claim()
+        assert world.database.begun == begun
+        world.clock.advance(timedelta(seconds=1))
+        world.database.faults[begun + 1] = CommitFault.DROPPED
+        with pytest.raises(DatabaseUnreachableError):
+            held.check_claim()
+        held.check_claim()
+
+
+def test_value_outlives_a_database_that_is_away_for_longer_than_two_heartbeats() -> None:
+    """Nobody takes over meanwhile: whoever commits first goes on, and here that is the one who has the value."""
+    world, first, _ = make_replicas()
+    world.database.interrupts["minting"] = lambda: world.database.faults.update(
+        dict.fromkeys(range(world.database.begun + 1, world.database.begun + 30), CommitFault.DROPPED)
+    )
+    before = world.clock.now()
+    assert names_of(first.run(), OutcomeKind.ROTATED) == [NAME]
+    assert world.clock.now() - before > 3 * BEAT
+    assert list_mutations(world).count("mint") == 1
+    world.finish()
+
+
+def test_row_of_heartbeats_breaks_when_one_is_committed_too_late() -> None:
+    """Others may have seen none meanwhile: what was claimed before must be renewed, although this one is new."""
+    world = make_world()
+    pulse, boot = Pulse("d@h#1.1", world.clock.now(), 2 * BEAT), world.clock
+    assert pulse.find_row(boot) is None
+    pulse.beat(boot, lambda: None)
+    row = pulse.find_row(boot)
+    world.clock.advance(BEAT)
+    pulse.beat(boot, lambda: None)
+    assert pulse.is_heard(row, boot)
+    world.clock.advance(BEAT)
+    pulse.beat(boot, lambda: world.clock.advance(BEAT / 2))
+    assert not pulse.is_heard(row, boot)
+    assert pulse.find_row(boot) is not None
+
+
+def test_shorter_interval_counts_as_soon_as_others_may_see_it() -> None:
+    world = make_world()
+    pulse, boot = Pulse("d@h#1.1", world.clock.now(), 100 * BEAT), world.clock
+    pulse.beat(boot, lambda: None)
+    row, pulse.binds_for = pulse.find_row(boot), 2 * BEAT
+
+    def lose_answer() -> None:
+        raise DatabaseUnreachableError("the answer to COMMIT was lost")
+
+    with pytest.raises(DatabaseUnreachableError):
+        pulse.beat(boot, lose_answer)
+    assert pulse.is_heard(row, boot)
+    world.clock.advance(BEAT + BEAT / 2)
+    assert not pulse.is_heard(row, boot)
+
+
+def test_heartbeats_bind_nothing_where_no_other_host_can_take_over() -> None:
+    world, first, second = make_replicas()
+    first.pulse.binds_for = None
+    first.beat()
+    with claimed(first.make_run(), NAME) as held:
+        for _ in range(3):
+            world.clock.advance(2 * BEAT)
+            held.check_claim()
+            with pytest.raises(ClaimHeldError), claimed(second.make_run(), NAME):
+                pass
+            first.beat()
+
+
+def test_daemon_of_another_host_that_died_is_told_once_by_one_of_the_others() -> None:
+    """With its user and host. One that stopped is not told, nor one that is merely late."""
+    world = make_world()
+    replicas = [Replica(world, host) for host in "abcd"]
+    for replica in replicas:
+        world.clock.advance(timedelta(seconds=1))
+        replica.pulse.began_at = world.clock.now()
+        replica.beat()
+    dead, stopped, *others = replicas
+    end_life(stopped.make_run(), stopped.pulse.holder, stopped.pulse.began_at)
+    for beats in range(8):
+        world.clock.advance(BEAT)
+        for replica in others:
+            replica.beat()
+        if beats < 3:
+            assert find_crashes(world) == []
+    assert find_crashes(world) == [("rotator@a", dead.pulse.began_at.isoformat())]
+    dead.beat()
+    assert len(find_crashes(world)) == 1
+
+
+def find_crashes(world: EngineWorld) -> list[tuple[str, object]]:
+    """Whose daemons the audit log calls dead, and since when they had run."""
+    wanted = AuditFilter(event=DaemonCrashed.type.name)
+    return [(event.entry.subject, event.entry.details["began_at"]) for event in load_events(world.database, wanted)]
+
+
+def test_daemons_that_differ_are_told_once_and_not_in_turns() -> None:
+    """By the one that began first. One that takes the place of another is no second one; an upgrade that lasts is."""
+    world = make_world()
+    old, new, other = Replica(world, "a"), Replica(world, "b"), Replica(world, "c")
+    new.pulse.version = "1.1"
+
+    def live(beats: int, *replicas: Replica) -> list[object]:
+        for _ in range(beats):
+            world.clock.advance(BEAT)
+            for replica in replicas:
+                replica.beat()
+        wanted = AuditFilter(event=DaemonsMixed.type.name)
+        return [event.entry.details["message"] for event in load_events(world.database, wanted)]
+
+    assert live(9, old) == []
+    new.pulse.began_at = world.clock.now()  # the old one has stopped
+    assert live(9, new) == []
+    assert live(9, new, other) == ["versions 1.0, 1.1"]
+    assert live(20, other, new) == ["versions 1.0, 1.1"]
+
+
+def test_daemons_of_one_host_with_different_files_tell_of_them_once_each() -> None:
+    world = make_world()
+    pulses = [Pulse(f"d@h#{number}.1", world.clock.now()) for number in (1, 2)]
+    for _ in range(5):
+        for pulse, digest in zip(pulses, ("1" * 64, "2" * 64), strict=True):
+            run = world.make_run()
+            run_once(replace(run, pulse=pulse, policy=replace(run.policy, digest=digest)))
+            world.advance(minutes=1)
+    assert len(world.events("policy")) == 2
