@@ -7,6 +7,8 @@ key that is never here.
 record may get it. Forgetting a ManagedPat empties them and keeps the rows, the proof of which PATs we minted and of
 what may still be an orphan.
 
+A rotation that is long over moves to `old_rotation`: what it named and wrote is asked for ever, the rest is not.
+
 `location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
 
@@ -44,7 +46,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 35))
+REVISIONS = (*(f"{number:04}" for number in range(1, 35)), "0037")
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -155,15 +157,38 @@ rotation = Table(
     Column("failure_kind", Word(FailureKind)),
     Column("predecessor_account", Text),
     Index("rotation_by_record", "record_id", "created_at"),
-    Index("rotation_by_location", "location", "created_at"),
+    Index("rotation_by_secret_version", "secret_version"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),
     Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
 )
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("rotation_open_by_location", rotation.c.location, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("rotation_open_by_display", rotation.c.display_name, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("rotation_leaving", rotation.c.predecessor_valid_to, sqlite_where=LEAVING, postgresql_where=LEAVING)
 Index("rotation_late", rotation.c.updated_at, sqlite_where=MAY_WRITE_LATE, postgresql_where=MAY_WRITE_LATE)
+
+old_rotation = Table(
+    "old_rotation",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("predecessor_id", Text, nullable=False),
+    Column("vault", Text, nullable=False),
+    Column("secret_name", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("kind", Word(RotationKind), nullable=False),
+    Column("state", Word(RotationState), nullable=False),
+    Column("ending", Word(RotationEnding)),
+    Column("sent_at", Moment),
+    Column("new_authorization_id", Text),
+    Column("secret_version", Text),
+    Column("tried_store", Boolean, nullable=False),
+    Index("old_rotation_by_predecessor_id", "predecessor_id"),
+    Index("old_rotation_by_new_authorization_id", "new_authorization_id"),
+    Index("old_rotation_by_secret_version", "secret_version"),
+)
 
 untracked_pat = Table(
     "untracked_pat",
