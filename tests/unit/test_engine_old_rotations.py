@@ -9,14 +9,16 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.jobs import verify_audit
 from rotator.engine.looking import look
-from rotator.engine.old_rotations import archive_rotations
+from rotator.engine.old_rotations import OLD_AFTER, archive_rotations
 from rotator.engine.rebuilding import rebuild
 from rotator.errors import RotatorError
 from rotator.ports.secret_store import StoredSecret
 from tests.support.engine import NAME, EngineWorld, make_world
-from tests.support.engine_fakes import ProcessDied
+from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.policies import RULE, make_policy
 from tests.unit.trails import tell_world
 
@@ -95,3 +97,81 @@ def live(seed: int, *, moves: bool) -> Iterator[str]:
 def test_history_goes_the_same_way_when_old_rotations_move_between_any_two_runs(seed: int) -> None:
     """Deaths, late writes, tools that roll back, PATs of long ago that live again, rebuilds and adoptions included."""
     assert list(live(seed, moves=True)) == list(live(seed, moves=False))
+
+
+def make_aged(**span: float) -> EngineWorld:
+    """A world with three rotations, each over when the next begins, that long ago."""
+    world = make_world()
+    for _ in range(3):
+        world.run()
+        world.advance(days=2)
+        world.run()
+        world.advance(days=24)
+    world.advance(**span)
+    return world
+
+
+def test_daily_check_moves_what_is_long_over_and_keeps_what_made_the_pat_in_use() -> None:
+    world = make_aged()
+    assert "old_rotations" not in verify_audit(world.make_run()).counts
+    made = world.rotations()
+    world.advance(days=OLD_AFTER.days + 40)
+    assert verify_audit(world.make_run()).counts["old_rotations"] == len(made) - 1
+    assert [r.new_authorization_id for r in world.rotations()] == [world.record().authorization_id]
+    assert "old_rotations" not in verify_audit(world.make_run()).counts
+    with world.database.read() as reading:
+        assert reading.journal.find_known([r.id for r in made]) == {r.id for r in made}
+
+
+def test_nothing_moves_while_the_clock_is_wrong() -> None:
+    world = make_aged(days=OLD_AFTER.days + 40)
+    world.host_clock.ahead = timedelta(days=400)
+    world.witnesses.ahead = dict.fromkeys(world.witnesses.ahead, timedelta(0))
+    assert archive_rotations(world.make_run()) == 0
+    world.host_clock.ahead = timedelta(0)
+    assert archive_rotations(world.make_run()) > 0
+
+
+def test_nothing_moves_by_the_clock_of_one_service_that_is_ahead() -> None:
+    world = make_aged()
+    world.witnesses.ahead = {name: timedelta(days=400) for name in list(world.witnesses.ahead)[:1]}
+    assert archive_rotations(world.make_run()) == 0
+
+
+def test_nothing_moves_on_a_new_timeline_until_it_is_compared_with_the_vaults() -> None:
+    world = make_aged()
+    world.database.clocks.timeline = "1"
+    world.run()
+    world.advance(days=OLD_AFTER.days + 40)
+    world.database.clocks.timeline = "2"
+    assert archive_rotations(world.make_run()) == 0
+    world.run()
+    assert archive_rotations(world.make_run()) > 0
+
+
+def test_rotation_that_accounts_for_a_pat_stays_however_old_it_is() -> None:
+    """One that failed, and the one that made the PAT which that left behind; what is beside them moves."""
+    world = make_aged()
+    world.rotate(NAME)
+    open_one = next(rotation for rotation in world.rotations() if rotation.is_open)
+    world.forget()
+    world.run()
+    world.advance(days=1000)
+    assert archive_rotations(world.make_run()) > 0
+    left = world.database.list_rotations()
+    assert {rotation.id for rotation in left if rotation.state is RotationState.FAILED} == {open_one.id}
+    kept = {open_one.predecessor_id, open_one.new_authorization_id}
+    assert all({rotation.predecessor_id, rotation.new_authorization_id} & kept for rotation in left)
+
+
+@pytest.mark.parametrize(("fault", "told"), [(CommitFault.LOCKED, 2), (CommitFault.DROPPED, 2), (CommitFault.KEPT, 0)])
+def test_move_is_repeated_when_nobody_says_that_it_was_committed(fault: CommitFault, told: int) -> None:
+    world = make_aged(days=OLD_AFTER.days + 40)
+    made = {rotation.id for rotation in world.rotations()}
+    run = world.make_run()
+    world.database.faults = {world.database.begun + 1: fault}
+    assert archive_rotations(run) == told
+    assert not world.database.faults
+    with world.database.read() as reading:
+        assert reading.journal.find_known(made) == made
+    assert len(world.rotations()) == 1
