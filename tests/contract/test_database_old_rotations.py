@@ -34,7 +34,10 @@ def make_random(seed: int) -> list[Rotation]:
     def make(number: int) -> Rotation:
         began = pick_moment() if chance.random() < 0.3 else NOW - chance.randint(100, 400) * DAY
         is_old = chance.random() < 0.6
-        pick = (lambda: began) if is_old else pick_moment
+
+        def pick() -> datetime:
+            return began if is_old else pick_moment()
+
         rotation = make_rotation(f"r{number:02}", chance.choice(NAMES), created_at=began)
         return replace(
             rotation,

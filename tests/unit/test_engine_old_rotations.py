@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.output.inventory import render_record
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.jobs import verify_audit
 from rotator.engine.looking import look
 from rotator.engine.old_rotations import OLD_AFTER, archive_rotations
+from rotator.engine.overview import view_record
 from rotator.engine.rebuilding import rebuild
 from rotator.errors import RotatorError
 from rotator.ports.secret_store import StoredSecret
@@ -111,13 +113,21 @@ def make_aged(**span: float) -> EngineWorld:
     return world
 
 
+def list_lines(world: EngineWorld) -> list[str]:
+    """What `inventory show` says, but for the events."""
+    seen = view_record(world.database, world.policy, NAME, world.clock.now())
+    return [line for line in render_record(replace(seen, events=(), has_older=False), world.clock.now()) if line]
+
+
 def test_daily_check_moves_what_is_long_over_and_keeps_what_made_the_pat_in_use() -> None:
     world = make_aged()
     assert "old_rotations" not in verify_audit(world.make_run()).counts
+    assert not list_lines(world)[-1].startswith("Older")
     made = world.rotations()
     world.advance(days=OLD_AFTER.days + 40)
     assert verify_audit(world.make_run()).counts["old_rotations"] == len(made) - 1
     assert [r.new_authorization_id for r in world.rotations()] == [world.record().authorization_id]
+    assert list_lines(world)[-1:] == ["Older rotations are in the audit log: `rotator audit list --name npm-feed`."]
     assert "old_rotations" not in verify_audit(world.make_run()).counts
     with world.database.read() as reading:
         assert reading.journal.find_known([r.id for r in made]) == {r.id for r in made}

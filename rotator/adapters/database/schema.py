@@ -21,6 +21,8 @@ once; `probe_id` is the PAT whose value was tried last.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -43,7 +45,7 @@ from rotator.domain.job_run import JobName, JobOutcome
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
-from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
+from rotator.domain.rotation import RotationEnding, RotationKind, RotationState, Trace
 from rotator.errors import FailureKind
 
 REVISIONS = (*(f"{number:04}" for number in range(1, 35)), "0037")
@@ -59,6 +61,11 @@ MAY_WRITE_LATE = text("(tried_store OR ending = 'clone_lost')")
 """Which writes may take effect late, as the partial index puts it."""
 
 metadata = MetaData()
+
+
+def _list_failure() -> list[Column[str]]:
+    return [Column(f"failure_{name}", Text) for name in ("code", "message", "fix")]
+
 
 managed_pat = Table(
     "managed_pat",
@@ -78,9 +85,7 @@ managed_pat = Table(
     Column("secret_version", Text),
     Column("failures", Integer, nullable=False),
     Column("retry_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("blocked", Boolean, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("claimed_by", Text),
@@ -141,9 +146,7 @@ rotation = Table(
     Column("new_valid_to", Moment),
     Column("secret_version", Text),
     Column("overlap_until", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("tried_store", Boolean, nullable=False),
     Column("mint_begun_at", Moment),
     Column("kind", Word(RotationKind), nullable=False, server_default="rotation"),
@@ -171,23 +174,11 @@ Index("rotation_late", rotation.c.updated_at, sqlite_where=MAY_WRITE_LATE, postg
 old_rotation = Table(
     "old_rotation",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("account", Text, nullable=False),
-    Column("display_name", Text, nullable=False),
-    Column("predecessor_id", Text, nullable=False),
-    Column("vault", Text, nullable=False),
-    Column("secret_name", Text, nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("kind", Word(RotationKind), nullable=False),
-    Column("state", Word(RotationState), nullable=False),
-    Column("ending", Word(RotationEnding)),
-    Column("sent_at", Moment),
-    Column("new_authorization_id", Text),
-    Column("secret_version", Text),
-    Column("tried_store", Boolean, nullable=False),
-    Index("old_rotation_by_predecessor_id", "predecessor_id"),
-    Index("old_rotation_by_new_authorization_id", "new_authorization_id"),
-    Index("old_rotation_by_secret_version", "secret_version"),
+    *(
+        Column(kept.name, kept.type, primary_key=kept.primary_key, nullable=kept.nullable)
+        for kept in (rotation.c[field.name] for field in fields(Trace))
+    ),
+    *(Index(f"old_rotation_by_{name}", name) for name in ("predecessor_id", "new_authorization_id", "secret_version")),
 )
 
 untracked_pat = Table(
@@ -201,9 +192,7 @@ untracked_pat = Table(
     Column("target_accounts", Texts),
     Column("valid_from", Moment, nullable=False),
     Column("valid_to", Moment, nullable=False),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
 )
 
@@ -292,9 +281,7 @@ job_run = Table(
     Column("ended_at", Moment),
     Column("outcome", Word(JobOutcome)),
     Column("counts", Details, nullable=False),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
     Index("job_run_by_outcome", "job", "outcome", "period"),
 )
@@ -323,9 +310,7 @@ sign_in = Table(
     Column("account", Text, primary_key=True),
     Column("interactive_at", Moment),
     Column("refreshed_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("refused_at", Moment),
     Column("asked_at", Moment),
     Column("generation", Text),
@@ -341,9 +326,7 @@ organization = Table(
     Column("organization", Text, primary_key=True),
     Column("worked_at", Moment),
     Column("failed_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
 )
 
@@ -356,9 +339,7 @@ receiver = Table(
     Column("failures", Integer, nullable=False),
     Column("retry_at", Moment),
     Column("delivered_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
     Column("failure_kind", Word(FailureKind)),
@@ -391,9 +372,7 @@ hook_call = Table(
     Column("tries", Integer, nullable=False),
     Column("retry_at", Moment),
     Column("set_aside_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("done_at", Moment),
     Column("failure_kind", Word(FailureKind)),
 )

@@ -98,7 +98,7 @@ def archive(connection: Connection, rotation_ids: Collection[str]) -> int:
     moved = 0
     for share in make_shares(rotation_ids):
         mine = rotation.c.id.in_(share)
-        forget(connection, share)
+        forget(connection, connection.scalars(select(rotation.c.id).where(mine)).all())
         names = [column.name for column in OLD_COLUMNS]
         connection.execute(insert(old_rotation).from_select(names, select(*TRACE_COLUMNS).where(mine)))
         moved += connection.execute(delete(rotation).where(mine)).rowcount
