@@ -96,8 +96,62 @@ class RotationChanges(TypedDict, total=False):
     keeps_predecessor: bool
 
 
+class Traced:
+    """What is asked of a rotation for ever, and of the trace that is left of an old one."""
+
+    kind: RotationKind
+    state: RotationState
+    ending: RotationEnding | None
+    vault: str
+    secret_name: str
+    predecessor_id: str
+    new_authorization_id: str | None
+    tried_store: bool
+
+    @property
+    def place(self) -> str:
+        """Where its value goes, in the one spelling of `ManagedPat.place`."""
+        return make_place(self.vault, self.secret_name)
+
+    @property
+    def stored_id(self) -> str | None:
+        """The PAT whose value its writes to the vault hold."""
+        return self.predecessor_id if self.kind is RotationKind.RESTORE else self.new_authorization_id
+
+    @property
+    def may_write_late(self) -> bool:
+        """Whether what it wrote to the vault, or may still write there, is not what consumers should read.
+
+        A write that nobody waits for any more may still replace a newer one; the value of a clone that was revoked
+        outside is of no use. After a rotation failed a person decides what the vault holds, until its clone was to be
+        revoked: then that write would bring a dead value.
+        """
+        is_unawaited = self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_REVOKED
+        return (self.tried_store and is_unawaited) or self.ending is RotationEnding.CLONE_LOST
+
+
 @dataclass(frozen=True)
-class Rotation:
+class Trace(Traced):
+    """What is kept of a rotation for ever: the PATs that it names, and what it wrote or may have written."""
+
+    id: str
+    account: str
+    display_name: str
+    predecessor_id: str
+    vault: str
+    secret_name: str
+    created_at: datetime
+    kind: RotationKind
+    state: RotationState
+    ending: RotationEnding | None
+    sent_at: datetime | None
+    new_authorization_id: str | None
+    secret_version: str | None
+    tried_store: bool
+
+
+@dataclass(frozen=True)
+class Rotation(Traced):
     """One rotation as the journal holds it.
 
     `predecessor_id` is the PAT being replaced, as our own inventory knew it when the rotation was planned: the
@@ -187,11 +241,6 @@ class Rotation:
         """Whether it mints a canary: its value goes nowhere."""
         return not self.vault
 
-    @property
-    def place(self) -> str:
-        """Where its value goes, in the one spelling of `ManagedPat.place`."""
-        return make_place(self.vault, self.secret_name)
-
     def is_of(self, name: str) -> bool:
         """Whether it belongs to the record that has this name now."""
         return self.has_record and self.name == name
@@ -227,22 +276,6 @@ class Rotation:
         Both may after it failed. One that is completed may have kept its old PAT.
         """
         return self.state is _S.FAILED or (self.state is _S.COMPLETED and self.keeps_predecessor)
-
-    @property
-    def stored_id(self) -> str | None:
-        """The PAT whose value its writes to the vault hold."""
-        return self.predecessor_id if self.kind is RotationKind.RESTORE else self.new_authorization_id
-
-    @property
-    def may_write_late(self) -> bool:
-        """Whether what it wrote to the vault, or may still write there, is not what consumers should read.
-
-        A write that nobody waits for any more may still replace a newer one; the value of a clone that was revoked
-        outside is of no use. After a rotation failed a person decides what the vault holds, until its clone was to be
-        revoked: then that write would bring a dead value.
-        """
-        is_unawaited = self.state in BEYOND_STORE or self.ending is RotationEnding.CLONE_REVOKED
-        return (self.tried_store and is_unawaited) or self.ending is RotationEnding.CLONE_LOST
 
     def advance(self, state: RotationState, at: datetime, **changes: Unpack[RotationChanges]) -> Rotation:
         """Return the rotation after a step; raises IllegalTransitionError when `STEPS` forbids it.

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
+from rotator.domain.rotation import Likeness, Rotation, RotationState, Traced, compare_mint
 from rotator.ports.database import Reading
 
 
@@ -76,7 +76,7 @@ class Keepers:
     """Everything that accounts for certain PATs, as one transaction saw it.
 
     `rotations` are the open ones and those that left PATs, `mints` those whose mint was sent and is not answered, the
-    oldest first each; `minted_ids` are those of them that any rotation made.
+    oldest first each; `minted_ids` are those of them that any rotation ever made.
     """
 
     pats: tuple[ManagedPat, ...]
@@ -130,7 +130,7 @@ class Keepers:
         return Keeper(kind, rotation.name, rotation.has_record, rotation=rotation)
 
 
-def get_ids(rotation: Rotation) -> tuple[str, ...]:
+def get_ids(rotation: Traced) -> tuple[str, ...]:
     """Both PATs of a rotation, as far as they are known: the old PAT and the clone."""
     return tuple(found for found in (rotation.predecessor_id, rotation.new_authorization_id) if found)
 
@@ -159,11 +159,12 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     pats = reading.inventory.load_by_ids(authorization_ids)
     mints = reading.journal.load_sent_mints(now)
     naming = reading.journal.load_naming(authorization_ids)
+    ever = reading.journal.load_traces(authorization_ids)
     pending = reading.revocations.load_by_ids(authorization_ids)
     return Keepers(
         pats=pats,
         rotations=tuple(rotation for rotation in naming if list_kept_ids(rotation)),
         mints=mints,
-        minted_ids=frozenset(r.new_authorization_id for r in naming if r.new_authorization_id is not None),
+        minted_ids=frozenset(r.new_authorization_id for r in ever if r.new_authorization_id is not None),
         pending=pending,
     )

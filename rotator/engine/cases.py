@@ -112,9 +112,9 @@ def _know_pending(run: RunContext, reading: Reading, subjects: Sequence[str], af
     items = reading.revocations.load_by_ids(subjects)
     if not items:
         return affected
-    named = reading.journal.load_naming([item.authorization_id for item in items])
-    minted = {rotation.new_authorization_id: rotation.display_name for rotation in named}
-    replaced = {rotation.predecessor_id: strip_mark(rotation.display_name) for rotation in named}
+    named = reading.journal.load_traces([item.authorization_id for item in items])
+    minted = {trace.new_authorization_id: trace.display_name for trace in named}
+    replaced = {trace.predecessor_id: strip_mark(trace.display_name) for trace in named}
     names = {
         item.authorization_id: minted.get(item.authorization_id) or replaced.get(item.authorization_id) or item.name
         for item in items

@@ -7,11 +7,11 @@ is none of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import takewhile
 
 from rotator.domain.managed_pat import ManagedPat
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, Trace
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.provenance import find_versions, is_written_by
 from rotator.engine.reading import DISABLED, fetch_history, is_forged
@@ -40,7 +40,7 @@ def is_copy(
     secrets: SecretStore,
     location: SecretLocation,
     versions: Sequence[SecretVersion],
-    rotations: Iterable[Rotation],
+    writers: Collection[Trace],
     record: ManagedPat | None,
 ) -> bool:
     """Whether somebody wrote the first of these versions, the newest first, with our tags on another value.
@@ -48,8 +48,8 @@ def is_copy(
     Where journal and record know no version of that PAT, the oldest with these tags is ours, unless it holds the value
     of the PAT that it says it replaced.
     """
-    newest, rotations = versions[0], tuple(rotations)
-    known = find_versions(rotations, record, newest.tags.get(AUTHORIZATION_TAG, ""))
+    newest = versions[0]
+    known = find_versions(writers, record, newest.tags.get(AUTHORIZATION_TAG, ""))
     if newest.version in known:
         return False
     found = fetch_enabled(secrets, location, newest.version)
@@ -60,7 +60,7 @@ def is_copy(
         return newest.version != tagged[-1]
     old_id = newest.tags.get(PREDECESSOR_TAG)
     old = {item.version for item in versions if old_id and item.tags.get(AUTHORIZATION_TAG) == old_id}
-    old |= _find_old(rotations, record, [old_id])
+    old |= _find_old(writers, record, [old_id])
     return is_forged(secrets, location, found, tagged[-1]) or _holds_one(secrets, location, found, old)
 
 
@@ -102,14 +102,15 @@ def _list_tagged(held: ClaimedPat) -> list[str]:
 def _list_old(reading: Reading, pat: ManagedPat, rotation: Rotation) -> frozenset[str]:
     """Return the versions that hold the values of the PATs that are to be revoked once the clone is in use."""
     doomed = {rotation.predecessor_id, *(item.authorization_id for item in reading.revocations.load_for([pat.name]))}
-    return _find_old(reading.journal.load_for_place(pat.place), pat, doomed - {rotation.new_authorization_id})
+    doomed -= {rotation.new_authorization_id or "", ""}
+    return _find_old(reading.journal.load_writers(pat.place, doomed), pat, doomed)
 
 
-def _find_old(rotations: Iterable[Rotation], pat: ManagedPat | None, doomed: Iterable[str | None]) -> frozenset[str]:
+def _find_old(writers: Collection[Trace], pat: ManagedPat | None, doomed: Iterable[str | None]) -> frozenset[str]:
     """Return the versions that hold the values of these PATs, and the one that a person confirmed as the record's."""
-    rotations, ids = tuple(rotations), frozenset(found for found in doomed if found)
+    ids = frozenset(found for found in doomed if found)
     confirmed = pat.confirmed_version if pat is not None and pat.authorization_id in ids else None
-    known = (find_versions(rotations, pat, authorization_id) for authorization_id in ids)
+    known = (find_versions(writers, pat, authorization_id) for authorization_id in ids)
     return frozenset[str]().union(*known, {confirmed} if confirmed else ())
 
 

@@ -19,7 +19,7 @@ from rotator.domain.events.rotations import UnknownIntentFound
 from rotator.domain.intent import Intent, name_where, read_intents, write_intents
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.marker import carries_mark, make_marked_name, strip_mark
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation, RotationState, Trace
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.auditing import record
@@ -197,16 +197,16 @@ def make_intent_tags(held: ClaimedPat, versions: tuple[SecretVersion, ...]) -> d
 
     By the earliest clock at hand: a host that is years ahead must not drop what the others still need.
     """
-    run, place = held.run, held.pat.place
+    run, place, intents = held.run, held.pat.place, _read(versions)
 
     def load(reading: Reading) -> tuple[datetime, set[str]]:
-        rotations = reading.journal.load_for_place(place)
-        pending = reading.revocations.load_by_ids([found for rotation in rotations for found in get_ids(rotation)])
-        over = {r.id for r in rotations if _is_over(r)} - {item.rotation_id for item in pending}
+        named = reading.journal.load_writers(place, [intent.rotation_id for intent in intents])
+        pending = reading.revocations.load_by_ids([found for trace in named for found in get_ids(trace)])
+        over = {trace.id for trace in named if _is_over(trace)} - {item.rotation_id for item in pending}
         return find_earliest(run, reading), over
 
     now, over = held.load(load)
-    kept = [i for i in _read(versions) if i.rotation_id not in over and i.planned_valid_to > now]
+    kept = [i for i in intents if i.rotation_id not in over and i.planned_valid_to > now]
     return {INTENT_TAG: write_intents((Intent.of(held.rotation, held.services.marker_key), *kept))}
 
 
@@ -222,7 +222,7 @@ def _read_unwritten(versions: tuple[SecretVersion, ...]) -> list[Intent]:
     return [intent for intent in _read(versions) if intent.rotation_id not in writers]
 
 
-def _is_over(rotation: Rotation) -> bool:
+def _is_over(rotation: Trace) -> bool:
     """Whether a rotation certainly minted nothing, or its PAT is known and was not left behind."""
     if rotation.new_authorization_id is None:
         return rotation.sent_at is None

@@ -23,6 +23,7 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.lives import begin_life, end_silent_lives, find_difference
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
+from rotator.engine.old_rotations import archive_rotations
 from rotator.engine.probing import probe_due
 from rotator.engine.pulse import Pulse
 from rotator.engine.queue import load_matters, read_fresh
@@ -199,7 +200,8 @@ def probe_values(run: RunContext, period: timedelta, since: timedelta | None = N
 def verify_audit(run: RunContext) -> JobResult:
     """Check what is new in the audit log, and once a week all of it. AuditChainError names what is wrong first.
 
-    That it is broken is a condition, which lasts until it is verified again.
+    That it is broken is a condition, which lasts until it is verified again. What the log has, the journal then need
+    not keep: old rotations leave it.
     """
     try:
         services = run.services
@@ -211,7 +213,8 @@ def verify_audit(run: RunContext) -> JobResult:
         raise
     _note_chain(run, AuditVerified(), is_broken=False)
     save_verified(run, summary.sealed, summary.checkpoints, before if summary.since else None)
-    return JobResult({"events": summary.events - summary.since})
+    moved = archive_rotations(run)
+    return JobResult({"events": summary.events - summary.since} | ({"old_rotations": moved} if moved else {}))
 
 
 def _note_chain(run: RunContext, event: Event, *, is_broken: bool) -> None:

@@ -13,7 +13,7 @@ from rotator.engine.accounting import find_other_keeper
 from rotator.engine.context import RunContext
 from rotator.engine.copies import is_copy
 from rotator.engine.listing import Listing, ServerView
-from rotator.engine.provenance import Provenance, Writer, find_writer_name, split_at_listed
+from rotator.engine.provenance import Provenance, Writer, find_writer_name, list_named, split_at_listed
 from rotator.engine.reading import fetch_history
 from rotator.engine.rebuilt import (
     Found,
@@ -221,13 +221,14 @@ class _Look:
 
     def _is_copy(self, location: SecretLocation, versions: tuple[SecretVersion, ...], found: int, name: str) -> bool:
         with self._run.services.database.read() as reading:
-            rotations = reading.journal.load_for_place(make_place(location.vault, location.name))
-        return is_copy(self._run.services.secrets, location, versions[found:], rotations, self.records.get(name))
+            writers = reading.journal.load_writers(make_place(location.vault, location.name), list_named(versions))
+        return is_copy(self._run.services.secrets, location, versions[found:], writers, self.records.get(name))
 
     def _drop_known(self, location: SecretLocation, versions: tuple[SecretVersion, ...]) -> tuple[SecretVersion, ...]:
         """Return the newest version of each rotation that is not in the journal."""
         with self._run.services.database.read() as reading:
-            provenance = Provenance("", reading.journal.load_for_place(make_place(location.vault, location.name)))
+            writers = reading.journal.load_writers(make_place(location.vault, location.name), list_named(versions))
+        provenance = Provenance("", writers)
         found: dict[str, SecretVersion] = {}
         for version in versions:
             if provenance.find_writer(version) is Writer.UNKNOWN:

@@ -30,7 +30,7 @@ def find_adopting_rule(policy: Policy, account: str, organization: str, pat: Pat
 
 def refuse_past(reading: Reading, authorization_ids: Collection[str]) -> dict[str, Refusal]:
     """Refuse, by id, those of these PATs that were ever managed: a rotation names them, or a person forgot them."""
-    named = {found for rotation in reading.journal.load_naming(authorization_ids) for found in get_ids(rotation)}
+    named = {found for trace in reading.journal.load_traces(authorization_ids) for found in get_ids(trace)}
     events = reading.audit.load_after(None, _MOST_FORGOTTEN, AuditFilter(event=PatForgotten.type.name))
     forgotten = {event.entry.details.get("authorization_id") for event in events}
     past = [found for found in authorization_ids if found in named or found in forgotten]

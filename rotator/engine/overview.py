@@ -51,6 +51,8 @@ class RecordView:
     pause_reason: str | None = None
     has_older: bool = False
     """Whether the audit log has more events of its name than these."""
+    has_old: bool = False
+    """Whether rotations before these left the journal."""
 
 
 def view_record(database: Database, policy: Policy, name: str, now: datetime) -> RecordView:
@@ -58,12 +60,22 @@ def view_record(database: Database, policy: Policy, name: str, now: datetime) ->
     with database.read() as reading:
         record = check_managed(reading, name)
         journaled, limits = reading.journal.load_for(name), reading.limits.load()
+        has_old = _follows_old(reading, journaled)
         pending = tuple(item for item in reading.revocations.load() if item.belongs_to(record))
         newest, unread = _load_newest(reading, name)
         pause, why = find_pause(reading), find_pause_reason(reading)
     rotations = tuple(rotation for rotation in journaled if rotation.kind is not RotationKind.RESTORE)
     effective, events = make_effective(record, policy, limits, now), newest[-_NEWEST:]
-    return RecordView(effective, rotations, pending, events, unread, pause, why, has_older=len(newest) > len(events))
+    has_older = len(newest) > len(events)
+    return RecordView(effective, rotations, pending, events, unread, pause, why, has_older, has_old)
+
+
+def _follows_old(reading: Reading, rotations: Sequence[Rotation]) -> bool:
+    """Whether what the oldest of these replaced was made by a rotation that is none of them."""
+    old = rotations[-1].predecessor_id if rotations else ""
+    known = {rotation.id for rotation in rotations}
+    traces = reading.journal.load_traces([old]) if old else ()
+    return any(trace.new_authorization_id == old and trace.id not in known for trace in traces)
 
 
 def _load_newest(reading: Reading, name: str) -> tuple[tuple[AuditEvent, ...], AuditChainError | None]:

@@ -123,9 +123,9 @@ def _name_all(reading: Reading, actions: Sequence[OwnAction]) -> Iterator[OwnAct
     """Add the display names: those that the journal has of PATs that we made, else those of the record."""
     ids = {action.authorization_id for action in actions if action.authorization_id}
     made = {
-        rotation.new_authorization_id: rotation.display_name
-        for rotation in reading.journal.load_naming(ids)
-        if rotation.new_authorization_id is not None
+        trace.new_authorization_id: trace.display_name
+        for trace in reading.journal.load_traces(ids)
+        if trace.new_authorization_id is not None
     }
     for action in actions:
         name = made.get(action.authorization_id or "")

@@ -12,10 +12,10 @@ from enum import StrEnum
 from itertools import takewhile
 
 from rotator.domain.managed_pat import ManagedPat, make_place
-from rotator.domain.rotation import Rotation, RotationKind, RotationState
+from rotator.domain.rotation import Rotation, RotationKind, RotationState, Trace
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunContext
-from rotator.engine.tags import AUTHORIZATION_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
+from rotator.engine.tags import AUTHORIZATION_TAG, PREDECESSOR_TAG, RESTORED_TAG, ROTATION_TAG, find_attempt_id
 from rotator.errors import DatabaseBehindError, ForeignWriteError, RotatorError
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret
 
@@ -43,17 +43,17 @@ class Writer(StrEnum):
 class Provenance:
     """Says who wrote each version of one ManagedPat's secret.
 
-    `current` is the PAT whose value consumers should read, `rotations` are all that wrote its secret, whatever record
-    had that.
+    `current` is the PAT whose value consumers should read, `writers` are all rotations that those versions name,
+    whatever record had the secret.
     """
 
-    def __init__(self, current: str, rotations: tuple[Rotation, ...]) -> None:
+    def __init__(self, current: str, writers: Collection[Trace]) -> None:
         self.current = current
-        self._known = {r.id for r in rotations if r.tried_store or r.secret_version is not None}
+        self._known = {r.id for r in writers if r.tried_store or r.secret_version is not None}
         self._versions = {
-            r.secret_version: r.id for r in rotations if r.secret_version and r.kind is RotationKind.ROTATION
+            r.secret_version: r.id for r in writers if r.secret_version and r.kind is RotationKind.ROTATION
         }
-        self._late = {r.id for r in rotations if r.may_write_late and r.stored_id != current}
+        self._late = {r.id for r in writers if r.may_write_late and r.stored_id != current}
 
     def find_writer(self, version: SecretVersion | None) -> Writer:
         """Return who wrote the version; NOBODY for None."""
@@ -69,20 +69,39 @@ class Provenance:
         return Writer.OURS if rotation_id in self._known else Writer.UNKNOWN
 
 
-def load_provenance(run: RunContext, pat: ManagedPat) -> Provenance:
-    """Load the provenance of a ManagedPat's secret, by the journal as it is now.
+def load_provenance(run: RunContext, pat: ManagedPat, versions: Iterable[SecretVersion] = ()) -> Provenance:
+    """Load the provenance of these versions of a ManagedPat's secret, by the journal as it is now.
 
     Once its clone is `stored`, that is what consumers should read, although the record still names the old PAT.
     """
     with run.services.database.read() as reading:
-        rotations = reading.journal.load_for_place(pat.place)
-    stored = next((r.new_authorization_id for r in rotations if r.state is RotationState.STORED), None)
-    return Provenance(stored or pat.authorization_id, rotations)
+        writers = reading.journal.load_writers(pat.place, list_named(versions))
+    stored = next((r.new_authorization_id for r in writers if r.state is RotationState.STORED), None)
+    return Provenance(stored or pat.authorization_id, writers)
 
 
-def find_versions(rotations: Iterable[Rotation], pat: ManagedPat | None, authorization_id: str) -> frozenset[str]:
+def find_writer(run: RunContext, pat: ManagedPat, version: SecretVersion | None) -> Writer:
+    """Return who wrote that version of a ManagedPat's secret; NOBODY for None."""
+    return load_provenance(run, pat, [version] if version else ()).find_writer(version)
+
+
+def list_named(versions: Iterable[SecretVersion]) -> frozenset[str]:
+    """Return what tells who wrote these versions, and whose values they hold: ids of versions, rotations and PATs."""
+    named = {
+        found
+        for item in versions
+        for found in (
+            item.version,
+            find_attempt_id(item.tags),
+            *(item.tags.get(tag) for tag in (ROTATION_TAG, AUTHORIZATION_TAG, PREDECESSOR_TAG)),
+        )
+    }
+    return frozenset(found for found in named if found)
+
+
+def find_versions(writers: Iterable[Trace], pat: ManagedPat | None, authorization_id: str) -> frozenset[str]:
     """Return the versions that hold a PAT's value, as journal and record know them by their ids, whatever the tags."""
-    made = (r for r in rotations if r.kind is RotationKind.ROTATION and r.new_authorization_id == authorization_id)
+    made = (r for r in writers if r.kind is RotationKind.ROTATION and r.new_authorization_id == authorization_id)
     found = {rotation.secret_version for rotation in made}
     if pat is not None and pat.authorization_id == authorization_id:
         found.add(pat.secret_version)
@@ -98,7 +117,7 @@ def find_writer_name(
     if owner is None:
         return None
     with run.services.database.read() as reading:
-        known = {rotation.id for rotation in reading.journal.load_for_place(place)}
+        known = {writer.id for writer in reading.journal.load_writers(place, list_named(versions))}
     return owner if any(version.tags.get(ROTATION_TAG) in known for version in versions) else None
 
 
@@ -156,10 +175,8 @@ def find_unknown_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion 
 
 def find_known_writer(run: RunContext, pat: ManagedPat, newest: SecretVersion | None) -> Writer:
     """Return who wrote the newest version. DatabaseBehindError when a rotation did that our journal does not know."""
-    if newest is None:
-        return Writer.NOBODY
-    writer = load_provenance(run, pat).find_writer(newest)
-    if writer is not Writer.UNKNOWN:
+    writer = find_writer(run, pat, newest)
+    if newest is None or writer is not Writer.UNKNOWN:
         return writer
     raise DatabaseBehindError(
         f"secret {pat.secret_name} in {pat.vault} was written by rotation {newest.tags.get(ROTATION_TAG)}, and "

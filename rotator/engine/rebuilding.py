@@ -101,18 +101,15 @@ def _take_back(run: RunContext, work: UnitOfWork, item: Found) -> list[PendingRe
 
 def _rewrite_journal(run: RunContext, work: UnitOfWork, item: Found, claim: Claim) -> None:
     """Close the rotation that this database held as open, and enter the rotations that really wrote the secret."""
-    at, known = max(read_moments(run, work)), work.journal.load_for_place(item.record.place)
+    at, name = max(read_moments(run, work)), item.record.name
     writers = [make_lost_writer(run, item, version) for version in item.gone]
     if item.version is not None:
         writers.append(make_last_writer(run, item, item.version, find_latest(run, work)))
     ids = {writer.id for writer in writers}
-    for rotation in known:
-        if rotation.is_open and rotation.is_of(item.record.name) and rotation.id not in ids:
+    for rotation in work.journal.load_open_for([name]):
+        if rotation.place == item.record.place and rotation.id not in ids:
             failure = Failure("rebuilt", "the inventory was rebuilt from the vault, which is ahead of this rotation")
             work.journal.save(rotation.give_up(failure, at), claim)
             add_moved(rotation, work)
     for writer in (replace(writer, updated_at=at) for writer in writers):
-        if any(rotation.id == writer.id for rotation in known):
-            work.journal.save(writer, claim)
-        else:
-            work.journal.insert(writer, claim)
+        work.journal.enter(writer, claim)

@@ -14,7 +14,7 @@ from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
 from rotator.domain.secret_value import SecretValue
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.context import RunContext
-from rotator.engine.provenance import Writer, load_provenance
+from rotator.engine.provenance import Writer, find_writer
 from rotator.engine.reading import DISABLED, fetch_newest
 from rotator.engine.tags import AUTHORIZATION_TAG, NAME_TAG, ROTATION_TAG, list_dropped
 from rotator.errors import FailureKind, ForeignValueError, PlanRefusedError, RejectedError, VerificationError
@@ -33,7 +33,7 @@ def look_at_secret(run: RunContext, pat: ManagedPat, expected: Identity) -> Sigh
     if latest is None:
         return Sight(Holding.ABSENT)
     tags = latest.version.tags
-    writer = load_provenance(run, pat).find_writer(latest.version)
+    writer = find_writer(run, pat, latest.version)
     seen = Sight(
         Holding.UNKNOWN_ROTATION if writer is Writer.UNKNOWN else Holding.OURS,
         latest.version.version,

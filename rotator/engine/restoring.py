@@ -15,7 +15,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.copies import differs, find_written
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.provenance import Writer, find_versions, load_provenance
+from rotator.engine.provenance import Writer, find_versions, find_writer, list_named, load_provenance
 from rotator.engine.reading import fetch_newest, is_shown, look_twice, make_ignored
 from rotator.engine.replacing import identify
 from rotator.engine.tags import AUTHORIZATION_TAG, ROTATION_TAG, find_attempt_id, make_restored_tags
@@ -117,7 +117,7 @@ def undo_late_write(held: ClaimedPat, view: ServerView, latest: StoredSecret | N
     VerificationError `late_write_kept` when what should be put back over a late one was not seen to authenticate.
     Neither is a sight of another writer.
     """
-    writer = load_provenance(held.run, held.pat).find_writer(latest.version if latest is not None else None)
+    writer = find_writer(held.run, held.pat, latest.version if latest is not None else None)
     if writer is Writer.LATE and restore_committed(held) is Restored.DONE:
         return True
     if writer in (Writer.LATE, Writer.OURS):
@@ -173,7 +173,7 @@ def find_late_write(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
 
 def _look_for_late(run: RunContext, pat: ManagedPat) -> StoredSecret | None:
     latest = fetch_newest(run.services.secrets, pat)
-    is_late = latest is not None and load_provenance(run, pat).find_writer(latest.version) is Writer.LATE
+    is_late = latest is not None and find_writer(run, pat, latest.version) is Writer.LATE
     return latest if is_late else None
 
 
@@ -187,17 +187,15 @@ def _find_current(held: ClaimedPat) -> tuple[str, frozenset[str]]:
         if written is not None:
             return held.rotation.new_authorization_id or "", frozenset({written})
     current = load_provenance(held.run, held.pat).current
-    rotations = held.load(lambda reading: reading.journal.load_for_place(held.pat.place))
-    return current, find_versions(rotations, held.pat, current)
+    writers = held.load(lambda reading: reading.journal.load_writers(held.pat.place, [current]))
+    return current, find_versions(writers, held.pat, current)
 
 
 def _find_committed(held: ClaimedPat, late: SecretVersion, current: str, known: frozenset[str]) -> StoredSecret | None:
-    provenance, secrets = load_provenance(held.run, held.pat), held.services.secrets
-    candidates = [
-        version
-        for version in secrets.fetch_versions(held.location)
-        if version.enabled and provenance.find_writer(version) is not Writer.LATE
-    ]
+    secrets = held.services.secrets
+    versions = [version for version in secrets.fetch_versions(held.location) if version.enabled]
+    provenance = load_provenance(held.run, held.pat, versions)
+    candidates = [version for version in versions if provenance.find_writer(version) is not Writer.LATE]
     named = [it for it in candidates if it.version in known or it.tags.get(AUTHORIZATION_TAG) == current]
     if not named:
         return _fetch_live(held, candidates[0]) if candidates else None
@@ -220,14 +218,14 @@ def _find_committed(held: ClaimedPat, late: SecretVersion, current: str, known: 
 def _is_newer(held: ClaimedPat, version: SecretVersion, late: SecretVersion) -> bool:
     """Whether somebody wrote a version after the rotation began whose late write covers it: nobody meant that to go."""
     ids = {find_attempt_id(late.tags), late.tags.get(ROTATION_TAG)}
-    rotations = held.load(lambda reading: reading.journal.load_for_place(held.pat.place))
-    began = [rotation.created_at for rotation in rotations if rotation.id in ids]
+    writers = held.load(lambda reading: reading.journal.load_writers(held.pat.place, list_named([late])))
+    began = [writer.created_at for writer in writers if writer.id in ids]
     return version.created_at is not None and bool(began) and version.created_at > max(began)
 
 
 def _is_foreign(held: ClaimedPat, version: SecretVersion, known: frozenset[str]) -> bool:
     """Whether somebody else wrote that version, and nobody has confirmed that it may be replaced."""
-    is_foreign = load_provenance(held.run, held.pat).find_writer(version) is Writer.FOREIGN
+    is_foreign = find_writer(held.run, held.pat, version) is Writer.FOREIGN
     return is_foreign and version.version not in {*known, held.pat.confirmed_version}
 
 

@@ -230,8 +230,9 @@ def complete(
 
 def _disable_older(held: ClaimedPat) -> None:
     """Disable the versions older than ours that rotator wrote or a person confirmed; others are left alone."""
-    secrets, provenance = held.services.secrets, load_provenance(held.run, held.pat)
+    secrets = held.services.secrets
     versions = secrets.fetch_versions(held.location)
+    provenance = load_provenance(held.run, held.pat, versions)
     ours = next((n for n, item in enumerate(versions) if item.version == held.rotation.secret_version), len(versions))
     for item in versions[ours + 1 :]:
         may_disable = provenance.find_writer(item) is not Writer.FOREIGN or item.version == held.pat.confirmed_version

@@ -25,7 +25,7 @@ from rotator.domain.events.revocations import (
 )
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
-from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.rotation import Rotation, RotationState, Trace
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY
 from rotator.engine.accounting import find_other_keeper, get_ids
 from rotator.engine.auditing import find_lasting, record
@@ -35,7 +35,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.copies import fetch_enabled
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import read_clocks
-from rotator.engine.provenance import Writer, find_behind, load_provenance, seems_stripped
+from rotator.engine.provenance import Writer, find_behind, find_writer, seems_stripped
 from rotator.engine.queue import enter
 from rotator.engine.reading import fetch_known_newest, is_forged
 from rotator.engine.records import drop_untracked
@@ -146,15 +146,15 @@ def sort_pending(
 def _signs_in(run: RunContext, item: PendingRevocation) -> bool | None:
     """Whether the value that a rotation wrote for the PAT is accepted; None when it cannot be tried now."""
     with run.services.database.read() as reading:
-        naming = reading.journal.load_naming([item.authorization_id])
-    made = [rotation for rotation in naming if rotation.new_authorization_id == item.authorization_id]
+        naming = reading.journal.load_traces([item.authorization_id])
+    made = [trace for trace in naming if trace.new_authorization_id == item.authorization_id]
     try:
-        return any(_signs_in_from(run, item, rotation) for rotation in made)
+        return any(_signs_in_from(run, item, trace) for trace in made)
     except RotatorError:
         return None  # nothing is known now; it stays pending, which every report says
 
 
-def _signs_in_from(run: RunContext, item: PendingRevocation, made: Rotation) -> bool:
+def _signs_in_from(run: RunContext, item: PendingRevocation, made: Trace) -> bool:
     location = SecretLocation(made.vault, made.secret_name, made.account)
     return signs_in(run, item.organization, location, made.secret_version)
 
@@ -311,7 +311,7 @@ def _find_named(pat: ManagedPat, version: SecretVersion) -> str | None:
 def _make_not_ours(held: ClaimedPat, pending: PendingRevocation, latest: StoredSecret | None) -> RotatorError:
     """Make the error for a secret that does not hold the current PAT's value: only another writer's is frozen for."""
     pat = held.pat
-    is_foreign = latest is not None and load_provenance(held.run, pat).find_writer(latest.version) is Writer.FOREIGN
+    is_foreign = latest is not None and find_writer(held.run, pat, latest.version) is Writer.FOREIGN
     if latest is None or not is_foreign or latest.version.version == pat.confirmed_version:
         return _refuse(pending, f"secret {pat.secret_name} does not hold the value of {pat.authorization_id}")
     return _make_written(pat, pending, "was written by somebody else")

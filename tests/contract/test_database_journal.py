@@ -187,8 +187,9 @@ def test_journal_keeps_the_rotations_of_two_records_apart_when_they_have_one_nam
         assert [(r.id, r.is_of("npm-feed")) for r in work.journal.load_leaving(NOW)] == [
             ("elsewhere", False), ("old", False),
         ]  # fmt: skip
-        assert work.journal.load_for_place(record.place) == (newer, done)
-        assert work.journal.load_for_place(elsewhere.place) == (elsewhere,)
+        ids = [rotation.id for rotation in (newer, done, elsewhere)]
+        assert [writer.id for writer in work.journal.load_writers(record.place, ids)] == [newer.id, done.id]
+        assert [writer.id for writer in work.journal.load_writers(elsewhere.place, ids)] == [elsewhere.id]
         work.journal.save(done, namesake)
         assert work.journal.load_for("npm-feed") == (newer, done)
 

@@ -63,6 +63,8 @@ rotation: id name account organization display_name scope predecessor_id predece
     new_authorization_id new_valid_from new_valid_to secret_version overlap_until failure_code failure_message
     failure_fix tried_store mint_begun_at kind ending overlap_began marked keeps_predecessor record_id location
     awaited_hooks failure_kind predecessor_account
+old_rotation: id account display_name predecessor_id vault secret_name created_at kind state ending sent_at
+    new_authorization_id secret_version tried_store
 organization: account organization worked_at failed_at failure_code failure_message failure_fix failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind
@@ -323,7 +325,8 @@ def test_upgrade_gives_each_row_the_record_that_it_belongs_to_when_the_column_is
         ids = {pat.name: pat.record_id for pat in reading.inventory.load_all()}
         found = {name: {r.id for r in reading.journal.load_for(name)} for name in ids}
         owners = {item.authorization_id: item.record_id for item in reading.revocations.load()}
-        places = {record.name: len(reading.journal.load_for_place(record.place)) for record in records}
+        every = [rotation.id for rotation in rotations]
+        places = {record.name: len(reading.journal.load_writers(record.place, every)) for record in records}
         assert not any(r.has_record for r in reading.journal.load_leaving(NOW) if r.id in ("namesake", "forgotten"))
     database.close()
     assert all(ids.values())
@@ -566,11 +569,13 @@ def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: P
         reading.inventory.load_by_ids(["id-1"])
         reading.inventory.find_names(["npm-feed"])
         reading.journal.load_for("npm-feed")
-        reading.journal.load_for_place("https://contoso-kv.vault.azure.net/contoso-npm-feed")
+        reading.journal.load_writers("https://contoso-kv.vault.azure.net/contoso-npm-feed", ["v1"])
         reading.journal.load_naming(["id-1"])
+        reading.journal.load_traces(["id-1"])
         reading.journal.load_sent_mints(NOW)
     database.close()
-    assert [" ".join(plan).partition(" USING ")[2].split(" (")[0] for plan in plans] == [
+    searches = [line for plan in plans for line in plan if line.startswith(("SCAN", "SEARCH"))]
+    assert [line.partition(" USING ")[2].split(" (")[0] for line in searches] == [
         "INDEX sqlite_autoindex_audit_event_1",
         "INDEX audit_event_by_event",
         "INDEX audit_event_by_subject",
@@ -578,8 +583,19 @@ def test_what_is_asked_for_often_is_found_by_an_index_when_asked_for(tmp_path: P
         "INDEX managed_pat_by_authorization",
         "COVERING INDEX sqlite_autoindex_managed_pat_1",
         "INDEX rotation_by_record",
-        "INDEX rotation_by_location",
+        "INDEX sqlite_autoindex_managed_pat_1",
+        "INDEX rotation_open_by_location",
+        "INDEX sqlite_autoindex_rotation_1",
+        "INDEX rotation_by_secret_version",
+        "INDEX rotation_by_clone",
+        "INDEX sqlite_autoindex_old_rotation_1",
+        "INDEX old_rotation_by_secret_version",
+        "INDEX old_rotation_by_new_authorization_id",
         "INDEX rotation_by_predecessor",
         "INDEX rotation_by_clone",
+        "INDEX rotation_by_predecessor",
+        "INDEX rotation_by_clone",
+        "INDEX old_rotation_by_predecessor_id",
+        "INDEX old_rotation_by_new_authorization_id",
         "INDEX rotation_by_clone",
     ]

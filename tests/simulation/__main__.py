@@ -51,6 +51,7 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             ignored_stores=history.ignored_stores,
             calendars=history.calendars,
             pauses=history.pauses,
+            old_rotations=history.old_rotations,
         )
     return totals, broken
 

@@ -32,5 +32,6 @@ class History:
     ignored_stores: int = 0
     calendars: int = 0
     pauses: int = 0
+    old_rotations: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0

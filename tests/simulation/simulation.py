@@ -136,6 +136,7 @@ def make_world(randomness: random.Random, make_database: MakeDatabase, *, has_ou
 
 def run_process(world: World, history: History, at: int | None, action: Callable[[], None] | None = None) -> int:
     """One run, killed before the bytecode `at` (or `action` done there); how many it executed."""
+    history.old_rotations += world.archive_old()
     life = Life(at, action)
     run = world.make_run(life)
     try:

@@ -21,6 +21,7 @@ from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import RunContext, Services, Timing, Trust
 from rotator.engine.log_checking import check_log
+from rotator.engine.old_rotations import archive_rotations
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG
@@ -402,6 +403,26 @@ class World:
             claimant=f"run-{self.runs}",
             progress=lambda event, subject: None,
         )
+
+    def archive_old(self) -> int:
+        """Let the rotations that are old by now leave the journal, and return how many. It draws nothing."""
+        services = Services(
+            database=self.database,
+            closing_database=self.database,
+            pats=self.pats,
+            secrets=self.secrets,
+            sign_in=MortalSignIn(self, Life()),
+            clock=self.clock,
+            boot=self.clock,
+            witnesses=MortalWitnesses(self.clock),
+            stop=make_stop(self.clock),
+            entropy=SeededEntropy(self.random),
+            accounts=ACCOUNTS,
+            timing=Timing(),
+            max_parallel=1,
+        )
+        run = RunContext(services, self.policy, "job", "job", "job", progress=lambda event, subject: None)
+        return archive_rotations(run, timedelta(0))
 
     def _disturb_host(self, host: HostClock) -> None:
         """A tenth of the processes run in another boot; for some the clock is set wrong in the middle of the run."""

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from rotator.adapters.database.claims import Beats, Held, make_held, make_lost, make_missing
@@ -32,7 +32,7 @@ from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.probe import Probe
 from rotator.domain.request_count import RequestCounts, RequestOutcome
-from rotator.domain.rotation import Rotation, RotationEnding, RotationState
+from rotator.domain.rotation import Rotation, RotationEnding, RotationState, Trace
 from rotator.domain.sign_in import SignInMemory
 from rotator.domain.throttle import ThrottleHold
 from rotator.domain.verified_log import VerifiedLog
@@ -81,6 +81,7 @@ class _Tables:
     pats: dict[str, ManagedPat] = field(default_factory=dict)
     claims: dict[str, Held] = field(default_factory=dict)
     rotations: dict[str, Rotation] = field(default_factory=dict)
+    old: dict[str, Trace] = field(default_factory=dict)
     untracked: dict[tuple[str, str], tuple[Pat, ...]] = field(default_factory=dict)
     waits: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     limits: dict[tuple[str, str], LifetimeLimit] = field(default_factory=dict)
@@ -115,6 +116,7 @@ class _Tables:
             dict(self.pats),
             dict(self.claims),
             dict(self.rotations),
+            dict(self.old),
             dict(self.untracked),
             dict(self.waits),
             dict(self.limits),
@@ -269,6 +271,10 @@ class _MemoryInventory(_MemoryInventoryReader):
                 raise make_conflict(pat, other)
 
 
+def _make_trace(rotation: Rotation) -> Trace:
+    return Trace(**{field.name: getattr(rotation, field.name) for field in fields(Trace)})
+
+
 class _MemoryJournalReader:
     def __init__(self, tables: _Tables) -> None:
         self._tables = tables
@@ -283,8 +289,29 @@ class _MemoryJournalReader:
         mine = (rotation for rotation in reversed(self._sorted()) if rotation.has_record and rotation.name == name)
         return tuple(rotation for rotation in mine if since is None or rotation.created_at >= since)
 
-    def load_for_place(self, place: str) -> tuple[Rotation, ...]:
-        return tuple(rotation for rotation in reversed(self._sorted()) if rotation.place == place)
+    def load_writers(self, place: str, named: Collection[str]) -> tuple[Trace, ...]:
+        wanted, still_open = set(named), {rotation.id for rotation in self.load_open()}
+        return tuple(
+            trace
+            for trace in reversed(self._list_traces())
+            if trace.place == place
+            and (trace.id in still_open or {trace.id, trace.secret_version, trace.new_authorization_id} & wanted)
+        )
+
+    def load_traces(self, authorization_ids: Collection[str]) -> tuple[Trace, ...]:
+        wanted = set(authorization_ids)
+        return tuple(t for t in self._list_traces() if {t.predecessor_id, t.new_authorization_id} & wanted)
+
+    def load_past(self, changed: datetime, ended: datetime, after: str, limit: int) -> tuple[Trace, ...]:
+        def is_past(it: Rotation) -> bool:
+            ends = (it.planned_valid_to, it.new_valid_to, it.predecessor_valid_to, it.overlap_until)
+            changes = (it.created_at, it.updated_at, it.sent_at, it.mint_begun_at)
+            is_left = it.is_open or it.leaves_pats
+            bounds = [*((at, changed) for at in changes), *((at, ended) for at in ends)]
+            return not is_left and all(at is None or at < bound for at, bound in bounds)
+
+        past = sorted(it.id for it in self._tables.rotations.values() if it.id > after and is_past(it))
+        return tuple(_make_trace(self._tables.rotations[found]) for found in past[:limit])
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         return tuple(
@@ -312,7 +339,7 @@ class _MemoryJournalReader:
         return tuple(r for r in self._sorted() if {r.predecessor_id, r.new_authorization_id} & wanted)
 
     def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
-        return frozenset(rotation_ids) & self._tables.rotations.keys()
+        return frozenset(rotation_ids) & (self._tables.rotations.keys() | self._tables.old.keys())
 
     def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
         leaving = (rotation for rotation in self._sorted() if rotation.leaves_pats)
@@ -331,6 +358,10 @@ class _MemoryJournalReader:
         alike = [r for r in self.load_open() if (r.organization, r.display_name) == (organization, display_name)]
         return frozenset(r.planned_valid_to for r in alike if r.planned_valid_to is not None)
 
+    def _list_traces(self) -> list[Trace]:
+        traces = [*map(_make_trace, self._tables.rotations.values()), *self._tables.old.values()]
+        return sorted(traces, key=lambda trace: (trace.created_at, trace.id))
+
     def _sorted(self) -> list[Rotation]:
         return sorted(self._tables.rotations.values(), key=lambda rotation: (rotation.created_at, rotation.id))
 
@@ -345,6 +376,20 @@ class _MemoryJournal(_MemoryJournalReader):
         if rotation.id in self._tables.rotations:
             raise DatabaseError(f"rotation {rotation.id} exists already", code="database_constraint")
         self._put(rotation)
+
+    def enter(self, rotation: Rotation, claim: Claim) -> None:
+        known = self._tables.rotations.get(rotation.id)
+        if known is not None and known.place == rotation.place:
+            self.save(rotation, claim)
+        else:
+            self._tables.old.pop(rotation.id, None)
+            self.insert(rotation, claim)
+
+    def archive(self, rotation_ids: Collection[str]) -> int:
+        self._tables.check_order()
+        moved = [self._tables.rotations.pop(found) for found in set(rotation_ids) & self._tables.rotations.keys()]
+        self._tables.old.update((rotation.id, _make_trace(rotation)) for rotation in moved)
+        return len(moved)
 
     def save(self, rotation: Rotation, claim: Claim) -> None:
         self._check(rotation, claim)

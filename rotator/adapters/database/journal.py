@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, union_all, update
 
+from rotator.adapters.database import traces
 from rotator.adapters.database.claims import check_fence
 from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import LEAVING, MAY_WRITE_LATE, OPEN, managed_pat
 from rotator.adapters.database.schema import rotation as table
-from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState
+from rotator.domain.rotation import BEYOND_STORE, CLOSED_STATES, Rotation, RotationEnding, RotationState, Trace
 from rotator.errors import ClaimHeldError, DatabaseError
 from rotator.ports.claims import Claim
 
@@ -37,17 +38,18 @@ _LOAD_OPEN_FOR = _LOAD.where(OPEN, table.c.record_id.is_not(None), table.c.name.
 _LOAD_SENT_MINTS = _LOAD.where(
     table.c.new_authorization_id.is_(None), table.c.planned_valid_to > bindparam("now"), table.c.sent_at.is_not(None)
 ).order_by(table.c.created_at, table.c.id)
-_LOAD_NAMING = tuple(
-    _LOAD.where(column.in_(bindparam("ids", expanding=True)))
-    for column in (table.c.predecessor_id, table.c.new_authorization_id)
-)
 _LOAD_PLANNED = select(table.c.planned_valid_to).where(
     OPEN, table.c.display_name == bindparam("wanted_display_name"), table.c.organization == bindparam("wanted_place")
 )
 _NEWEST_FIRST = _LOAD.order_by(table.c.created_at.desc(), table.c.id.desc())
 _RECORD = select(managed_pat.c.record_id).where(managed_pat.c.name == bindparam("wanted_name")).scalar_subquery()
 _LOAD_FOR = _NEWEST_FIRST.where(table.c.record_id == _RECORD)
-_LOAD_FOR_PLACE = _NEWEST_FIRST.where(table.c.location == bindparam("wanted_place"))
+_LOAD_NAMING = union_all(
+    *(
+        _LOAD.where(column.in_(bindparam("named", expanding=True)))
+        for column in (table.c.predecessor_id, table.c.new_authorization_id)
+    )
+)
 _COUNT_MINTS = (
     select(func.count())
     .select_from(table)
@@ -75,10 +77,13 @@ class SqlJournalReader:
         rotations = self._load(_LOAD_FOR, {"wanted_name": name})
         return tuple(rotation for rotation in rotations if since is None or rotation.created_at >= since)
 
-    def load_for_place(self, place: str) -> tuple[Rotation, ...]:
+    def load_writers(self, place: str, named: Collection[str]) -> tuple[Trace, ...]:
         """See the port."""
-        rows = self._connection.execute(_LOAD_FOR_PLACE, {"wanted_place": place})
-        return tuple(make_rotation(row) for row in rows)
+        return traces.load_writers(self._connection, place, named)
+
+    def load_traces(self, authorization_ids: Collection[str]) -> tuple[Trace, ...]:
+        """See the port."""
+        return traces.load_traces(self._connection, authorization_ids)
 
     def load_unconfirmed(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. The oldest first."""
@@ -98,14 +103,12 @@ class SqlJournalReader:
         """See the port."""
         found: dict[str, Rotation] = {}
         for share in make_shares(authorization_ids):
-            for query in _LOAD_NAMING:
-                found |= {rotation.id: rotation for rotation in self._load(query, {"ids": share})}
+            found |= {rotation.id: rotation for rotation in self._load(_LOAD_NAMING, {"named": share})}
         return tuple(sorted(found.values(), key=lambda rotation: (rotation.created_at, rotation.id)))
 
     def find_known(self, rotation_ids: Collection[str]) -> frozenset[str]:
         """See the port."""
-        shares = (select(table.c.id).where(table.c.id.in_(share)) for share in make_shares(rotation_ids))
-        return frozenset(found for query in shares for found in self._connection.scalars(query))
+        return traces.find_known(self._connection, rotation_ids)
 
     def load_leaving(self, now: datetime) -> tuple[Rotation, ...]:
         """See the port. By the index whose condition is `LEAVING`, word for word."""
@@ -125,6 +128,10 @@ class SqlJournalReader:
         alike = {"wanted_display_name": display_name, "wanted_place": organization}
         found = self._connection.scalars(_LOAD_PLANNED, alike)
         return frozenset(moment for moment in found if moment is not None)
+
+    def load_past(self, changed: datetime, ended: datetime, after: str, limit: int) -> tuple[Trace, ...]:
+        """See the port."""
+        return traces.load_past(self._connection, changed, ended, after, limit)
 
     def count_mints(self, since: datetime, until: datetime) -> int:
         """See the port."""
@@ -163,6 +170,19 @@ class SqlJournal(SqlJournalReader):
             raise self._explain_conflict(rotation, error) from None
         if count == 0:
             raise make_unknown(rotation)
+
+    def enter(self, rotation: Rotation, claim: Claim) -> None:
+        """See the port."""
+        here = select(table.c.id).where(table.c.id == rotation.id, table.c.location == rotation.place)
+        if self._connection.scalar(here) is not None:
+            self.save(rotation, claim)
+        else:
+            traces.forget(self._connection, [rotation.id])
+            self.insert(rotation, claim)
+
+    def archive(self, rotation_ids: Collection[str]) -> int:
+        """See the port."""
+        return traces.archive(self._connection, rotation_ids)
 
     def note_revoked(self, authorization_id: str, at: datetime, claim: Claim) -> None:
         """See the port."""

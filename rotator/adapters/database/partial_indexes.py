@@ -10,5 +10,6 @@ __all__ = ["metadata"]
 
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("rotation_open_by_display", rotation.c.display_name, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("rotation_open_by_location", rotation.c.location, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("rotation_leaving", rotation.c.predecessor_valid_to, sqlite_where=LEAVING, postgresql_where=LEAVING)
 Index("rotation_late", rotation.c.updated_at, sqlite_where=MAY_WRITE_LATE, postgresql_where=MAY_WRITE_LATE)

@@ -14,7 +14,7 @@ from rotator.domain.job_run import JobRun
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.organization import OrganizationMemory
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, Trace
 from rotator.domain.sign_in import SignInMemory
 from rotator.ports.inventory import UntrackedPat
 
@@ -31,6 +31,8 @@ def _pick_columns(table: Table, record: type, failure: str | None = None) -> lis
 
 MANAGED_PAT_COLUMNS = _pick_columns(schema.managed_pat, ManagedPat, "last_failure")
 ROTATION_COLUMNS = _pick_columns(schema.rotation, Rotation, "failure")
+TRACE_COLUMNS = _pick_columns(schema.rotation, Trace)
+OLD_COLUMNS = _pick_columns(schema.old_rotation, Trace)
 PAT_COLUMNS = _pick_columns(schema.untracked_pat, Pat)
 UNTRACKED_COLUMNS = [
     schema.untracked_pat.c[name] for name in ("account", "organization", *(c.name for c in PAT_COLUMNS), *FAILURE)
@@ -65,6 +67,12 @@ def make_managed_pat(row: Sequence[Any]) -> ManagedPat:
 def make_rotation(row: Sequence[Any]) -> Rotation:
     """From a row of ROTATION_COLUMNS."""
     return Rotation(**dict(zip(_ROTATION_NAMES, row, strict=False)), failure=make_failure(row[_ITS]))
+
+
+@naming_damage
+def make_trace(row: Sequence[Any]) -> Trace:
+    """From a row of TRACE_COLUMNS or OLD_COLUMNS."""
+    return Trace(*row)
 
 
 @naming_damage

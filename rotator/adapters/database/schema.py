@@ -7,6 +7,8 @@ key that is never here.
 record may get it. Forgetting a ManagedPat empties them and keeps the rows, the proof of which PATs we minted and of
 what may still be an orphan.
 
+A rotation that is long over moves to `old_rotation`: what it named and wrote is asked for ever, the rest is not.
+
 `location` is the secret's place made comparable. Key Vault's host and secret names ignore case, so two
 records that differ in case only would overwrite each other's secret.
 
@@ -18,6 +20,8 @@ once; `probe_id` is the PAT whose value was tried last.
 """
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 from sqlalchemy import (
     BigInteger,
@@ -41,10 +45,10 @@ from rotator.domain.job_run import JobName, JobOutcome
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.request_count import RequestOutcome
-from rotator.domain.rotation import RotationEnding, RotationKind, RotationState
+from rotator.domain.rotation import RotationEnding, RotationKind, RotationState, Trace
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 36))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 37))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")
@@ -57,6 +61,11 @@ MAY_WRITE_LATE = text("(tried_store OR ending = 'clone_lost')")
 """Which writes may take effect late, as the partial index puts it."""
 
 metadata = MetaData()
+
+
+def _list_failure() -> list[Column[str]]:
+    return [Column(f"failure_{name}", Text) for name in ("code", "message", "fix")]
+
 
 managed_pat = Table(
     "managed_pat",
@@ -76,9 +85,7 @@ managed_pat = Table(
     Column("secret_version", Text),
     Column("failures", Integer, nullable=False),
     Column("retry_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("blocked", Boolean, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("claimed_by", Text),
@@ -139,9 +146,7 @@ rotation = Table(
     Column("new_valid_to", Moment),
     Column("secret_version", Text),
     Column("overlap_until", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("tried_store", Boolean, nullable=False),
     Column("mint_begun_at", Moment),
     Column("kind", Word(RotationKind), nullable=False, server_default="rotation"),
@@ -155,10 +160,20 @@ rotation = Table(
     Column("failure_kind", Word(FailureKind)),
     Column("predecessor_account", Text),
     Index("rotation_by_record", "record_id", "created_at"),
-    Index("rotation_by_location", "location", "created_at"),
+    Index("rotation_by_secret_version", "secret_version"),
     Index("rotation_by_mint", "mint_begun_at"),
     Index("rotation_by_predecessor", "predecessor_id"),
     Index("rotation_by_clone", "new_authorization_id", "planned_valid_to"),
+)
+
+old_rotation = Table(
+    "old_rotation",
+    metadata,
+    *(
+        Column(kept.name, kept.type, primary_key=kept.primary_key, nullable=kept.nullable)
+        for kept in (rotation.c[field.name] for field in fields(Trace))
+    ),
+    *(Index(f"old_rotation_by_{name}", name) for name in ("predecessor_id", "new_authorization_id", "secret_version")),
 )
 
 untracked_pat = Table(
@@ -172,9 +187,7 @@ untracked_pat = Table(
     Column("target_accounts", Texts),
     Column("valid_from", Moment, nullable=False),
     Column("valid_to", Moment, nullable=False),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
 )
 
@@ -263,9 +276,7 @@ job_run = Table(
     Column("ended_at", Moment),
     Column("outcome", Word(JobOutcome)),
     Column("counts", Details, nullable=False),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
     Index("job_run_by_outcome", "job", "outcome", "period"),
 )
@@ -304,9 +315,7 @@ sign_in = Table(
     Column("account", Text, primary_key=True),
     Column("interactive_at", Moment),
     Column("refreshed_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("refused_at", Moment),
     Column("asked_at", Moment),
     Column("generation", Text),
@@ -322,9 +331,7 @@ organization = Table(
     Column("organization", Text, primary_key=True),
     Column("worked_at", Moment),
     Column("failed_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("failure_kind", Word(FailureKind)),
 )
 
@@ -337,9 +344,7 @@ receiver = Table(
     Column("failures", Integer, nullable=False),
     Column("retry_at", Moment),
     Column("delivered_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("claimed_by", Text),
     Column("claimed_until", Moment),
     Column("failure_kind", Word(FailureKind)),
@@ -372,9 +377,7 @@ hook_call = Table(
     Column("tries", Integer, nullable=False),
     Column("retry_at", Moment),
     Column("set_aside_at", Moment),
-    Column("failure_code", Text),
-    Column("failure_message", Text),
-    Column("failure_fix", Text),
+    *_list_failure(),
     Column("done_at", Moment),
     Column("failure_kind", Word(FailureKind)),
 )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from rotator.adapters.database.engine import is_postgresql
+from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.schema import throttle_hold as table
 from rotator.domain.throttle import ThrottleHold
 
@@ -27,7 +26,7 @@ class SqlThrottles(SqlThrottlesReader):
     def save(self, key: str, hold: ThrottleHold) -> None:
         """See the port."""
         values = {"account": key, **vars(hold)}
-        insert = postgresql.insert(table) if is_postgresql(self._connection) else sqlite.insert(table)
+        insert = make_upsert(self._connection, table)
         self._connection.execute(
             insert.values(values).on_conflict_do_update(index_elements=[table.c.account], set_=values)
         )

@@ -106,6 +106,8 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
         yield render_pending(item)
     for rotation in seen.rotations:
         yield from _render_rotation(rotation)
+    if seen.has_old:
+        yield clean(f"Older rotations are in the audit log: `rotator audit list --name {seen.pat.name}`.")
     if seen.unread is not None:
         yield clean(f"Its events cannot be read: {seen.unread.message}. See `rotator audit verify`.")
     if seen.has_older:
