@@ -12,7 +12,6 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.engine.jobs import (
     JobResult,
-    Pulse,
     beat,
     find_next_moment,
     reconcile_all,
@@ -20,6 +19,7 @@ from rotator.engine.jobs import (
     verify_audit,
     work_due,
 )
+from rotator.engine.pulse import Pulse
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import load_run_times
 from rotator.errors import AuditChainError, DatabaseError, SignInRequiredError, StoppedError

@@ -91,9 +91,9 @@ def test_overlap_is_not_over_when_the_journal_lacks_its_end() -> None:
     world = make_overlapping()
     rotation = world.rotations()[0]
     claim = Claim(NAME, "run", 1, world.clock.now())
-    assert is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), rotation))
+    assert is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), rotation, None))
     endless = replace(rotation, overlap_until=None)
-    assert not is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), endless))
+    assert not is_overlap_over(ClaimedPat(world.make_run(), claim, world.record(), endless, None))
 
 
 def test_retirement_goes_on_without_a_new_overlap_when_it_had_begun() -> None:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from rotator.adapters.database import traces
 from rotator.adapters.database.claims import check_fence
@@ -137,9 +149,7 @@ class SqlJournalReader:
         """See the port."""
         return self._connection.execute(_COUNT_MINTS, {"since": since, "until": until}).scalar_one()
 
-    def _load(
-        self, query: Select[tuple[object, ...]], values: Mapping[str, object] | None = None
-    ) -> tuple[Rotation, ...]:
+    def _load(self, query: Executable, values: Mapping[str, object] | None = None) -> tuple[Rotation, ...]:
         return tuple(make_rotation(row) for row in self._connection.execute(query, values))
 
 
