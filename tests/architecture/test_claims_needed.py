@@ -12,6 +12,7 @@ _FREE = {
     "Inventory.save_untracked": "what the last look found of PATs that no record has",
     "Inventory.save_waits": "why such a PAT waits for a person",
     "Journal.lock_mints": "writes nothing",
+    "Journal.archive": "moves closed rotations to their traces: nobody writes to one that is closed",
     "Revocations.note_missed": "what a look found of a PAT, whose record may be forgotten",
     "Revocations.redate": "moments that are ahead of every clock at hand",
     "Revocations.end": "what is gone stays gone; of several that end it, one is told so",
