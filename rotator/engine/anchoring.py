@@ -16,6 +16,7 @@ from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import AnchorRead
+from rotator.engine.auditing import list_named
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.signing_keys import follow_keys
@@ -24,8 +25,6 @@ from rotator.engine.tags import AUDIT_HEAD_TAG
 from rotator.errors import AuditChainError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace, Stamp
 from rotator.ports.secret_store import SecretLocation, SecretVersion
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -153,19 +152,14 @@ _Made = Mapping[tuple[str, str], Mapping[str, int]]
 def _load_made(run: RunContext) -> _Made:
     """Return what was made, by the log."""
     made: dict[tuple[str, str], dict[str, int]] = {}
-    after = 0
-    while True:
-        with run.services.database.read() as reading:
-            page = reading.audit.load_named({LogAnchored.type.name}, after, _PAGE)
-        for event in page:
+    with run.services.database.read() as reading:
+        for event in list_named(reading, LogAnchored.type.name):
             details = event.entry.details
             place = event.entry.subject, str(details.get("secret_name", ""))
             size = details.get("size")
             version = str(details.get("secret_version", size))
             made.setdefault(place, {})[version] = size if isinstance(size, int) else 0
-        if len(page) < _PAGE:
-            return made
-        after = page[-1].sequence
+    return made
 
 
 def _group_places(run: RunContext, made: Iterable[tuple[str, str]]) -> dict[str, list[SecretLocation]]:

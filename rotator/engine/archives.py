@@ -9,14 +9,31 @@ from dataclasses import dataclass
 from rotator.domain.archive import Archive, KeptDigest, read_archive, read_line
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent
 from rotator.domain.events.anchors import LogArchived
-from rotator.engine.auditing import CHECKED_PAGE, ChainSummary, check_chain, check_event, load_events, stream_events
+from rotator.engine.auditing import (
+    CHECKED_PAGE,
+    ChainSummary,
+    check_chain,
+    check_event,
+    list_named,
+    load_events,
+    read_named,
+    stream_events,
+)
 from rotator.engine.context import Trust
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
-from rotator.ports.database import Database
+from rotator.ports.database import Database, Reading
 
-_PAGE = 1000
 _FIX = "Keep the database and the file as they are for the investigation, and compare them with copies."
+
+
+@dataclass(frozen=True)
+class DoubtedArchive:
+    """An event that names an archive which counts for nothing, and why: anybody with the database can write one."""
+
+    event: AuditEvent
+    why: str
+    archive: Archive | None = None
 
 
 @dataclass(frozen=True)
@@ -24,11 +41,13 @@ class LogArchives:
     """The archives that the log names, in order, and the files of those that are at hand.
 
     `left` is the number of the first event that an archive has and that still is to be deleted from the log.
+    `doubted` are those that count for nothing.
     """
 
     named: tuple[Archive, ...] = ()
     files: Mapping[Archive, ArchiveFile] | None = None
     left: int | None = None
+    doubted: tuple[DoubtedArchive, ...] = ()
 
     @property
     def last(self) -> int:
@@ -52,43 +71,70 @@ class LogArchives:
 def load_archives(database: Database, trust: Trust | None, files: Iterable[ArchiveFile] = ()) -> LogArchives:
     """Load what the log says of its archives, and check it; and that each file is one of these, as it was sealed.
 
-    AuditChainError for a statement that does not hold, and for a file.
+    AuditChainError for a file, and without a key for a statement that does not hold. With one, such a statement counts
+    for nothing: only we can sign one.
     """
-    named: list[Archive] = []
-    for event in _load_named(database):
-        named.append(_read(event, named[-1] if named else None, trust))
-    sights = {_check_file(file, named, trust): file for file in files}
     left = None
-    if named:
-        with database.read() as reading:
+    with database.read() as reading:
+        named, doubted = read_statements(reading, trust)
+        if named:
             left = reading.audit.find_first(named[-1].keeps.split())
-    return LogArchives(tuple(named), sights, left if left is not None and left <= named[-1].last else None)
+    if doubted and (trust is None or not trust.public_keys):
+        found = doubted[0]
+        raise _make_error(found.event.sequence, f"event {found.event.sequence} {found.why}", "", "")
+    sights = {_check_file(file, named, trust): file for file in files}
+    is_left = left is not None and left <= named[-1].last
+    return LogArchives(tuple(named), sights, left if is_left else None, tuple(doubted))
 
 
-def _load_named(database: Database) -> Iterator[AuditEvent]:
-    after = 0
-    while True:
-        with database.read() as reading:
-            page = reading.audit.load_named({LogArchived.type.name}, after, _PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].sequence
+def read_statements(reading: Reading, trust: Trust | None) -> tuple[list[Archive], list[DoubtedArchive]]:
+    """Return the archives that the log names, each the next one and signed by us, and the events that name others."""
+    named: list[Archive] = []
+    doubted: list[DoubtedArchive] = []
+    for event in list_named(reading, LogArchived.type.name):
+        try:
+            archive = read_archive(event.entry.details)
+        except ValueError as error:
+            doubted.append(DoubtedArchive(event, f"names no archive: {error}"))
+            continue
+        fault = _find_fault_of_statement(archive, named[-1] if named else None, trust, event.sequence)
+        if fault is None:
+            named.append(archive)
+        else:
+            doubted.append(DoubtedArchive(event, f"names an archive that {fault}", archive))
+    return named, doubted
 
 
-def _read(event: AuditEvent, before: Archive | None, trust: Trust | None) -> Archive:
-    """Return the archive that an event names, if it is the next one, signed with a key of ours."""
-    try:
-        archive = read_archive(event.entry.details)
-    except ValueError as error:
-        raise _make_error(event.sequence, f"event {event.sequence} names no archive: {error}", "", "") from error
+def _find_fault_of_statement(archive: Archive, before: Archive | None, trust: Trust | None, number: int) -> str | None:
+    """Say why an archive is not the next one, signed with a key of ours; None if it is."""
+    if trust is not None and trust.public_keys and (fault := find_fault(archive, trust, number)) is not None:
+        return fault
     last, head = (before.last, before.head) if before else (0, GENESIS_HASH)
-    if (archive.first, archive.previous_hash) != (last + 1, head) or archive.last < archive.first:
-        what = f"event {event.sequence} names an archive that does not follow the one before it"
-        raise _make_error(event.sequence, what, f"{last + 1} {head}", f"{archive.first} {archive.previous_hash}")
-    if trust is not None and trust.public_keys and (fault := find_fault(archive, trust, event.sequence)) is not None:
-        raise _make_error(event.sequence, f"event {event.sequence} names an archive that {fault}", "", "")
-    return archive
+    follows = (archive.first, archive.previous_hash) == (last + 1, head) and archive.last >= archive.first
+    said = f"expected {last + 1} {head}, found {archive.first} {archive.previous_hash}"
+    return None if follows else f"does not follow the one before it: {said}"
+
+
+def check_missing(database: Database, archives: LogArchives, error: AuditChainError) -> None:
+    """Name the event that says falsely where an event is that the log lacks, with what the check found.
+
+    Do nothing if the log has that event, or no event says so.
+    """
+    with database.read() as reading:
+        found = reading.audit.load_after(error.sequence - 1, 1) if type(error.sequence) is int else iter(())
+        try:
+            if any(event.sequence == error.sequence for event in found):
+                return
+        except AuditChainError:
+            return
+        unread = [bad for bad in read_named(reading, LogArchived.type.name) if isinstance(bad, AuditChainError)]
+    for doubted in archives.doubted:
+        archive, number = doubted.archive, doubted.event.sequence
+        if archive is None or archive.first <= error.sequence <= archive.last:
+            what = f"event {number} {doubted.why}; without that, {error.message}"
+            raise _make_error(number, what, "", "") from error
+    for bad in unread:
+        raise _make_error(bad.sequence, f"{bad.message}; and {error.message}", "", "") from error
 
 
 def find_fault(archive: Archive, trust: Trust, number: int) -> str | None:

@@ -18,11 +18,12 @@ from rotator.domain.clocks import AUDIT_LOG
 from rotator.domain.digest import WEEK
 from rotator.domain.events.anchors import LogArchived
 from rotator.domain.events.revocations import RevokeStarted
-from rotator.engine.archives import LogArchives, check_file
+from rotator.engine.archives import LogArchives, check_file, read_statements
 from rotator.engine.auditing import CHECKED_PAGE, load_events, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext
 from rotator.engine.log_checking import check_log
+from rotator.engine.signing_keys import follow_keys_in
 from rotator.errors import RotatorError, UsageError
 from rotator.ports.archive_file import ArchiveFile
 from rotator.ports.audit_log import AuditFilter
@@ -217,9 +218,8 @@ def _note(run: RunContext, archive: Archive, name: str) -> None:
     event = LogArchived(**vars(archive), file=name)
     with run.services.database.begin() as work:
         record(work, run, AUDIT_LOG, event, run.services.clock.now())
-        newest = work.audit.load_newest(2, AuditFilter(event=LogArchived.type.name))
-        before = newest[0].entry.details["last"] if len(newest) > 1 else 0
-        if before != archive.first - 1:
+        trust = run.services.trust
+        if read_statements(work, trust and follow_keys_in(work, trust))[0][-1:] != [archive]:
             raise RotatorError(
                 "another process has put events into an archive meanwhile",
                 code="archived_meanwhile",

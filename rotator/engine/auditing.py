@@ -225,9 +225,27 @@ def _find_digest(reading: Reading, kind: type[Event], actor: str) -> Detail:
 
 
 def list_named(reading: Reading, kind: str) -> Iterator[AuditEvent]:
-    """Yield the events of a kind, the oldest first, however many there are, page by page."""
-    after = 0
-    while page := reading.audit.load_named({kind}, after, _PAGE):
+    """Yield the events of a kind, the oldest first, however many there are, page by page.
+
+    One that cannot be read is left out: the check of the log names it, and it must keep nobody from work.
+    """
+    return (found for found in read_named(reading, kind) if isinstance(found, AuditEvent))
+
+
+def read_named(reading: Reading, kind: str) -> Iterator[AuditEvent | AuditChainError]:
+    """Yield the events of a kind as `list_named` does; for each that cannot be read, the error that names it."""
+    after, limit = 0, _PAGE
+    while True:
+        try:
+            page = reading.audit.load_named({kind}, after, limit)
+        except AuditChainError as error:
+            if limit == 1:
+                yield error
+                after = error.sequence
+            limit = 1  # of a page with such an event, one by one
+            continue
+        if not page:
+            return
         yield from page
         after = page[-1].sequence
 

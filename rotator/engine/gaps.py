@@ -12,10 +12,10 @@ from rotator.domain.anchor import make_gap_statement
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import make_key_id
 from rotator.domain.clocks import AUDIT_LOG
-from rotator.domain.events.anchors import GapAccepted
+from rotator.domain.events.anchors import GapAccepted, LogArchived, SigningKeyChanged
 from rotator.engine.anchoring import fetch_anchors, find_missing
-from rotator.engine.archives import load_archives
-from rotator.engine.auditing import list_named, load_events, record
+from rotator.engine.archives import load_archives, read_statements
+from rotator.engine.auditing import list_named, load_events, read_named, record
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import RunContext, Trust
 from rotator.engine.signing_keys import follow_keys, list_forged_changes
@@ -34,7 +34,8 @@ def accept_gap(run: RunContext) -> list[str]:
     sight = fetch_anchors(run)
     accepted = load_accepted(run.services.database, run.services.trust)
     forged = [found.key for found in list_forged(run.services.database, run.services.trust)]
-    archives = load_archives(run.services.database, run.services.trust)
+    trust = run.services.trust
+    archives = load_archives(run.services.database, trust and follow_keys(run.services.database, trust))
     sight = replace(sight, anchors=tuple(anchor for anchor in sight.anchors if not archives.covers(anchor.sequence)))
     events = load_events(run.services.database, after=archives.last or None)
     missing = [key for key in (*find_missing(events, sight), *forged) if key not in accepted]
@@ -65,6 +66,7 @@ class Forged:
     """An event of a kind that rotator always signs, which no key of ours signed: somebody else wrote it."""
 
     event: AuditEvent
+    why: str
 
     @property
     def key(self) -> str:
@@ -80,8 +82,8 @@ def check_forged(database: Database, trust: Trust) -> tuple[int, ...]:
         if found.key not in accepted:
             event = found.event
             raise AuditChainError(
-                f"event {event.sequence}, {event.entry.event}, is forged: it counts for nothing, because no key of "
-                "ours signed it. All else is as it was written",
+                f"event {event.sequence}, {event.entry.event}, is forged: it counts for nothing, because "
+                f"{found.why}. All else is as it was written",
                 sequence=event.sequence,
                 expected="a signature of ours",
                 found=str(event.entry.details.get("new_signature") or event.entry.details.get("signature") or "none"),
@@ -91,23 +93,36 @@ def check_forged(database: Database, trust: Trust) -> tuple[int, ...]:
     return tuple(found.event.sequence for found in forged)
 
 
+def check_readable(database: Database) -> None:
+    """AuditChainError for the first event of these kinds that cannot be read; what counts may be in it."""
+    with database.read() as reading:
+        for kind in (SigningKeyChanged, GapAccepted, LogArchived):
+            for found in read_named(reading, kind.type.name):
+                if isinstance(found, AuditChainError):
+                    raise found
+
+
 def list_forged(database: Database, trust: Trust | None) -> list[Forged]:
-    """Return the changes of the key and the accepted gaps that no key of ours signed. Without a key there are none.
+    """Return the changes of the key, accepted gaps and archives that no key of ours signed; none without a key.
 
     What does not hold is looked at again by the keys of now: the key may have been changed meanwhile.
     """
     if trust is None or not trust.public_keys:
         return []
     if found := _list_unsigned(database, follow_keys(database, trust)):
-        numbers = {event.sequence for event in found}
-        found = [event for event in _list_unsigned(database, follow_keys(database, trust)) if event.sequence in numbers]
-    return [Forged(event) for event in sorted(found, key=lambda event: event.sequence)]
+        numbers = {forged.event.sequence for forged in found}
+        again = _list_unsigned(database, follow_keys(database, trust))
+        found = [forged for forged in again if forged.event.sequence in numbers]
+    return sorted(found, key=lambda forged: forged.event.sequence)
 
 
-def _list_unsigned(database: Database, trust: Trust) -> list[AuditEvent]:
+def _list_unsigned(database: Database, trust: Trust) -> list[Forged]:
+    why = "no key of ours signed it"
     with database.read() as reading:
         gaps = (event for event in list_named(reading, GapAccepted.type.name) if not _is_valid(event, trust))
-        return [*list_forged_changes(reading, trust), *(event for event in gaps if _had_key(reading, event))]
+        events = [*list_forged_changes(reading, trust), *(event for event in gaps if _had_key(reading, event))]
+        doubted = read_statements(reading, trust)[1]
+    return [*(Forged(event, why) for event in events), *(Forged(found.event, f"it {found.why}") for found in doubted)]
 
 
 def _had_key(reading: Reading, event: AuditEvent) -> bool:

@@ -23,10 +23,10 @@ from rotator.engine.anchoring import (
     compare_anchors,
     make_anchor_error,
 )
-from rotator.engine.archives import LogArchives, check_kept, load_archives, load_everything
+from rotator.engine.archives import LogArchives, check_kept, check_missing, load_archives, load_everything
 from rotator.engine.auditing import ChainSummary, check_chain, stream_events
 from rotator.engine.context import Trust
-from rotator.engine.gaps import FORGED, check_forged, load_accepted
+from rotator.engine.gaps import FORGED, check_forged, check_readable, load_accepted
 from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
@@ -108,9 +108,11 @@ def check_log(
             begin = None if files or every else _find_begin(database, trust, archives, since)
             summary = _check(database, every, trust, now, accepted, archives, begin)
             break
-        except AuditChainError:
-            if load_archives(database, trust, files) == archives:
-                raise  # else events went into an archive meanwhile
+        except AuditChainError as error:
+            if load_archives(database, trust, files) == archives:  # else events went into an archive meanwhile
+                check_missing(database, archives, error)
+                raise
+    check_readable(database)
     return replace(summary, forged=check_forged(database, trust))  # last: it stays for ever, and must not hide others
 
 

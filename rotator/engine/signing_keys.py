@@ -28,7 +28,7 @@ def follow_keys(database: Database, trust: Trust) -> Trust:
     replaced can sign another change with it, and that counts for nothing.
     """
     with database.read() as reading:
-        return _follow(reading, trust)
+        return follow_keys_in(reading, trust)
 
 
 def load_changes(reading: Reading, trust: Trust | None, signer: Signer | None) -> Mapping[int, KeyChange]:
@@ -38,7 +38,7 @@ def load_changes(reading: Reading, trust: Trust | None, signer: Signer | None) -
     """
     if trust is None or signer is None:
         return {}
-    return _follow(reading, replace(trust, public_keys=(signer.public_key, *trust.public_keys))).changes
+    return follow_keys_in(reading, replace(trust, public_keys=(signer.public_key, *trust.public_keys))).changes
 
 
 def list_forged_changes(reading: Reading, trust: Trust) -> Iterator[AuditEvent]:
@@ -47,7 +47,8 @@ def list_forged_changes(reading: Reading, trust: Trust) -> Iterator[AuditEvent]:
     return (event for event in named if event.sequence not in trust.changes)
 
 
-def _follow(reading: Reading, trust: Trust) -> Trust:
+def follow_keys_in(reading: Reading, trust: Trust) -> Trust:
+    """Do as `follow_keys` does, inside of a transaction."""
     named = list_named(reading, SigningKeyChanged.type.name)
     found = ((event.sequence, read_key_change(event.entry.details)) for event in named)
     waiting = {number: change for number, change in found if change is not None and _is_signed(change, trust)}

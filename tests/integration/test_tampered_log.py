@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,14 @@ from sqlalchemy import create_engine, text
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.engine.auditing import load_events
+from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
+from rotator.engine.auditing import list_named, load_events
+from rotator.engine.checkpointing import seal
+from rotator.engine.context import Trust
+from rotator.engine.gaps import check_readable
 from rotator.engine.log_checking import check_log
 from rotator.errors import AuditChainError
+from tests.support.old_log import make_old_run
 from tests.support.records import NOW, make_entry
 
 ROWS = 1100
@@ -105,4 +112,30 @@ def test_events_before_an_unreadable_one_are_given_when_it_is_met(tmp_path: Path
         with pytest.raises(AuditChainError, match="audit event 4 "):
             reading.audit.load_newest(3)
         assert [event.sequence for event in reading.audit.load_newest(2)] == [5, 6]
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_unreadable_events_that_work_looks_at_keep_nobody_from_it_and_are_named(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """Also where the log was verified before, beyond them. The true ones beside them count."""
+    url = f"sqlite:///{tmp_path}/rotator.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    upgrade(url)
+    signer = Ed25519Signer(make_signing_key())
+    trust = Trust((signer.public_key,), is_signed)
+    database = SqlDatabase(url)
+    with database.begin() as work:
+        for name in ("signing_key_changed", "gap_accepted", "log_archived", "log_anchored") * 2:
+            work.audit.append(replace(make_entry(), event=name), NOW)
+    _change(url, "UPDATE audit_event SET details = 'no JSON' WHERE sequence IN (3, 5, 6, 8)")
+    run = make_old_run(database, signer)
+    assert seal(run, timedelta(0)) is not None
+    with database.read() as reading:
+        for name, numbers in (("gap_accepted", [2]), ("signing_key_changed", [1]), ("log_archived", [7])):
+            assert [event.sequence for event in list_named(reading, name)] == numbers
+    with pytest.raises(AuditChainError, match=r"audit event 3 .* cannot be read"):
+        check_log(database, (), trust)
+    with pytest.raises(AuditChainError, match=r"audit event 5 .* cannot be read"):
+        check_readable(database)
     database.close()

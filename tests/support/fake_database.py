@@ -504,7 +504,7 @@ class _MemoryAuditLog(_MemoryAuditLogReader):
     def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
         old = [event for event in self._tables.events if event.sequence <= last and event.entry.event not in kept]
         doomed = {event.sequence for event in old[:limit]}
-        covered = (e.entry.details["last"] for e in self._tables.events if e.entry.event == "log_archived")
+        covered = (e.entry.details.get("last", 0) for e in self._tables.events if e.entry.event == "log_archived")
         if doomed and max(doomed) > max(map(int, map(str, covered)), default=0):
             raise DatabaseError("the audit log is append-only")
         self._tables.events[:] = [event for event in self._tables.events if event.sequence not in doomed]

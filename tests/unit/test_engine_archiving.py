@@ -225,6 +225,23 @@ def test_second_archive_begins_where_the_first_ends() -> None:
     assert check_log(world.database, (), TRUST, world.clock.now(), (), [second, first]).events == 11
 
 
+def test_forged_statement_keeps_nobody_from_making_an_archive() -> None:
+    """Once a person has accepted it: the next archive follows the last true one."""
+    world = make_old()
+    first, second = MemoryFile(), MemoryFile()
+    write_archive(make_run(world), plan(world, timedelta(days=30, hours=4)), first)
+    true = list(load_events(world.database))[-1].entry
+    with world.database.begin() as work:
+        work.audit.append(true, world.clock.now())
+        work.audit.append(replace(true, details={}), world.clock.now())
+    with pytest.raises(AuditChainError, match=r"log_archived, is forged: .* does not follow the one before it"):
+        plan(world)
+    assert [key.split(":")[0] for key in accept_gap(make_run(world))] == ["forged", "forged"]
+    write_archive(make_run(world), plan(world), second)
+    summary = check_log(world.database, (), TRUST, world.clock.now(), (), [second, first])
+    assert ([found.last for found in summary.archives.named], len(summary.forged)) == ([5, 9], 2)
+
+
 def test_archive_of_a_key_that_was_lost_is_believed_by_its_public_half() -> None:
     """The next one is signed with the new key, and belongs to the same installation."""
     world, new = make_old(), Ed25519Signer(make_signing_key())

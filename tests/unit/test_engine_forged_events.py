@@ -9,9 +9,11 @@ import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.anchor import make_gap_statement
+from rotator.domain.archive import Archive
+from rotator.domain.audit_event import GENESIS_HASH
 from rotator.domain.checkpoint import make_key_id
 from rotator.domain.clocks import AUDIT_LOG
-from rotator.domain.events.anchors import GapAccepted, SigningKeyChanged
+from rotator.domain.events.anchors import GapAccepted, LogArchived, SigningKeyChanged
 from rotator.domain.events.event import Event
 from rotator.domain.key_change import KeyChange
 from rotator.engine.auditing import Author, load_events, record
@@ -70,6 +72,15 @@ def make_gap(named: Ed25519Signer, by: Ed25519Signer) -> Event:
     return GapAccepted(missing="9:ab", installation="i", key=make_key_id(named.public_key), signature=signature)
 
 
+def make_archived(by: Ed25519Signer | None, named: Ed25519Signer = OURS, first: int = 1) -> LogArchived:
+    """The first event is in an archive, they say."""
+    said = Archive(
+        "i", first, 1, GENESIS_HASH, "0" * 64, "log_archived", 0, "", "", make_key_id(named.public_key), "no"
+    )
+    signed = said if by is None else replace(said, signature=by.sign(said.make_statement()))
+    return LogArchived(**vars(signed), file="x")
+
+
 FORGED: dict[str, Event] = {
     "a change that nobody signed": make_change(None, by=None),
     "a change that the new key signed alone": make_change(None),
@@ -78,6 +89,11 @@ FORGED: dict[str, Event] = {
     "a gap that nobody signed": GapAccepted(missing="9:ab", installation="i"),
     "a gap that their key signed": make_gap(THEIRS, THEIRS),
     "a gap with their signature for ours": make_gap(OURS, THEIRS),
+    "an archive that nobody signed": make_archived(None),
+    "an archive that their key signed": make_archived(THEIRS, THEIRS),
+    "an archive with their signature for ours": make_archived(THEIRS),
+    "an archive of ours that is not the next one": make_archived(OURS, first=9),
+    "an archive of a size that is none": LogArchived(**{**vars(make_archived(OURS)), "first": "1"}),
 }
 
 
@@ -100,9 +116,10 @@ def test_forged_event_stops_no_work_and_is_named_until_a_person_accepts_it(event
         check_log(world.database, (), TRUST)
 
 
-def test_forged_event_hides_no_other_tampering() -> None:
+@pytest.mark.parametrize("event", [make_change(None), make_archived(None)], ids=["change", "archive"])
+def test_forged_event_hides_no_other_tampering(event: Event) -> None:
     world = make_sealed_world()
-    write(world, make_change(None))
+    write(world, event)
     grow(world)
     events = world.database._tables.events
     events[2] = replace(events[2], entry=replace(events[2].entry, actor="nobody"))

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from rotator.wiring.installation import Installation
 
 
-_MOST_ARCHIVES = 1000
-
-
 @click.group(
     epilog=examples(
         "rotator audit list --since 2d        what happened in the last two days",
@@ -123,12 +120,13 @@ def show(cli: CliContext, sequence: int) -> int:
     from rotator.cli.output.audit import render_event
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_entry_document
+    from rotator.domain.events.anchors import LogArchived
+    from rotator.engine.auditing import list_named
 
     with open_installation(cli) as installation, installation.database.read() as reading:
         found = reading.audit.load(sequence)
-        archives = reading.audit.load_newest(_MOST_ARCHIVES, AuditFilter(event="log_archived"))
-    if found is None:
-        raise _make_missing(sequence, archives)
+        if found is None:
+            raise _make_missing(sequence, list_named(reading, LogArchived.type.name))
     if cli.as_json:
         print_json(make_entry_document(found))
     for line in render_event(found):
@@ -139,8 +137,9 @@ def show(cli: CliContext, sequence: int) -> int:
 def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
     """The error for an event that the database does not have; it may be in an archive."""
     for archived in (event.entry.details for event in archives):
-        if int(str(archived["first"])) <= sequence <= int(str(archived["last"])):
-            what, fix = f"audit event {sequence} is in an archive", f"Look for it in {archived['file']}."
+        first, last = archived.get("first"), archived.get("last")
+        if isinstance(first, int) and isinstance(last, int) and first <= sequence <= last:
+            what, fix = f"audit event {sequence} is in an archive", f"Look for it in {archived.get('file')}."
             return UsageError(what, code="archived", fix=fix)
     return UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
 
