@@ -188,10 +188,13 @@ def record_policy(run: RunContext) -> None:
     named = {kind.type.name: digest for kind, digest in used.items()}
 
     def is_known() -> bool:
+        was_told = run.pulse is not None and run.pulse.told == named
         with run.services.database.read() as reading:
-            if run.pulse is not None and run.pulse.told == named:
-                return all(_was_told(reading, kind, run.actor, digest) for kind, digest in used.items())
-            return all(_find_digest(reading, kind, run.actor) == digest for kind, digest in used.items())
+            return all(
+                _find_digest(reading, kind, run.actor) == digest
+                or (was_told and _was_told(reading, kind, run.actor, digest))
+                for kind, digest in used.items()
+            )
 
     def write() -> None:
         with run.services.database.begin() as work:

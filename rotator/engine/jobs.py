@@ -13,7 +13,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
 from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome
-from rotator.domain.next_step import Limits, Matter, NextAction, find_next_step
+from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
 from rotator.engine.auditing import find_lasting, record, record_logged
@@ -26,7 +26,7 @@ from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.old_rotations import archive_rotations
 from rotator.engine.probing import probe_due
 from rotator.engine.pulse import Pulse
-from rotator.engine.queue import load_matters, read_fresh
+from rotator.engine.queue import Terms, load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
@@ -151,8 +151,8 @@ def find_next_moment(run: RunContext) -> datetime | None:
     """
     now, settle = run.services.clock.now(), run.services.timing.settle
 
-    def load(reading: Reading, policy: Policy, _: Limits) -> tuple[datetime | None, tuple[Matter, ...], Policy]:
-        return reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now)), policy
+    def load(reading: Reading, terms: Terms) -> tuple[datetime | None, tuple[Matter, ...], Policy]:
+        return reading.queue.find_next(now), load_matters(reading, reading.queue.load_due(now)), terms.policy
 
     ahead, due, policy = read_fresh(run, load)
     for matter in due:

@@ -4,18 +4,22 @@ A claim makes its record due, and every change of a record, its rotation or its 
 change is missed, whoever dies. Who gives the claim back enters the moment anew, in the same transaction. What a new
 policy, other settings or a learned limit have made stale is computed anew by the next run, some hundred records at a
 time. An early moment does no harm: the run that looks finds nothing to do, and enters the next one.
+
+Where daemons share a database, the oldest one does that. The others leave what is stale for them as it is, and look by
+their own policy at what it is about: so with different policies nothing is computed in turns, and nothing waits.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from rotator.domain.clocks import MOST_SKEW
+from rotator.domain.job_run import find_colleagues
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
 from rotator.domain.pending_revocation import group_pending
@@ -32,6 +36,19 @@ Found = TypeVar("Found")
 
 BATCH = 200
 """How many records one transaction computes anew."""
+_ALL = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Terms:
+    """By what a run decides: the policy in force and the limits.
+
+    It looks at the records `stale` whatever the queue says: another daemon, maybe of another policy, enters them.
+    """
+
+    policy: Policy
+    limits: Limits
+    stale: tuple[str, ...] = ()
 
 
 def load_due(run: RunContext) -> tuple[Matter, ...]:
@@ -40,16 +57,19 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
     First what is stale is computed anew. What turns out not to be due is entered with its next moment.
     """
 
-    def load(reading: Reading, policy: Policy, limits: Limits) -> tuple[tuple[Matter, ...], Policy, Limits]:
-        return load_matters(reading, reading.queue.load_due(run.services.clock.now())), policy, limits
+    def load(reading: Reading, terms: Terms) -> tuple[tuple[Matter, ...], Terms, bool]:
+        pats = reading.queue.load_due(run.services.clock.now())
+        known = {pat.name for pat in pats}
+        pats += tuple(pat for pat in reading.inventory.load_named(terms.stale) if pat.name not in known)
+        return load_matters(reading, pats), terms, bool(pats) and _is_kept_by_another(reading, run)
 
-    matters, policy, limits = read_fresh(run, load)
-    run = replace(run, policy=policy)
-    due = tuple(matter for matter in matters if _is_due(run, matter, limits))
+    matters, terms, is_left = read_fresh(run, load)
+    run = replace(run, policy=terms.policy)
+    due = tuple(matter for matter in matters if _is_due(run, matter, terms.limits))
     early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
-    if early:
+    if early and not is_left:
         keep_books(run.services, partial(_enter_free, run, early))
-    return due
+    return tuple(sorted(due, key=lambda matter: (matter.pat.valid_to, matter.pat.name))) if terms.stale else due
 
 
 def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ...]:
@@ -62,17 +82,21 @@ def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ..
     return tuple(matter for matter in matters if matter.pat.name not in held)
 
 
-def read_fresh(run: RunContext, load: Callable[[Reading, Policy, Limits], Found]) -> Found:
+def read_fresh(run: RunContext, load: Callable[[Reading, Terms], Found]) -> Found:
     """Return what `load` finds once nothing is stale, in the same transaction, by the policy in force and the limits.
 
-    What is stale is computed anew, in transactions of bounded size. Who has claimed a record enters it himself.
+    What is stale is computed anew, in transactions of bounded size, unless another daemon does it. Who has claimed a
+    record enters it himself.
     """
 
     def try_load(*, is_last: bool) -> tuple[tuple[str, ...], tuple[Found, ...]]:
         with run.services.database.read() as reading:
             in_force, limits = _put_in_force(reading, run), reading.limits.load()
-            names = reading.queue.find_stale(_make_basis(in_force, limits), BATCH)
-            return names, (load(reading, in_force.policy, limits),) if is_last or not names else ()
+            basis = _make_basis(in_force, limits)
+            names, terms = reading.queue.find_stale(basis, BATCH), Terms(in_force.policy, limits)
+            if names and _is_kept_by_another(reading, run):
+                return (), (load(reading, replace(terms, stale=reading.queue.find_stale(basis, _ALL))),)
+            return names, (load(reading, terms),) if is_last or not names else ()
 
     is_last = False
     while True:
@@ -118,6 +142,12 @@ def _make_basis(run: RunContext, limits: Limits) -> Basis:
 
 def _put_in_force(reading: Reading, run: RunContext) -> RunContext:
     return replace(run, policy=put_in_force(reading, run.policy))
+
+
+def _is_kept_by_another(reading: Reading, run: RunContext) -> bool:
+    """Whether another daemon is the oldest of those that live."""
+    colleagues = find_colleagues(reading.job_runs.load_heartbeats(), reading.now())
+    return bool(colleagues) and (run.pulse is None or colleagues[0].holder != run.pulse.holder)
 
 
 def _digest(text: str) -> str:

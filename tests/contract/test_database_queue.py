@@ -70,6 +70,7 @@ def test_queue_find_stale_returns_what_was_not_computed_by_this_basis(database: 
         add(database, f"by-{basis}", basis=basis)
     assert find_stale(database) == ["by-", "by-99", "by-aa00", "by-aabb00", "by-aaff", "by-bb"]
     assert len(find_stale(database, limit=2)) == 2
+    assert len(find_stale(database, limit=2**31 - 1)) == 6
     assert find_stale(database, replace(BASIS, limited="aacc")).count("limited") == 1
 
 

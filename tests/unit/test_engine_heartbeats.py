@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed
+from rotator.domain.policy import Policy, RuleAction, Threshold
 from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
@@ -21,6 +22,7 @@ from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseUnreachableEr
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_fakes import CommitFault
+from tests.support.policies import RULE, make_policy
 
 BEAT = timedelta(seconds=30)
 MARKS = ["planned", "minting", "minted", "verified", "storing", "stored"]
@@ -33,11 +35,13 @@ class Replica:
         self.world, self.process, self.actor = world, f"{host}#1.1", f"rotator@{host}"
         self.pulse = Pulse(f"start@{self.process}", world.clock.now(), 2 * BEAT, "1.0")
         self._services: Services = world.make_services()
+        self.policy: Policy | None = None
 
     def make_run(self) -> RunContext:
         """A run of it."""
         run = self.world.make_run(self._services)
-        return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse, actor=self.actor)
+        policy = self.policy or run.policy
+        return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse, actor=self.actor, policy=policy)
 
     def beat(self) -> timedelta | None:
         """Its heartbeat; how long it leaves until the next work, if it says so."""
@@ -260,3 +264,38 @@ def test_daemons_of_one_host_with_different_files_tell_of_them_once_each() -> No
             run_once(replace(run, pulse=pulse, policy=replace(run.policy, digest=digest)))
             world.advance(minutes=1)
     assert len(world.events("policy")) == 2
+
+
+POLICIES = {
+    "later": make_policy(replace(RULE, rotate_before=Threshold(share=0.1))),
+    "by-hand": make_policy(replace(RULE, action=RuleAction.ALERT)),
+    "none": make_policy(),
+}
+
+
+@pytest.mark.parametrize("eager", [0, 1])
+@pytest.mark.parametrize("other", POLICIES)
+def test_daemons_with_different_policies_compute_nothing_in_turns_and_nothing_waits(other: str, eager: int) -> None:
+    """What one of them wants to be done is done at its first look, whether it is the older one or not."""
+    world = make_world(NAME, "ci-build")
+    replicas = Replica(world, "a"), Replica(world, "b")
+    replicas[1 - eager].policy = POLICIES[other]
+
+    def look() -> int:
+        world.clock.advance(BEAT)
+        for replica in replicas:
+            replica.beat()
+        counts = [work_due(replica.make_run(), replica.pulse).counts for replica in replicas]
+        return sum(count.get("rotated", 0) for count in counts)
+
+    assert sum(look() for _ in range(6)) == 2
+    for moment in (timedelta(hours=25), world.record().lifetime / 2):
+        world.clock.advance(moment)
+        for _ in range(6):
+            assert look() == 0
+        begun = world.database.begun
+        assert sum(look() for _ in range(5)) == 0
+        assert world.database.begun - begun == 5 * len(replicas)  # the heartbeats
+    pat = world.record()
+    world.clock.advance(pat.valid_to - pat.lifetime / 4 - world.clock.now() - BEAT)
+    assert look() == 2
