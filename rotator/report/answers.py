@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -71,7 +72,10 @@ def _say_ages(review: ReviewDocument) -> str:
 
 def _say_exceptions(review: ReviewDocument) -> str:
     values = review["values"]
-    sums = ", ".join(f"{say_words(found['kind'])} ({found['count']})" for found in review["exception_sums"])
+    counts = Counter[str]()
+    for found in review["exception_sums"]:
+        counts[found["kind"]] += found["count"]
+    sums = ", ".join(f"{say_words(kind)} ({count})" for kind, count in counts.items())
     said = f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
     said += f": {sums}." if sums else "."
     said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"

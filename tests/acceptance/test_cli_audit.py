@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,10 +135,57 @@ def test_export_by_syslog_says_where_to_go_on(database: SqlDatabase, rotator: Ro
         assert rotator("audit", "export", "--syslog", receiver.address, *words).returncode == 2
 
 
+def _export(rotator: Rotator, form: str, *words: str) -> list[str]:
+    return rotator("audit", "export", "--format", form, *words).stdout.splitlines()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "cef", "ocsf"])
+def test_export_has_the_events_of_a_period(database: SqlDatabase, rotator: Rotator, form: str) -> None:
+    titles = int(form == "csv")
+    for words, named in (
+        (("--since", "2026-11-02", "--until", "2026-11-03"), "rotation_failed"),
+        (("--since", "2026-11-03", "--until", "2026-11-04"), "pat_minted"),
+    ):
+        [line] = _export(rotator, form, *words)[titles:]
+        assert named in line
+    assert _export(rotator, form, "--since", "2026-11-04")[titles:] == []
+
+
+def _await_lines(process: subprocess.Popen[str], target: Path, count: int) -> list[str]:
+    """The lines of a file that the process writes, once there are so many."""
+    for _ in range(int(5 * PATIENCE)):
+        text = target.read_text(encoding="utf-8") if target.exists() else ""
+        if text.endswith("\n") and text.count("\n") == count:
+            return text.splitlines()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    raise AssertionError(f"the file has: {text}")
+
+
+def test_followed_events_are_in_the_file_as_they_are_written(
+    sandbox: Sandbox, database: SqlDatabase, tmp_path: Path
+) -> None:
+    target = tmp_path / "siem.jsonl"
+    process, _ = _start(sandbox, "export", "--since-sequence", "1", "--output", str(target))
+    _await_lines(process, target, 1)
+    with database.begin() as work:
+        work.audit.append(make_entry(), DAY)
+    lines = _await_lines(process, target, 2)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE) == ("", "interrupted\n")
+    numbers = [json.loads(line)["sequence"] for line in lines]
+    assert (process.returncode, numbers, target.stat().st_mode & 0o777) == (130, [2, 3], 0o600)
+
+
 def test_export_begins_after_an_event_in_each_format(database: SqlDatabase, rotator: Rotator) -> None:
     for form, first in (("jsonl", '{"sequence":2,'), ("cef", "CEF:0|rotator|rotator|"), ("ocsf", '{"activity_id":1,')):
         lines = rotator("audit", "export", "--format", form, "--since-sequence", "1").stdout.splitlines()
         assert [line.startswith(first) for line in lines] == [True]
+    assert [row["sequence"] for row in csv.DictReader(_export(rotator, "csv", "--since-sequence", "1"))] == ["2"]
+    assert _export(rotator, "jsonl", "--since-sequence", "2") == []
+    ahead = rotator("audit", "export", "--since-sequence", "3")
+    assert (ahead.returncode, ahead.stdout) == (2, "")
+    assert "the audit log has no event 3 yet: its newest is 2" in ahead.stderr
     assert rotator("audit", "export", "--since-sequence", "-1").returncode == 2
     assert rotator("audit", "export", "--until", "2d", "--follow").returncode == 2
 

@@ -314,3 +314,20 @@ def test_pat_of_an_exception_is_named_beside_its_id() -> None:
     assert (row[1], row[2]) == ("revocation pending", "npm-feed: 0000-id")
     [(kind, meaning)] = read_table(page, "terms")
     assert (kind, meaning[:35]) == ("revocation pending", "Azure DevOps was asked 15 minutes a")
+
+
+def test_answer_says_each_kind_of_exception_once_whatever_its_causes() -> None:
+    story = [("a", "denied"), ("b", "store_disabled"), ("c", "denied")]
+    events = [
+        AuditEvent(
+            number,
+            NOW - DAY,
+            AuditEntry("rotation_blocked", name, Outcome.FAILED, "me@host", "run", {"code": code}),
+            "",
+            "",
+        )
+        for number, (name, code) in enumerate(story, 1)
+    ]
+    page = read_page(render_page(make_document(events)))
+    assert len(read_table(page, "exception-sums")) == 2
+    assert "not as its policy wants it: rotation blocked (3)." in page.find_id("answer-5").text()

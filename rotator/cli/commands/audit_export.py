@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from rotator.cli.choosing_events import COUNT, Asked, check_follow, event_filters, make_filter, make_pause
+from rotator.cli.choosing_events import COUNT, Asked, check_cursor, check_follow, event_filters, make_filter, make_pause
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
 
@@ -88,6 +88,8 @@ def _find_events(
     from rotator.engine.auditing import load_events
 
     wanted = make_filter(installation, asked)
+    if after is not None:
+        check_cursor(installation, after)
     if follow:
         return follow_events(installation.database, after or 0, wanted, make_pause(installation, stream))
     return iter(load_events(installation.database, wanted, after=after))
