@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -167,10 +168,21 @@ def test_new_pat_is_kept_when_it_is_refused_for_its_first_seconds(program: Progr
     assert len(program.list_asked_lifetimes()) == 1
 
 
-def test_second_run_says_what_waits_when_a_mint_was_throttled(program: Program) -> None:
+def test_next_run_asks_nothing_when_a_mint_was_throttled(program: Program) -> None:
+    """The account is held back for every process: asking once more would be refused too, and make the wait longer."""
+    program.world.faults.add(Fault("azure_devops", "rate_limited", "POST", "/tokens/pats", None, seconds=900))
+    program.say("once", code=1)
+    program.world.faults.clear()
+    [failed] = program.run("once", code=1)["failed"]
+    assert failed["error"]["code"] == "throttled"
+
+
+def test_run_says_what_waits_when_a_mint_was_throttled(program: Program) -> None:
     program.world.faults.add(Fault("azure_devops", "rate_limited", "POST", "/tokens/pats", None, seconds=900))
     assert "Nothing" not in program.say("once", code=1)
     program.world.faults.clear()
+    with sqlite3.connect(program.sandbox.addresses.config_path.with_name("rotator.db")) as database:
+        assert database.execute("DELETE FROM throttle_hold").rowcount == 1  # as if its 15 minutes were over
     said = program.say("once").splitlines()
     assert said == ["Nothing was done.", "1 PAT waits to be tried again: see `rotator status`."]
 

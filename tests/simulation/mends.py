@@ -24,7 +24,7 @@ from rotator.domain.account import Identity
 from rotator.domain.clocks import Verdict
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.rotation import Rotation, RotationKind
+from rotator.domain.rotation import Rotation, RotationKind, Traced
 from rotator.domain.urgency import find_last_span
 from rotator.engine import (
     adopting,
@@ -61,7 +61,7 @@ from tests.support.fake_database import _MemoryInventory, _MemoryRevocations
 TABLE = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- mends: begin -->\n", "<!-- mends: end -->\n"
 MOST_TRIES = 2_000
-_MAY_WRITE_LATE = cast(Callable[[Rotation], bool], vars(Rotation)["may_write_late"].fget)
+_MAY_WRITE_LATE = cast(Callable[[Rotation], bool], vars(Traced)["may_write_late"].fget)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from rotator.adapters.logs import get_logger
 from rotator.daemon.beats import Beats
 from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
@@ -111,6 +112,7 @@ def _find_kind(entry: Path) -> str:
 def main() -> None:
     """Do the ticks, and print what was held."""
     start_logs(LogOptions(sys.stderr, "warning"))
+    get_logger().warning("ticking")  # loads the library: a daemon's first line comes before its first tick
     settings, ticks, times = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     found = []
     with ExitStack() as stack:
