@@ -39,7 +39,7 @@ _MEMORY = 4 * 2**30
 _CALLS = Path("mutants", "calls.json").absolute()
 _NEAR = (
     "all_organizations", "backoff", "clocks", "engine_", "fault_matrix", "limit", "managed_pat", "marker", "next_step",
-    "outside", "planning", "policy_", "rotation_states", "timetable", "urgency",
+    "outside", "planning", "policy_", "rotation_states", "throttle", "timetable", "urgency",
 )  # fmt: skip
 
 

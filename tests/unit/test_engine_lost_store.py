@@ -210,6 +210,24 @@ def test_new_value_is_put_back_when_an_older_write_lands_before_it_was_read_back
     world.finish()
 
 
+def test_late_write_over_a_stored_value_is_told_while_it_cannot_be_undone() -> None:
+    """A dead PAT is served before the new one was read back: nothing is frozen, and it is tried again."""
+    world = make_given_up_store()
+    world.finish()
+    world.advance(days=25)
+    world.run_and_die(after="stored")
+    assert world.secrets.apply_late() == 1
+    world.advance(**LEASE)
+    world.pats.fail("verify", make_refused_probe(), times=30)
+    assert codes_of(world.run(), OutcomeKind.FAILED, OutcomeKind.BLOCKED) == ["late_write_kept"]
+    assert world.states() == ["abandoned", "completed", "stored"]
+    world.heal()
+    world.advance(hours=1)
+    world.run()
+    world.check_served()
+    world.finish()
+
+
 def check(holds: bool) -> None:
     """Fail unless it holds."""
     assert holds
