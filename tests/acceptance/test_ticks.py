@@ -19,7 +19,7 @@ MOST_OBJECTS, MOST_MEMORY = 1500, 2 * 1024
 
 @pytest.mark.prove
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("ticks", [pytest.param(180, marks=pytest.mark.sample), 10_200])
+@pytest.mark.parametrize("ticks", [pytest.param(240, marks=pytest.mark.sample), 10_200])
 def test_process_holds_the_same_after_many_ticks(sandbox: Sandbox, signed_in: Rotator, ticks: int) -> None:
     """Every job is done on real sockets; the first third is when everything is done for the first time."""
     adopted = signed_in("inventory", "adopt", "npm-feed", "ci-build")
