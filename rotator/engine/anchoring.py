@@ -17,7 +17,7 @@ from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import AnchorRead
 from rotator.engine.auditing import list_named
-from rotator.engine.context import RunContext
+from rotator.engine.context import RunContext, Trust
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.signing_keys import follow_keys
 from rotator.engine.subjects import is_of_vault
@@ -204,7 +204,7 @@ def _fetch_elsewhere(run: RunContext, place: AnchorPlace, made: _Made, search: _
             continue
         sizes.add(str(found.size))
         stamp = place.read_stamp(text) or Stamp()
-        fault, where = _find_fault(run, found) or stamp.fault, f"{place.name} {found.size}"
+        fault, where = find_fault(run.services.trust, found) or stamp.fault, f"{place.name} {found.size}"
         is_ahead = stamp.at is not None and stamp.at - run.services.clock.now() > MOST_SKEW
         search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at, is_ahead))
     gone = made.get((place.name, ""), {}).keys() - sizes
@@ -227,12 +227,11 @@ def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion)
     if found is None:
         return None
     where = f"{place.vault} {place.name} {version.version}"
-    return Anchor(where, found.size, found.head, is_own=True, fault=_find_fault(run, found))
+    return Anchor(where, found.size, found.head, is_own=True, fault=find_fault(run.services.trust, found))
 
 
-def _find_fault(run: RunContext, found: Checkpoint) -> str | None:
+def find_fault(trust: Trust | None, found: Checkpoint) -> str | None:
     """Say why an anchor is not ours. One without a signature may be older than the key: then the log must have it."""
-    trust = run.services.trust
     if trust is None or found.key_id is None or found.signature is None:
         return None
     key = trust.find_key(found.key_id, found.size)

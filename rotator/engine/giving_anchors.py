@@ -6,15 +6,16 @@ from collections.abc import Callable
 from datetime import UTC
 from functools import partial
 
-from rotator.domain.anchor import make_anchor_tags, make_anchor_value, read_anchor, read_anchor_value
+from rotator.domain.anchor import PREFIX, make_anchor_tags, make_anchor_value, read_anchor, read_anchor_value
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.anchors import AnchoringFailed, LogAnchored
 from rotator.domain.secret_value import SecretValue
-from rotator.engine.anchoring import Anchor, list_places
+from rotator.engine.anchoring import Anchor, find_fault, list_places
 from rotator.engine.auditing import record
 from rotator.engine.context import RunContext
 from rotator.engine.gaps import load_accepted
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.signing_keys import follow_keys
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace
@@ -93,15 +94,27 @@ def _record(run: RunContext, subject: str, given: LogAnchored) -> None:
 
 def _check_gap(run: RunContext, place: str, last: Checkpoint, newest: Checkpoint) -> None:
     """Raise AuditChainError unless a person accepted that the log lacks what this anchor names."""
-    if Anchor(place, last.size, last.head).key in load_accepted(run.services.database, run.services.trust):
+    database, trust = run.services.database, run.services.trust
+    if Anchor(place, last.size, last.head).key in load_accepted(database, trust):
         return
+    fault = find_fault(trust and follow_keys(database, trust), last)
     raise AuditChainError(
         f"{place} has an anchor of {last.size} audit events, and the log was sealed at {newest.size}: "
-        "the database was put back to an earlier state",
+        + (f"the anchor {fault}" if fault else "the database was put back to an earlier state"),
         sequence=last.size,
         expected=last.head,
         found=f"{newest.size} events",
-        fix="If it was restored from a backup, run `rotator audit accept-gap --reason TEXT`. If not, keep it as it is "
-        "for the investigation.",
+        fix=_FIX_FORGED if fault else _FIX_GAP,
         anchor=place,
     )
+
+
+_FIX_GAP = (
+    "If it was restored from a backup, run `rotator audit accept-gap --reason TEXT`. If not, keep it as it is "
+    "for the investigation."
+)
+_FIX_FORGED = (
+    "If another host changed the signing key, name the new one in the settings of this host too. If not, somebody else "
+    f"wrote this anchor: find out who can write there, remove it (the tags `{PREFIX}*` of the newest version, or "
+    "the last line of the file), and run `rotator audit accept-gap --reason TEXT`."
+)

@@ -251,6 +251,29 @@ def test_anchor_with_a_forged_signature_is_named() -> None:
     assert "which the settings do not name" in find_wrong(world).message
 
 
+@pytest.mark.parametrize(
+    ("forged", "fault"),
+    [
+        ({}, "has a signature that does not fit"),
+        ({"rotator-audit-key": make_key_id(THEIRS.public_key)}, "which the settings do not name"),
+    ],
+)
+def test_forged_anchor_of_a_longer_log_stops_runs_until_it_is_removed(forged: dict[str, str], fault: str) -> None:
+    """A host that does not know of a new key must not go on after a database was put back; the way out is said."""
+    world = make_anchored_world()
+    tags = list_versions(world)[0].version.tags
+    world.secrets.replace_tags(PLACE, {**tags, SIZE_TAG: "1000000", **forged})
+    with pytest.raises(AuditChainError, match=fault) as caught:
+        run(world)
+    assert caught.value.fix is not None
+    assert "remove it" in caught.value.fix
+    assert fault in find_wrong(world).message
+    world.secrets.replace_tags(PLACE, {})
+    assert len(accept_gap(make_run(world))) == 1
+    run(world)
+    assert check(world)
+
+
 def test_anchors_of_other_installations_are_told_and_no_fault() -> None:
     world = make_anchored_world()
     other = replace(PLACE, name=f"{PREFIX}0123456789abcdef")
