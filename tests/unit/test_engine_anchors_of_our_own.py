@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -26,6 +26,7 @@ from rotator.engine.log_checking import check_log, verify_log
 from rotator.engine.run import run_once
 from rotator.engine.sealing import sealed
 from rotator.errors import AuditChainError, TransientError
+from rotator.ports.anchor_place import Stamp
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.engine import ACCOUNT, VAULT, EngineWorld, make_world
 from tests.support.forgery import chain_anew, forge_checkpoint
@@ -272,6 +273,42 @@ def test_forged_anchor_of_a_longer_log_stops_runs_until_it_is_removed(forged: di
     assert len(accept_gap(make_run(world))) == 1
     run(world)
     assert check(world)
+
+
+class StampedPlace:
+    """A place that keeps anchors in memory, each stamped at the time that is set."""
+
+    name = "memory"
+
+    def __init__(self, at: datetime) -> None:
+        self.given, self.at = list[str](), at
+
+    def find_last(self) -> str | None:
+        """The last one."""
+        return self.given[-1] if self.given else None
+
+    def give(self, anchor: str, anchor_id: str) -> None:
+        """Keep one more."""
+        self.given.append(anchor)
+
+    def read(self) -> Iterator[str]:
+        """All of them."""
+        return iter(self.given)
+
+    def read_stamp(self, anchor: str) -> Stamp:
+        """The same time for each."""
+        return Stamp(at=self.at)
+
+
+@pytest.mark.parametrize(("ahead", "is_told"), [(timedelta(minutes=1), False), (timedelta(minutes=2), True)])
+def test_stamp_of_a_time_that_has_not_come_yet_is_told(ahead: timedelta, is_told: bool) -> None:
+    world = make_anchored_world()
+    place = StampedPlace(world.clock.now() + ahead)
+    started = make_run(world)
+    services = replace(started.services, anchor_places=(place,))
+    give_anchors(replace(started, services=services))
+    [found] = [anchor for anchor in fetch_anchors(replace(started, services=services)).anchors if anchor.stamped_at]
+    assert (found.stamped_at, found.is_ahead) == (place.at, is_told)
 
 
 def test_anchors_of_other_installations_are_told_and_no_fault() -> None:
