@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from datetime import datetime
+from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
 from rotator.adapters.redaction import redact_text, redact_value
@@ -26,6 +27,7 @@ LIBRARIES = ("alembic", "apscheduler", "azure", "msal", "requests", "sqlalchemy"
 _TALKATIVE = ("azure", "msal")
 """Logged with `-vv` only: they warn, with tracebacks, of what we handle and say in our own words."""
 
+_CONFIGURING = Lock()
 _MULTILINE = frozenset({"exception", "stack"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_AND_LINES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -82,18 +84,19 @@ def get_logger() -> BoundLogger:
     """Return the logger of our events; structlog is set up with the first call."""
     import structlog
 
-    if not structlog.is_configured():
-        structlog.configure(
-            processors=[
-                structlog.stdlib.filter_by_level,
-                *_list_shared(),
-                structlog.processors.StackInfoRenderer(),
-                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-            ],
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            wrapper_class=structlog.stdlib.BoundLogger,
-            cache_logger_on_first_use=False,
-        )
+    with _CONFIGURING:  # it calls itself configured before it knows how: that line would go out as it is
+        if not structlog.is_configured():
+            structlog.configure(
+                processors=[
+                    structlog.stdlib.filter_by_level,
+                    *_list_shared(),
+                    structlog.processors.StackInfoRenderer(),
+                    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+                ],
+                logger_factory=structlog.stdlib.LoggerFactory(),
+                wrapper_class=structlog.stdlib.BoundLogger,
+                cache_logger_on_first_use=False,
+            )
     logger: BoundLogger = structlog.get_logger("rotator")
     return logger
 

@@ -11,9 +11,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from threading import Event, Thread
+from types import FrameType
 from typing import Any
 
 import pytest
+import structlog
 
 from rotator.adapters.logs import LIBRARIES, configure_logging, get_logger, make_progress, reset_logging
 from rotator.domain.events.inventory import InventoryRebuilt
@@ -278,3 +281,33 @@ def test_nothing_is_raised_when_the_stream_was_closed() -> None:
     stream = start()
     stream.close()
     logging.getLogger("rotator").error("too late")
+
+
+def test_line_of_another_thread_waits_until_the_library_is_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """It calls itself set up before it is: a line of that moment would go to stdout as it is, with its secrets."""
+    stream, stands, go_on = start(), Event(), Event()
+    structlog.reset_defaults()
+
+    def stop_inside(frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
+        if frame.f_code is not structlog.configure.__code__:
+            return None
+        if structlog.is_configured() and not stands.is_set():
+            stands.set()
+            go_on.wait(10)
+        return stop_inside
+
+    def set_up() -> None:
+        sys.settrace(stop_inside)
+        get_logger()
+
+    first, second = Thread(target=set_up), Thread(target=lambda: get_logger().warning(JWT))
+    first.start()
+    assert stands.wait(10)
+    second.start()
+    second.join(0.5)  # it has printed by now if nothing holds it back
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert capsys.readouterr().out == ""
+    assert JWT not in stream.getvalue()
+    assert len(read(stream)) == 1
