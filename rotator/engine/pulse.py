@@ -79,11 +79,15 @@ class Pulse:
             began, before = boot.read_boot().elapsed, self._heard
             if only_late and began < before.until:
                 return
-            until = began if self.binds_for is None else began + self.binds_for * _HEARD
+            until = self._find_until(began)
             self._heard = _Heard(before.row, min(before.until, until))  # others may see it before we know of it
             commit()
+            until = min(until, self._find_until(began))  # a reload may have shortened the span meanwhile
             is_in_time = boot.read_boot().elapsed < self._heard.until
             self._heard = _Heard(before.row if is_in_time else before.row + 1, until)
+
+    def _find_until(self, began: timedelta) -> timedelta:
+        return began if self.binds_for is None else began + self.binds_for * _HEARD
 
     def find_row(self, boot: BootClock) -> int | None:
         """Return the row of heartbeats that goes on now, as `is_heard` wants it; None if the last one is late."""

@@ -187,8 +187,6 @@ class Daemon:
 
     def _make_workshop(self, installation: Installation) -> Workshop:
         daemon = installation.settings.daemon
-        is_shared = parse_url(installation.database_url.reveal()).drivername != "sqlite"
-        self._pulse.binds_for = 2 * daemon.heartbeat if is_shared else None
         every = Intervals(
             daemon.work,
             daemon.refresh,
@@ -214,6 +212,8 @@ class Daemon:
             installation.close()
 
         first = partial(self._beat, notes=_make_notes(installation))
+        is_shared = parse_url(installation.database_url.reveal()).drivername != "sqlite"
+        self._pulse.binds_for = 2 * daemon.heartbeat if is_shared else None  # last: nothing refuses a reload any more
         return Workshop(
             jobs={**jobs, JobName.HEARTBEAT: replace(jobs[JobName.HEARTBEAT], act=first)},
             make_run=lambda: replace(installation.make_run(), pulse=self._pulse),

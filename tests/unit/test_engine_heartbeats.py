@@ -194,6 +194,21 @@ def test_shorter_interval_counts_as_soon_as_others_may_see_it() -> None:
     assert not pulse.is_heard(row, boot)
 
 
+def test_heartbeat_counts_for_the_shorter_span_when_a_reload_shortens_it_meanwhile() -> None:
+    """What was committed has the new span: others go by that."""
+    world = make_world()
+    pulse, boot = Pulse("d@h#1.1", world.clock.now(), 100 * BEAT), world.clock
+
+    def commit_after_a_reload() -> None:
+        pulse.binds_for = 2 * BEAT
+
+    pulse.beat(boot, commit_after_a_reload)
+    row = pulse.find_row(boot)
+    assert pulse.is_heard(row, boot)
+    world.clock.advance(2 * BEAT)
+    assert not pulse.is_heard(row, boot)
+
+
 def test_heartbeats_bind_nothing_where_no_other_host_can_take_over() -> None:
     world, first, second = make_replicas()
     first.pulse.binds_for = None
