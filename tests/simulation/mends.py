@@ -24,7 +24,7 @@ from rotator.domain.account import Identity
 from rotator.domain.clocks import Verdict
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.rotation import Rotation, RotationKind, Traced
+from rotator.domain.rotation import RotationKind, Traced
 from rotator.domain.urgency import find_last_span
 from rotator.engine import (
     adopting,
@@ -61,7 +61,7 @@ from tests.support.fake_database import _MemoryInventory, _MemoryRevocations
 TABLE = Path(__file__).with_name("README.md")
 _BEGIN, _END = "<!-- mends: begin -->\n", "<!-- mends: end -->\n"
 MOST_TRIES = 2_000
-_MAY_WRITE_LATE = cast(Callable[[Rotation], bool], vars(Traced)["may_write_late"].fget)
+_MAY_WRITE_LATE = cast(Callable[[Traced], bool], vars(Traced)["may_write_late"].fget)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _forget_at_once(context: RunContext, name: str) -> None:
         work.inventory._tables.entries.pop(name, None)
 
 
-def _call_no_restore_late(attempt: Rotation) -> bool:
+def _call_no_restore_late(attempt: Traced) -> bool:
     """Nobody looks for the write of a restore that was not answered."""
     return attempt.kind is not RotationKind.RESTORE and _MAY_WRITE_LATE(attempt)
 
@@ -216,7 +216,7 @@ MENDS = {
             3,
             "late-restore",
             "the write that puts a value back is looked for when it is late",
-            ((Rotation, "may_write_late", property(_call_no_restore_late)),),
+            ((Traced, "may_write_late", property(_call_no_restore_late)),),
         ),
         Mend(
             3,
