@@ -271,6 +271,15 @@ class EngineWorld:
         """The live PATs of that display name, in order of creation."""
         return [fake.pat.authorization_id for fake in self.pats.live_pats(name)]
 
+    def mint_late(self) -> str:
+        """Have a mint given up as not created that takes effect after all; the id of the PAT that it made."""
+        self.pats.postpone_mint()
+        self.run()
+        self.advance(minutes=11)
+        self.run()
+        assert self.pats.apply_late() == 1
+        return self.live_ids()[-1]
+
     def latest(self, name: str = NAME) -> StoredSecret:
         """The newest version in the vault."""
         return self.secrets.versions_of(self.location(name))[0]

@@ -465,12 +465,7 @@ def test_recovery_alone_changes_nothing_when_nothing_was_interrupted() -> None:
 def test_mint_that_landed_late_is_undone_by_recovery_alone() -> None:
     """Given up as not created, then it takes effect: ours by its fingerprint, so no person has to say so."""
     world = make_world()
-    world.pats.postpone_mint()
-    world.run()
-    world.advance(minutes=11)
-    world.run()
-    assert world.pats.apply_late() == 1
-    late = world.live_ids()[-1]
+    late = world.mint_late()
     world.advance(hours=25)
     world.run()
     run = world.make_run()

@@ -113,21 +113,26 @@ def make_adopting() -> EngineWorld:
 # What is adopted.
 
 
+def describe_new(authorization_id: str, rule: str) -> dict[str, object]:
+    """What an event says of the PAT of `HOOK` when a rule brings it under management."""
+    return {
+        "account": ACCOUNT,
+        "organization": ORGANIZATION,
+        "authorization_id": authorization_id,
+        "vault": VAULT,
+        "secret_name": "contoso-hook",
+        "rule": rule,
+        "secret_holds": "absent",
+    }
+
+
 def test_taking_over_says_what_where_and_by_which_rule() -> None:
     world = make_adopting()
     found = add(world)
     [outcome] = world.run().of_kind(OutcomeKind.ADOPTED)
     assert (outcome.name, outcome.authorization_id) == (HOOK, found)
     assert outcome.decision == Decision(Verdict.NOT_DUE, ADOPTING)
-    assert details_of(world, HOOK, "pat_taken_over") == {
-        "account": ACCOUNT,
-        "organization": ORGANIZATION,
-        "authorization_id": found,
-        "vault": VAULT,
-        "secret_name": "contoso-hook",
-        "rule": "hooks",
-        "secret_holds": "absent",
-    }
+    assert details_of(world, HOOK, "pat_taken_over") == describe_new(found, "hooks")
 
 
 def test_adopting_says_what_where_and_by_which_rule() -> None:
@@ -135,15 +140,7 @@ def test_adopting_says_what_where_and_by_which_rule() -> None:
     found = add(world)
     run = world.make_run()
     adopt(run, propose(run, [HOOK], everything=False))
-    assert details_of(world, HOOK, "pat_adopted") == {
-        "account": ACCOUNT,
-        "organization": ORGANIZATION,
-        "authorization_id": found,
-        "vault": VAULT,
-        "secret_name": "contoso-hook",
-        "rule": "ci",
-        "secret_holds": "absent",
-    }
+    assert details_of(world, HOOK, "pat_adopted") == describe_new(found, "ci")
 
 
 def test_bug_while_taking_over_is_a_failure_of_the_policy_and_of_no_pat() -> None:
@@ -545,12 +542,7 @@ def test_other_run_that_rotated_first_is_named_with_its_pat() -> None:
 
 def test_late_mint_that_is_revoked_is_reported_with_its_id_and_why() -> None:
     world = make_world()
-    world.pats.postpone_mint()
-    world.run()
-    world.advance(minutes=11)
-    world.run()
-    assert world.pats.apply_late() == 1
-    late = world.live_ids()[-1]
+    late = world.mint_late()
     recovered = [found for _ in range(6) for found in advance_and_run(world).of_kind(OutcomeKind.RECOVERED)]
     assert [(item.name, item.reason, item.revoked_id) for item in recovered] == [
         (NAME, OutcomeReason.LATE_MINT_REVOKED, late)

@@ -359,12 +359,7 @@ def test_clone_is_not_revoked_again_when_the_vault_hands_it_out() -> None:
 
 def test_late_mint_is_revoked_again_when_it_lives_on() -> None:
     world = make_world()
-    world.pats.postpone_mint()
-    world.run()
-    world.advance(minutes=11)
-    world.run()
-    assert world.pats.apply_late() == 1
-    late = world.live_ids()[-1]
+    late = world.mint_late()
     world.advance(hours=25)
     ignore_revokes(world, 9)
     world.run()
