@@ -50,6 +50,7 @@ from rotator.adapters.http_failures import (
     say_status,
 )
 from rotator.adapters.odd_answers import ODD_ANSWER
+from rotator.adapters.permits import ask_permit, check_permit_given
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.adapters.regular_files import check_regular
 from rotator.domain.secret_value import SecretValue
@@ -84,14 +85,19 @@ class HttpOptions:
 
 
 def make_session(
-    options: HttpOptions, stop: Stop | None = None, seconds: Callable[[], float] = time.monotonic
+    options: HttpOptions,
+    stop: Stop | None = None,
+    seconds: Callable[[], float] = time.monotonic,
+    *,
+    needs_permits: bool = False,
 ) -> requests.Session:
     """Return a session for one thread. Close it. ConfigError when the CA bundle cannot be used.
 
     No request leaves after the stop: a library may send several in one call (a challenge, a token, the next page).
-    `seconds` is what the age of its connections is measured by.
+    `seconds` is what the age of its connections is measured by. With `needs_permits` none that may change something
+    leaves without a permit.
     """
-    session = _Session(stop)
+    session = _Session(stop, needs_permits=needs_permits)
     session.trust_env = False
     session.verify = True if options.ca_bundle is None else str(options.ca_bundle)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -138,9 +144,9 @@ class _Session(requests.Session):
     Of what goes wrong it raises nothing but RequestException.
     """
 
-    def __init__(self, stop: Stop | None) -> None:
+    def __init__(self, stop: Stop | None, *, needs_permits: bool) -> None:
         super().__init__()
-        self._stop = stop
+        self._stop, self._needs_permits = stop, needs_permits
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Prepare it as the library does. UnusableRequestError, before anything is sent, when HTTP cannot carry it."""
@@ -159,9 +165,12 @@ class _Session(requests.Session):
         return prepared
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send it as the library does, unless the stop came before it left."""
+        """Send it as the library does, unless the stop came before it left, or its permit was lost by then."""
         if self._stop is not None:
             self._stop.check()
+        if self._needs_permits:
+            check_permit_given(request.method)
+        ask_permit()
         return super().send(request, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -188,9 +197,16 @@ class _FinalAnswer(HttpAnswer):
 
 
 class _PlainConnection(HTTPConnection):
-    """An HTTP connection that obeys the deadline."""
+    """An HTTP connection that obeys the deadline, and asks for the permit when it stands."""
 
     response_class = _FinalAnswer
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request: what waits comes before the permit is asked for."""
+        if self.is_closed:
+            self.connect()
+        ask_permit()
+        super().request(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
         self.socket_options = PunctualOptions(self.socket_options or ())
@@ -204,10 +220,16 @@ class _PlainPool(HTTPConnectionPool):
 class _Connection(HTTPSConnection):
     """An HTTPS connection that obeys the deadline, and tells failures before the request from those after it.
 
-    Without this, a failed handshake and a TLS error while the answer is read are the same exception.
+    Without this, a failed handshake and a TLS error while the answer is read are the same exception. It asks for the
+    permit when it stands.
     """
 
     response_class = _FinalAnswer
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request: what waits (a name, a proxy, a handshake) came before the permit is asked for."""
+        ask_permit()
+        super().request(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
         self.socket_options = PunctualOptions(self.socket_options or ())

@@ -222,7 +222,7 @@ class ClaimedPat:
         self._commit([event], self.rotation, write)
 
     def check_claim(self) -> None:
-        """Raise ClaimLostError unless our claim is still valid. Call it right before every mutating request.
+        """Raise ClaimLostError unless our claim is still valid: the permit of every request that changes something.
 
         Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims. A
         daemon whose heartbeat is late, or was since that commit, renews the claim first: others may have taken over.

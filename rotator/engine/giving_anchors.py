@@ -20,6 +20,7 @@ from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
 from rotator.ports.anchor_place import AnchorPlace
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation
 
 
@@ -62,10 +63,10 @@ def _give(run: RunContext, place: SecretLocation, newest: Checkpoint) -> None:
     is_of_today = made_at is not None and made_at.astimezone(UTC).date() == run.services.clock.now().date()
     tags = make_anchor_tags(newest)
     if last is not None and is_of_today and versions[0].enabled:
-        run.services.secrets.prove_writable(place, tags)
+        run.services.secrets.prove_writable(place, tags, permit=unclaimed)
         return
     value = SecretValue(make_anchor_value(newest))
-    version = run.services.secrets.store(place, value, expires_at=None, tags=tags)
+    version = run.services.secrets.store(place, value, expires_at=None, tags=tags, permit=unclaimed)
     _record(run, place.vault, LogAnchored(secret_name=place.name, secret_version=version, size=newest.size))
 
 

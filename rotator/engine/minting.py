@@ -37,6 +37,7 @@ from rotator.engine.proving import prove_answer
 from rotator.engine.settling import is_settled
 from rotator.errors import (
     ClockSkewError,
+    DatabaseError,
     FailureKind,
     PlanRefusedError,
     PostponedError,
@@ -100,7 +101,6 @@ def _get_planned(held: ClaimedPat) -> datetime:
 def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
     """Ask for the clone once, and journal the answer. Return its value, which exists only in memory."""
     run, rotation = held.run, held.rotation
-    held.check_claim()
     try:
         minted = run.services.pats.mint(
             rotation.account,
@@ -108,7 +108,10 @@ def mint_clone(held: ClaimedPat, source: Source) -> SecretValue:
             display_name=rotation.display_name,
             scope=rotation.scope,
             valid_to=_get_planned(held),
+            permit=held.check_claim,
         )
+    except DatabaseError:
+        raise  # the claim was lost, or could not be renewed: nothing was sent, and a later run finds that out
     except UnknownOutcomeError as error:
         held.note_answer(error.answer_ids)
         held.record(MintUnanswered(code=error.code))

@@ -10,6 +10,7 @@ from datetime import datetime
 from rotator.domain.anchor import PREFIX
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.secret_value import SecretValue
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 
 
@@ -65,9 +66,11 @@ class NotedSecrets:
     def __init__(self, inner: SecretStore, notes: ReadNotes) -> None:
         self._inner, self._notes = inner, notes
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """See the port."""
-        if (found := self._inner.prove_writable(location, intent)) is not None:
+        if (found := self._inner.prove_writable(location, intent, permit=permit)) is not None:
             self._notes.note(location, found)
         return found
 
@@ -91,14 +94,20 @@ class NotedSecrets:
         return versions
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """See the port."""
-        return self._inner.store(location, value, expires_at=expires_at, tags=tags)
+        return self._inner.store(location, value, expires_at=expires_at, tags=tags, permit=permit)
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """See the port."""
-        return self._inner.disable(location, version)
+        return self._inner.disable(location, version, permit=permit)
 
     def _note(self, location: SecretLocation, found: StoredSecret | None) -> StoredSecret | None:
         if found is not None:

@@ -65,12 +65,12 @@ def _write_back(
     attempt = _make_attempt(held, current)
     started = RestoreStarted(late_version=latest.version.version, committed_version=committed.version.version)
     held.begin_attempt(attempt, started)
-    held.check_claim()
     written = run.services.secrets.store(
         held.location,
         committed.value,
         expires_at=committed.version.expires_at or held.pat.valid_to,
         tags=make_restored_tags(committed.version.tags, attempt.id, is_foreign=is_foreign),
+        permit=held.check_claim,
     )
     version = str(written)
     held.note_answer(written.answer_ids)

@@ -237,6 +237,5 @@ def _disable_older(held: ClaimedPat) -> None:
     for item in versions[ours + 1 :]:
         may_disable = provenance.find_writer(item) is not Writer.FOREIGN or item.version == held.pat.confirmed_version
         if item.enabled and may_disable:
-            held.check_claim()
-            held.note_answer(secrets.disable(held.location, item.version))
+            held.note_answer(secrets.disable(held.location, item.version, permit=held.check_claim))
             held.record(SecretVersionDisabled(secret_version=item.version))

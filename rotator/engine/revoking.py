@@ -98,9 +98,8 @@ def send_revocation(held: ClaimedPat, place: tuple[str, str], authorization_id: 
 
     What goes wrong is recorded, with its ids, and raised.
     """
-    held.check_claim()
     try:
-        return held.services.pats.revoke(*place, authorization_id)
+        return held.services.pats.revoke(*place, authorization_id, permit=held.check_claim)
     except (RemoteError, SignInRequiredError) as error:
         error.asked = place
         if isinstance(error, RemoteError):

@@ -14,6 +14,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Services
 from rotator.ports.database import Database, Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList, PatService
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignIn, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
@@ -103,20 +104,31 @@ class StoppablePatService:
         self._stop.check()
         return self._inner.fetch_pat(account, organization, authorization_id)
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """See the port."""
         self._stop.check()
-        return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+        return self._inner.mint(
+            account, organization, display_name=display_name, scope=scope, valid_to=valid_to, permit=permit
+        )
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """See the port."""
         self._stop.check()
         return self._inner.verify(organization, value)
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke(self, account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
         """See the port."""
         self._stop.check()
-        return self._inner.revoke(account, organization, authorization_id)
+        return self._inner.revoke(account, organization, authorization_id, permit=permit)
 
 
 class StoppableSecretStore:
@@ -125,10 +137,12 @@ class StoppableSecretStore:
     def __init__(self, inner: SecretStore, stop: Stop) -> None:
         self._inner, self._stop = inner, stop
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """See the port."""
         self._stop.check()
-        return self._inner.prove_writable(location, intent)
+        return self._inner.prove_writable(location, intent, permit=permit)
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""
@@ -151,13 +165,19 @@ class StoppableSecretStore:
         return self._inner.fetch_versions(location)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """See the port."""
         self._stop.check()
-        return self._inner.store(location, value, expires_at=expires_at, tags=tags)
+        return self._inner.store(location, value, expires_at=expires_at, tags=tags, permit=permit)
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """See the port."""
         self._stop.check()
-        return self._inner.disable(location, version)
+        return self._inner.disable(location, version, permit=permit)

@@ -108,9 +108,10 @@ def _store_once(held: ClaimedPat, value: SecretValue, tags: dict[str, str]) -> W
     expires_at = held.rotation.new_valid_to
     if expires_at is None:
         raise RotationError("a clone without an expiry", code="internal")
-    held.check_claim()
     try:
-        version = held.services.secrets.store(held.location, value, expires_at=expires_at, tags=tags)
+        version = held.services.secrets.store(
+            held.location, value, expires_at=expires_at, tags=tags, permit=held.check_claim
+        )
     except UnknownOutcomeError as error:
         found = find_written(held)
         if found is None:

@@ -16,6 +16,7 @@ from rotator.engine.noticing import notice_vault
 from rotator.engine.subjects import is_of_vault, name_vault_at
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 
 _Answer = TypeVar("_Answer")
@@ -34,9 +35,11 @@ class WatchedVaults:
         with self._guard:
             return dict(self._answered)
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """See the port."""
-        return self._note(location.vault, self._secrets.prove_writable(location, intent))
+        return self._note(location.vault, self._secrets.prove_writable(location, intent, permit=permit))
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""
@@ -55,14 +58,22 @@ class WatchedVaults:
         return self._note(location.vault, self._secrets.fetch_versions(location))
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """See the port."""
-        return self._note(location.vault, self._secrets.store(location, value, expires_at=expires_at, tags=tags))
+        return self._note(
+            location.vault, self._secrets.store(location, value, expires_at=expires_at, tags=tags, permit=permit)
+        )
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """See the port."""
-        return self._note(location.vault, self._secrets.disable(location, version))
+        return self._note(location.vault, self._secrets.disable(location, version, permit=permit))
 
     def _note(self, vault: str, answer: _Answer) -> _Answer:
         with self._guard:

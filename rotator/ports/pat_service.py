@@ -12,6 +12,7 @@ from rotator.domain.account import Identity
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat
 from rotator.domain.secret_value import SecretValue
+from rotator.ports.permit import Permit
 
 
 class PatFilter(StrEnum):
@@ -64,7 +65,16 @@ class PatService(Protocol):
     def fetch_pat(self, account: str, organization: str, authorization_id: str) -> Pat | None:
         """Return one PAT's metadata, None if the service does not know the id."""
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """Create a PAT for this organization only. Carried out at most once. The answer's `valid_to` counts.
 
         A stop ends it before the request leaves, and after an answer that says that nothing was created.
@@ -73,7 +83,7 @@ class PatService(Protocol):
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """Return who the PAT authenticates as. VerificationError if nobody; TransientError if it could not be asked."""
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke(self, account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
         """Ask to revoke a PAT, even if it is gone already. Return the ids of the answer.
 
         That it returns is no proof: look for the PAT.

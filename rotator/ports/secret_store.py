@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.secret_value import SecretValue
+from rotator.ports.permit import Permit
 
 MOST_TAGS = 15
 """How many tags one version of a secret may have."""
@@ -75,7 +76,9 @@ class SecretStore(Protocol):
     the write may have happened.
     """
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """Prove that a write would be accepted, by merging `intent` into the tags of the newest version.
 
         Returns that version as it was before, None when there is no secret yet.
@@ -100,11 +103,17 @@ class SecretStore(Protocol):
         """
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """Write a new version, once at most. Return its version id. What never expires is not called a PAT."""
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""
 
 

@@ -14,6 +14,7 @@ from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, SignInRequiredError, StoppedError, TransientError
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
@@ -42,7 +43,7 @@ class AccountVault:
 
     def put(self, value: str) -> None:
         """Write a value."""
-        self.store.store(self.location, SecretValue(value), expires_at=None, tags={})
+        self.store.store(self.location, SecretValue(value), expires_at=None, tags={}, permit=unclaimed)
 
     def read(self) -> str:
         """Return the newest value."""

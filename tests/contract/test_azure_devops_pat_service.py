@@ -31,6 +31,7 @@ from rotator.errors import (
     VerificationError,
 )
 from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.world import World
 from tests.support.azure_devops import (
     ACCOUNT,
@@ -86,7 +87,7 @@ def mint(
 ) -> MintedPat:
     end = azure_devops.clock.now() + timedelta(days=30)
     return (service or azure_devops.service).mint(
-        account, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end
+        account, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end, permit=unclaimed
     )
 
 
@@ -97,7 +98,7 @@ def act(azure_devops: SandboxAzureDevOps, method: str, authorization_id: str = S
         return service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
     if method == "POST":
         return mint(azure_devops)
-    service.revoke(ACCOUNT, HOME, authorization_id)
+    service.revoke(ACCOUNT, HOME, authorization_id, permit=unclaimed)
     return None
 
 
@@ -482,7 +483,9 @@ def test_message_has_its_form_when_a_mint_is_refused(azure_devops: SandboxAzureD
     end = azure_devops.clock.now() + timedelta(days=1)
 
     error = fail(
-        lambda: azure_devops.service.mint(ACCOUNT, HOME, display_name="npm-feed", scope="app_token", valid_to=end)
+        lambda: azure_devops.service.mint(
+            ACCOUNT, HOME, display_name="npm-feed", scope="app_token", valid_to=end, permit=unclaimed
+        )
     )
 
     assert error.message.startswith('Azure DevOps refused to create the PAT "npm-feed" in contoso: ')
@@ -566,7 +569,9 @@ def test_reason_of_the_service_is_in_the_message_when_version_7_2_gives_one(
     service = azure_devops.make_service(version="7.2-preview.1")
     end = azure_devops.clock.now() + timedelta(days=1)
 
-    error = fail(lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end))
+    error = fail(
+        lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed)
+    )
 
     assert isinstance(error, RejectedError)
     assert error.code == "creation_policy"
@@ -733,7 +738,9 @@ def test_change_is_unknown_when_no_answer_comes_in_time(azure_devops: SandboxAzu
     service = azure_devops.make_service(http=http)
     end = azure_devops.clock.now() + timedelta(days=1)
 
-    error = fail(lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end))
+    error = fail(
+        lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed)
+    )
 
     assert isinstance(error, UnknownOutcomeError)
     assert error.code == "read_timeout"
@@ -825,7 +832,9 @@ def test_change_is_transient_when_it_certainly_was_not_sent(azure_devops: Sandbo
 
     def attempt(service: object, code: str, word: str) -> None:
         assert hasattr(service, "mint")
-        error = fail(lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end))
+        error = fail(
+            lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed)
+        )
         assert isinstance(error, TransientError)
         assert error.code == code
         assert word in error.fix
@@ -844,7 +853,7 @@ def test_change_is_transient_when_it_certainly_was_not_sent(azure_devops: Sandbo
 
 
 def test_revoke_is_confirmed_by_the_list_when_the_pat_is_said_to_be_gone(azure_devops: SandboxAzureDevOps) -> None:
-    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID)
+    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID, permit=unclaimed)
 
     (listing,) = azure_devops.requests("GET")
     assert listing.query["displayFilterOption"] == "active"
@@ -857,7 +866,7 @@ def test_revoke_is_not_believed_when_the_list_still_shows_the_pat(
     pat = azure_devops.add_pat("npm-feed")
     azure_devops.plant("status", "DELETE", status=reply[0], headers=JSON, body=reply[1])
 
-    error = fail(lambda: azure_devops.service.revoke(ACCOUNT, HOME, pat.authorization_id.upper()))
+    error = fail(lambda: azure_devops.service.revoke(ACCOUNT, HOME, pat.authorization_id.upper(), permit=unclaimed))
 
     assert isinstance(error, RejectedError)
     assert error.code == "revoke_not_confirmed"
@@ -865,9 +874,9 @@ def test_revoke_is_not_believed_when_the_list_still_shows_the_pat(
 
 def test_revoke_is_done_when_the_answer_is_200(azure_devops: SandboxAzureDevOps) -> None:
     azure_devops.plant("status", "DELETE", status=200, headers=JSON, body={})
-    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID)
+    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID, permit=unclaimed)
     azure_devops.plant("status", "DELETE", status=200)
-    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID)
+    azure_devops.service.revoke(ACCOUNT, HOME, SOME_ID, permit=unclaimed)
 
     assert azure_devops.requests("GET") == []
 
@@ -1032,7 +1041,10 @@ def test_no_secret_is_in_error_or_log_when_a_call_fails(
         (f"{basic} {pat.value}", lambda: service.verify(HOME, SecretValue(pat.value))),
         (bearer, lambda: service.fetch_identity(ACCOUNT, HOME)),
         (bearer, lambda: service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)),
-        (bearer, lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end)),
+        (
+            bearer,
+            lambda: service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed),
+        ),
     ]
     texts = []
     for sent, operation in operations:
@@ -1063,8 +1075,8 @@ def test_no_secret_is_in_the_result_when_a_mint_works(azure_devops: SandboxAzure
 
 def test_answers_to_changes_have_the_ids_that_the_service_gave_them(azure_devops: SandboxAzureDevOps) -> None:
     minted = mint(azure_devops)
-    revoked = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
-    again = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
+    revoked = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
+    again = azure_devops.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
 
     for ids in (minted.answer_ids, revoked, again):
         assert set(ids) == {"e2e_id", "activity_id"}

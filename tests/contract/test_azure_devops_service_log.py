@@ -14,6 +14,7 @@ from rotator.adapters.azure_devops.service_log import PAGE_SIZE, AzureDevOpsServ
 from rotator.adapters.http import HttpOptions
 from rotator.domain.service_log import EntryKind, ServiceLogRead
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
+from rotator.ports.permit import unclaimed
 from rotator.sandbox import seeds
 from rotator.sandbox.azure_devops_audit import add_to_log
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps, run_azure_devops
@@ -180,8 +181,8 @@ def test_failures_are_those_of_the_other_calls(reader: Reader) -> None:
 
 def test_log_tells_of_mints_and_revocations_with_the_ids_of_their_answers(reader: Reader) -> None:
     service, end = reader.sandbox.service, reader.sandbox.clock.now() + timedelta(days=9)
-    minted = service.mint(ACCOUNT, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end)
-    revoked = service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
+    minted = service.mint(ACCOUNT, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end, permit=unclaimed)
+    revoked = service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
     first, second = sorted(reader.read().entries, key=lambda entry: entry.kind)
     assert (first.kind, second.kind) == (EntryKind.MINTED, EntryKind.REVOKED)
     assert set(minted.answer_ids.values()) & first.answer_ids

@@ -10,6 +10,7 @@ import pytest
 
 from rotator.errors import UnknownOutcomeError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps
 from tests.support.signing_in import Stage
@@ -47,7 +48,7 @@ def test_each_request_gets_its_own_answer_when_a_head_comes_first(
     plant(vault, "azure_devops", "GET")
     valid_to = azure_devops.clock.now() + timedelta(days=30)
     for count, name in enumerate(names, 1):
-        minted = service.mint(ACCOUNT, HOME, display_name=name, scope="vso.code", valid_to=valid_to)
+        minted = service.mint(ACCOUNT, HOME, display_name=name, scope="vso.code", valid_to=valid_to, permit=unclaimed)
         assert minted.pat.display_name == name
         listed = {pat.display_name for pat in service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)}
         assert listed == set(names[:count])
@@ -62,7 +63,7 @@ def test_change_is_unknown_when_nothing_but_such_a_head_comes(
     vault.world.faults.add(Fault("key_vault", "status", "PUT", status=status))
     pat = azure_devops.add_pat("npm-feed")
     with pytest.raises(UnknownOutcomeError):
-        azure_devops.service.revoke(ACCOUNT, HOME, pat.authorization_id)
+        azure_devops.service.revoke(ACCOUNT, HOME, pat.authorization_id, permit=unclaimed)
     with pytest.raises(UnknownOutcomeError):
         vault.put("value")
 

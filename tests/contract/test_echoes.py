@@ -16,6 +16,7 @@ from rotator.adapters.redaction import SHORTEST_SECRET
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps
 from tests.support.signing_in import Stage, spell_out
@@ -105,7 +106,7 @@ def test_vault_repeats_no_part_of_a_value_or_token(vault: SandboxVault, shape: i
         words = f"not {cut(secret)[shape]}"
         refuse(vault, "key_vault", words, {"error": {"code": "Odd", "message": words}}, status=status)
         with pytest.raises(RotatorError) as caught:
-            vault.store.store(vault.location, SecretValue(PAT), expires_at=vault.clock.now(), tags={})
+            vault.store.store(vault.location, SecretValue(PAT), expires_at=vault.clock.now(), tags={}, permit=unclaimed)
         vault.world.faults.clear()
         check_silence(caught.value, secret)
 

@@ -22,6 +22,7 @@ from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import TENANT_ID, USER_ID
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps
@@ -232,8 +233,10 @@ def test_azure_devops_raises_only_our_errors_when_the_answer_is_odd(
     calls: Mapping[str, Callable[[], object]] = {
         "list": lambda: pats.fetch_pats(ACCOUNT, "contoso", PatFilter.ACTIVE),
         "get": lambda: pats.fetch_pat(ACCOUNT, "contoso", identifier),
-        "mint": lambda: pats.mint(ACCOUNT, "contoso", display_name="x", scope="vso.code", valid_to=valid_to),
-        "revoke": lambda: pats.revoke(ACCOUNT, "contoso", identifier),
+        "mint": lambda: pats.mint(
+            ACCOUNT, "contoso", display_name="x", scope="vso.code", valid_to=valid_to, permit=unclaimed
+        ),
+        "revoke": lambda: pats.revoke(ACCOUNT, "contoso", identifier, permit=unclaimed),
         "identity": lambda: pats.fetch_identity(ACCOUNT, "contoso"),
         "verify": lambda: pats.verify("contoso", SecretValue("a-pat")),
     }
@@ -253,8 +256,8 @@ def test_vault_raises_only_our_errors_when_the_answer_is_odd(
         "versions": lambda: vault.store.fetch_versions(location),
         "names": lambda: vault.store.fetch_names(location.vault, "", "rotator-attempt"),
         "store": lambda: vault.put("value"),
-        "disable": lambda: vault.store.disable(location, "0" * 32),
-        "prove": lambda: vault.store.prove_writable(location, {"a": "b"}),
+        "disable": lambda: vault.store.disable(location, "0" * 32, permit=unclaimed),
+        "prove": lambda: vault.store.prove_writable(location, {"a": "b"}, permit=unclaimed),
         "plain": lambda: vault.store.fetch_plain_secret(location.vault, location.name),
     }
     services.ask(make_fault("key_vault", status, document, headers), calls[name])

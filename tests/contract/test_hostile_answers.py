@@ -19,6 +19,7 @@ from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.credentials import make_credential
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, TENANT_ID
 from tests.support.azure_devops import ACCOUNT, SandboxAzureDevOps
@@ -110,7 +111,9 @@ def test_listing_gives_up_when_the_answer_is_hostile(services: Services, kind: s
 def test_mint_is_unknown_when_the_answer_is_hostile(services: Services, kind: str) -> None:
     def mint() -> object:
         valid_to = services.vault.world.clock.now() + timedelta(days=30)
-        return services.pats.mint(ACCOUNT, "contoso", display_name="npm-feed", scope="vso.packaging", valid_to=valid_to)
+        return services.pats.mint(
+            ACCOUNT, "contoso", display_name="npm-feed", scope="vso.packaging", valid_to=valid_to, permit=unclaimed
+        )
 
     error = fail(services, Fault("azure_devops", kind, "POST", seconds=0.05), mint)
     assert isinstance(error, UnknownOutcomeError)
@@ -204,7 +207,7 @@ def test_change_was_not_sent_when_a_name_has_many_addresses_that_say_nothing(
     http = replace(services.http, connect_timeout=HASTY / 3)
     service = services.azure_devops.make_service(http=http)
     with pytest.raises(TransientError) as caught:
-        service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444")
+        service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444", permit=unclaimed)
     service.close()
     assert not isinstance(caught.value, UnknownOutcomeError)
     assert caught.value.code == "connect_timeout"
@@ -242,7 +245,7 @@ def test_vaults_list_ends_when_each_page_names_itself_as_the_next(
     calls: dict[str, Callable[[], object]] = {
         "versions": lambda: store.fetch_versions(location),
         "names": lambda: store.fetch_names(location.vault, "", "rotator-attempt"),
-        "prove": lambda: store.prove_writable(location, {}),
+        "prove": lambda: store.prove_writable(location, {}, permit=unclaimed),
     }
     headers = {"Content-Type": "application/json"}
     body = json.dumps(page)

@@ -34,6 +34,7 @@ from rotator.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation
 from rotator.sandbox.certificates import write_certificates
 from rotator.sandbox.faults import Fault
@@ -94,7 +95,11 @@ def test_store_is_sent_once_when_the_vault_is_silent(vault: SandboxVault) -> Non
     try:
         with pytest.raises(UnknownOutcomeError) as caught:
             store.store(
-                vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={"rotation": "r1"}
+                vault.location,
+                SecretValue(CANARY),
+                expires_at=vault.world.clock.now(),
+                tags={"rotation": "r1"},
+                permit=unclaimed,
             )
     finally:
         store.close()
@@ -118,7 +123,7 @@ def test_store_certainly_did_nothing_when_no_connection_could_be_made(vault: San
         address = f"https://127.0.0.1:{server.getsockname()[1]}"
     location = SecretLocation(address, "contoso-ci", "build-bot")
     with pytest.raises(TransientError) as caught:
-        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={}, permit=unclaimed)
     assert caught.value.code == "connection_refused"
     assert address.removeprefix("https://") in caught.value.message
     assert "address" in caught.value.fix
@@ -129,7 +134,9 @@ def test_store_certainly_did_nothing_when_the_certificate_is_not_trusted(vault: 
     store = vault.make_store(http=HttpOptions(ca_bundle=other_ca))
     try:
         with pytest.raises(TransientError) as caught:
-            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+            store.store(
+                vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={}, permit=unclaimed
+            )
     finally:
         store.close()
     assert caught.value.code == "tls_untrusted"
@@ -249,7 +256,7 @@ def test_fetch_leaves_the_wait_to_the_caller_when_it_is_long(vault: SandboxVault
 def test_disable_is_repeated_when_the_answer_is_lost(vault: SandboxVault) -> None:
     version = vault.put("value")
     plant(vault, "lost_after", "PATCH")
-    vault.store.disable(vault.location, version)
+    vault.store.disable(vault.location, version, permit=unclaimed)
     assert not vault.versions()[0].enabled
     assert len(vault.requests("PATCH")) == 2
 
@@ -311,7 +318,7 @@ def test_store_has_an_unknown_outcome_when_the_answer_makes_no_sense(vault: Sand
 def test_name_is_rejected_when_the_vault_does_not_take_it(vault: SandboxVault) -> None:
     location = SecretLocation(vault.location.vault, "not_a_name", "build-bot")
     with pytest.raises(RejectedError) as caught:
-        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+        vault.store.store(location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={}, permit=unclaimed)
     assert caught.value.status == 400
     assert caught.value.request_id
     assert "BadParameter" in caught.value.message
@@ -375,7 +382,9 @@ def test_denied_when_the_challenge_is_of_another_domain(vault: SandboxVault) -> 
     store = vault.make_store(verify=True)
     try:
         with pytest.raises(DeniedError) as caught:
-            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+            store.store(
+                vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={}, permit=unclaimed
+            )
     finally:
         store.close()
     assert (caught.value.code, caught.value.kind) == ("vault_challenge", FailureKind.DENIED)
@@ -400,7 +409,9 @@ def test_denied_when_the_challenge_wants_a_token_for_another_service(tmp_path: P
         vault.sandbox.key_vault.state.resource = resource
         store = vault.make_store(credential=_Asked(vault.credential, asked), verify=False)
         with pytest.raises(DeniedError) as caught:
-            store.store(vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={})
+            store.store(
+                vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now(), tags={}, permit=unclaimed
+            )
         assert caught.value.code == "challenge_refused"
         assert asked == []
         assert vault.requests("PUT") == []
@@ -473,7 +484,8 @@ def test_reads_show_the_version_before_the_newest_when_the_vault_is_behind(vault
     """What was written can be read by its id all the same."""
     end = vault.world.clock.now() + timedelta(days=30)
     first, second = (
-        vault.store.store(vault.location, SecretValue(value), expires_at=end, tags={}) for value in ("old", "new")
+        vault.store.store(vault.location, SecretValue(value), expires_at=end, tags={}, permit=unclaimed)
+        for value in ("old", "new")
     )
     plant(vault, "stale", "GET", times=None)
     latest = vault.store.fetch_latest(vault.location)
@@ -672,7 +684,9 @@ def test_store_serves_many_threads_when_the_token_is_refused_meanwhile(vault: Sa
         location = SecretLocation(vault.location.vault, f"contoso-{number}", "build-bot")
         expires_at = vault.world.clock.now()
         for step in range(5):
-            vault.store.store(location, SecretValue(f"{number}/{step}"), expires_at=expires_at, tags={})
+            vault.store.store(
+                location, SecretValue(f"{number}/{step}"), expires_at=expires_at, tags={}, permit=unclaimed
+            )
             if (number, step) == (0, 2):
                 vault.credential.revoke()
         stored = vault.store.fetch_latest(location)
@@ -731,9 +745,9 @@ def test_value_and_bearer_show_nowhere_when_all_goes_well(
     vault: SandboxVault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    vault.store.prove_writable(vault.location, {"intent": "r1"})
+    vault.store.prove_writable(vault.location, {"intent": "r1"}, permit=unclaimed)
     vault.put(CANARY)
-    vault.store.prove_writable(vault.location, {"intent": "r2"})
+    vault.store.prove_writable(vault.location, {"intent": "r2"}, permit=unclaimed)
     stored = vault.store.fetch_latest(vault.location)
     vault.store.fetch_versions(vault.location)
     assert "azure" in {record.name.partition(".")[0] for record in caplog.records}
@@ -786,7 +800,7 @@ class _Failing:
 def test_tags_are_harmless_and_an_id_in_them_has_its_one_spelling(vault: SandboxVault) -> None:
     tags = {"note": "tab\there", "id": "0000000A-1111-4222-8333-44444444444B"}
     end = vault.world.clock.now() + timedelta(days=1)
-    vault.store.store(vault.location, SecretValue(CANARY), expires_at=end, tags=tags)
+    vault.store.store(vault.location, SecretValue(CANARY), expires_at=end, tags=tags, permit=unclaimed)
     latest = vault.store.fetch_latest(vault.location)
     assert latest is not None
     expected = {"note": "tab\ufffdhere", "id": tags["id"].lower()}
@@ -799,9 +813,13 @@ def test_tags_are_harmless_and_an_id_in_them_has_its_one_spelling(vault: Sandbox
 
 def test_answers_to_changes_have_the_id_that_the_vault_gave_them(vault: SandboxVault) -> None:
     written = vault.store.store(
-        vault.location, SecretValue(CANARY), expires_at=vault.world.clock.now() + timedelta(days=1), tags={}
+        vault.location,
+        SecretValue(CANARY),
+        expires_at=vault.world.clock.now() + timedelta(days=1),
+        tags={},
+        permit=unclaimed,
     )
-    disabled = vault.store.disable(vault.location, str(written))
+    disabled = vault.store.disable(vault.location, str(written), permit=unclaimed)
     assert set(written.answer_ids) == set(disabled) == {"request_id"}
     assert len(written.answer_ids["request_id"]) == len(disabled["request_id"]) == 36
     assert written.answer_ids != disabled

@@ -15,6 +15,7 @@ from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
 from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, DeniedError, RemoteError, TransientError, VerificationError
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID
 from tests.support.azure_devops import SandboxAzureDevOps
@@ -138,7 +139,9 @@ def test_minted_value_is_kept_when_another_field_is_no_text(vault: SandboxVault,
     )
     vault.world.faults.add(Fault("azure_devops", "status", method="POST", times=1, status=200, body=body))
     valid_to = azure_devops.clock.now()
-    minted = azure_devops.service.mint(ACCOUNT, "contoso", display_name="ci", scope="vso.code", valid_to=valid_to)
+    minted = azure_devops.service.mint(
+        ACCOUNT, "contoso", display_name="ci", scope="vso.code", valid_to=valid_to, permit=unclaimed
+    )
     azure_devops.service.close()
     assert minted.value is not None
     assert minted.value.reveal() == "the-value"

@@ -12,6 +12,7 @@ from rotator.domain.managed_pat import is_pat_shaped
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, SignInRequiredError, VerificationError
 from rotator.ports.pat_service import MintedPat, PatFilter, PatService
+from rotator.ports.permit import unclaimed
 from tests.support.azure_devops import ACCOUNT, OTHER_ACCOUNT, SandboxAzureDevOps, run_azure_devops
 from tests.support.clock import FakeClock
 from tests.support.fake_pat_service import FakePatService
@@ -107,7 +108,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def mint(subject: Subject, name: str = "npm-feed", *, days: int = 30, scope: str = "vso.packaging") -> MintedPat:
     end = (subject.now() + timedelta(days=days)).replace(microsecond=0)
-    return subject.service.mint(ACCOUNT, HOME, display_name=name, scope=scope, valid_to=end)
+    return subject.service.mint(ACCOUNT, HOME, display_name=name, scope=scope, valid_to=end, permit=unclaimed)
 
 
 def value_of(minted: MintedPat) -> SecretValue:
@@ -122,7 +123,9 @@ def ids(subject: Subject, which: PatFilter, account: str = ACCOUNT) -> list[str]
 def test_mint_gives_what_was_asked_when_nothing_forbids_it(subject: Subject) -> None:
     end = (subject.now() + timedelta(days=30)).replace(microsecond=0)
 
-    minted = subject.service.mint(ACCOUNT, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end)
+    minted = subject.service.mint(
+        ACCOUNT, HOME, display_name="npm-feed", scope="vso.packaging", valid_to=end, permit=unclaimed
+    )
 
     identity = subject.service.fetch_identity(ACCOUNT, HOME)
     assert is_pat_shaped(value_of(minted).reveal())
@@ -137,7 +140,7 @@ def test_mint_gives_what_was_asked_when_nothing_forbids_it(subject: Subject) -> 
 def test_mint_drops_fractions_when_the_expiry_has_some(subject: Subject) -> None:
     end = subject.now().replace(microsecond=654_321) + timedelta(days=3)
 
-    minted = subject.service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end)
+    minted = subject.service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed)
 
     assert minted.pat.valid_to == end.replace(microsecond=0)
 
@@ -184,7 +187,9 @@ def test_mint_is_rejected_when_the_organization_is_unknown(subject: Subject) -> 
     end = subject.now() + timedelta(days=1)
 
     with pytest.raises(RejectedError) as caught:
-        subject.service.mint(ACCOUNT, "no-such-place", display_name="x", scope="vso.code", valid_to=end)
+        subject.service.mint(
+            ACCOUNT, "no-such-place", display_name="x", scope="vso.code", valid_to=end, permit=unclaimed
+        )
 
     assert caught.value.code == "organization_not_found"
 
@@ -197,7 +202,7 @@ def test_list_is_whole_when_it_has_many_pages(subject: Subject) -> None:
 
 def test_list_shows_each_state_when_filtered(subject: Subject) -> None:
     revoked, short, long = mint(subject), mint(subject, days=1), mint(subject)
-    subject.service.revoke(ACCOUNT, HOME, revoked.pat.authorization_id)
+    subject.service.revoke(ACCOUNT, HOME, revoked.pat.authorization_id, permit=unclaimed)
     subject.advance(timedelta(days=2))
 
     assert ids(subject, PatFilter.ACTIVE) == [long.pat.authorization_id]
@@ -211,7 +216,7 @@ def test_list_and_fetch_hide_the_pat_when_another_user_owns_it(subject: Subject)
 
     assert ids(subject, PatFilter.ALL, OTHER_ACCOUNT) == []
     assert subject.service.fetch_pat(OTHER_ACCOUNT, HOME, minted.pat.authorization_id) is None
-    subject.service.revoke(OTHER_ACCOUNT, HOME, minted.pat.authorization_id)
+    subject.service.revoke(OTHER_ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
     assert ids(subject, PatFilter.ACTIVE) == [minted.pat.authorization_id]
 
 
@@ -229,7 +234,7 @@ def test_fetch_gives_none_when_the_id_is_unknown(subject: Subject) -> None:
 
 def test_fetch_still_shows_the_pat_when_it_is_revoked(subject: Subject) -> None:
     minted = mint(subject)
-    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
+    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
 
     assert subject.service.fetch_pat(ACCOUNT, HOME, minted.pat.authorization_id) == minted.pat
 
@@ -243,7 +248,7 @@ def test_verify_names_the_owner_when_the_pat_lives(subject: Subject) -> None:
 
 def test_verify_fails_when_the_pat_is_revoked_expired_foreign_or_nonsense(subject: Subject) -> None:
     revoked, short, long = mint(subject), mint(subject, days=1), mint(subject)
-    subject.service.revoke(ACCOUNT, HOME, revoked.pat.authorization_id)
+    subject.service.revoke(ACCOUNT, HOME, revoked.pat.authorization_id, permit=unclaimed)
     subject.advance(timedelta(days=2))
 
     for organization, value in [
@@ -262,9 +267,9 @@ def test_verify_fails_when_the_pat_is_revoked_expired_foreign_or_nonsense(subjec
 def test_revoke_ends_the_pat_and_says_nothing_when_repeated_or_unknown(subject: Subject) -> None:
     minted, other = mint(subject), mint(subject)
 
-    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
-    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id)
-    subject.service.revoke(ACCOUNT, HOME, UNKNOWN_ID)
+    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
+    subject.service.revoke(ACCOUNT, HOME, minted.pat.authorization_id, permit=unclaimed)
+    subject.service.revoke(ACCOUNT, HOME, UNKNOWN_ID, permit=unclaimed)
 
     assert ids(subject, PatFilter.ACTIVE) == [other.pat.authorization_id]
 
@@ -278,7 +283,7 @@ def test_every_operation_asks_for_a_sign_in_when_there_is_none(subject: Subject)
         lambda: service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE),
         lambda: service.fetch_pat(ACCOUNT, HOME, UNKNOWN_ID),
         lambda: mint(subject),
-        lambda: service.revoke(ACCOUNT, HOME, UNKNOWN_ID),
+        lambda: service.revoke(ACCOUNT, HOME, UNKNOWN_ID, permit=unclaimed),
     ]
     for operation in operations:
         with pytest.raises(SignInRequiredError):

@@ -22,6 +22,7 @@ from rotator.adapters.key_vault.credentials import CredentialKind, make_credenti
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.proxy import PASSWORD, ConnectProxy, run_proxy
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, TENANT_ID, USER_ID
 from tests.support.azure_devops import SandboxAzureDevOps
@@ -196,9 +197,11 @@ def test_proxy_is_named_when_it_does_not_connect(behind: Behind, tmp_path: Path,
     service = azure_devops.make_service(http=http)
     errors: list[RotatorError] = []
     for call in (
-        lambda: store.store(behind.vault.location, SecretValue("v"), expires_at=stage.clock.now(), tags={}),
+        lambda: store.store(
+            behind.vault.location, SecretValue("v"), expires_at=stage.clock.now(), tags={}, permit=unclaimed
+        ),
         lambda: stage.make_sign_in(http=http).login_with_device_code(ACCOUNT, stage.approve()),
-        lambda: service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444"),
+        lambda: service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444", permit=unclaimed),
     ):
         with pytest.raises(RotatorError) as caught:
             call()
@@ -234,7 +237,7 @@ def test_proxy_that_says_nothing_of_use_is_named_and_nothing_was_sent(
         azure_devops = SandboxAzureDevOps(behind.vault.sandbox)
         service = azure_devops.make_service(http=http)
         with pytest.raises(TransientError) as caught:
-            service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444")
+            service.revoke(ACCOUNT, "contoso", "00000001-1111-4222-8333-444444444444", permit=unclaimed)
         service.close()
         azure_devops.service.close()
     address = behind.vault.sandbox.addresses.azure_devops_url

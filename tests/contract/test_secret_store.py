@@ -12,6 +12,7 @@ import pytest
 
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, FailureKind, RejectedError
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation, SecretStore, StoredSecret
 from tests.support.clock import FakeClock
 from tests.support.fake_secret_store import FakeSecretStore
@@ -75,7 +76,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 
 def put(subject: Subject, value: str, **tags: str) -> str:
-    return subject.store.store(subject.location, SecretValue(value), expires_at=EXPIRES_AT, tags=tags)
+    return subject.store.store(subject.location, SecretValue(value), expires_at=EXPIRES_AT, tags=tags, permit=unclaimed)
 
 
 def value_of(stored: StoredSecret | None) -> str:
@@ -133,7 +134,7 @@ def test_fetches_find_nothing_when_the_secret_is_soft_deleted(subject: Subject) 
 
 def test_fetch_latest_is_rejected_when_the_newest_is_disabled(subject: Subject) -> None:
     put(subject, "old")
-    subject.store.disable(subject.location, put(subject, "new"))
+    subject.store.disable(subject.location, put(subject, "new"), permit=unclaimed)
     with pytest.raises(RejectedError) as caught:
         subject.store.fetch_latest(subject.location)
     assert caught.value.code == "secret_disabled"
@@ -154,7 +155,7 @@ def test_fetch_versions_lists_the_newest_first_when_all_are_of_one_second(subjec
 
 def test_fetch_versions_lists_a_disabled_newest_first_when_all_are_of_one_second(subject: Subject) -> None:
     versions = [put(subject, f"value {number}") for number in range(3)]
-    subject.store.disable(subject.location, versions[-1])
+    subject.store.disable(subject.location, versions[-1], permit=unclaimed)
     listed = subject.store.fetch_versions(subject.location)
     assert listed[0].version == versions[-1]
     assert [entry.enabled for entry in listed] == [False, True, True]
@@ -163,8 +164,8 @@ def test_fetch_versions_lists_a_disabled_newest_first_when_all_are_of_one_second
 def test_disable_takes_effect_once_when_called_twice(subject: Subject) -> None:
     old = put(subject, "old", rule="ci")
     put(subject, "new")
-    subject.store.disable(subject.location, old)
-    subject.store.disable(subject.location, old)
+    subject.store.disable(subject.location, old, permit=unclaimed)
+    subject.store.disable(subject.location, old, permit=unclaimed)
     listed = {entry.version: entry for entry in subject.store.fetch_versions(subject.location)}
     assert not listed[old].enabled
     assert listed[old].tags == {"rule": "ci"}
@@ -176,18 +177,18 @@ def test_disable_takes_effect_once_when_called_twice(subject: Subject) -> None:
 
 def test_disable_is_rejected_when_the_version_is_unknown(subject: Subject) -> None:
     with pytest.raises(RejectedError) as caught:
-        subject.store.disable(subject.location, "f" * 32)
+        subject.store.disable(subject.location, "f" * 32, permit=unclaimed)
     assert caught.value.code == "secret_not_found"
 
 
 def test_prove_writable_creates_nothing_when_there_is_no_secret(subject: Subject) -> None:
-    subject.store.prove_writable(subject.location, {"intent": "r1"})
+    subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert subject.store.fetch_versions(subject.location) == ()
 
 
 def test_prove_writable_merges_its_tags_when_there_are_others(subject: Subject) -> None:
     put(subject, "old", owner="team", intent="r0")
-    subject.store.prove_writable(subject.location, {"intent": "r1"})
+    subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert subject.newest_tags() == {"owner": "team", "intent": "r1"}
     stored = subject.store.fetch_latest(subject.location)
     assert value_of(stored) == "old"
@@ -199,14 +200,14 @@ def test_prove_writable_is_rejected_when_others_fill_the_tags(subject: Subject) 
     tags = {f"tag{number}": "x" for number in range(15)}
     subject.write_foreign("old", tags)
     with pytest.raises(RejectedError) as caught:
-        subject.store.prove_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert caught.value.code == "secret_tags_full"
     assert subject.newest_tags() == tags
 
 
 def test_prove_writable_succeeds_when_its_own_tag_is_the_fifteenth(subject: Subject) -> None:
     subject.write_foreign("old", {**{f"tag{number}": "x" for number in range(14)}, "intent": "r0"})
-    subject.store.prove_writable(subject.location, {"intent": "r1"})
+    subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert subject.newest_tags()["intent"] == "r1"
 
 
@@ -214,7 +215,7 @@ def test_prove_writable_is_rejected_when_the_name_is_soft_deleted(subject: Subje
     put(subject, "old")
     subject.soft_delete()
     with pytest.raises(RejectedError) as caught:
-        subject.store.prove_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert caught.value.code == "secret_soft_deleted"
     assert subject.location.name in caught.value.fix
 
@@ -223,7 +224,7 @@ def test_prove_writable_is_rejected_when_the_newest_is_disabled(subject: Subject
     put(subject, "old")
     subject.write_foreign("new", {}, enabled=False)
     with pytest.raises(RejectedError) as caught:
-        subject.store.prove_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert caught.value.code == "secret_disabled"
 
 
@@ -234,7 +235,7 @@ def test_prove_writable_is_denied_when_a_permission_is_missing(subject: Subject,
         put(subject, "old")
     subject.deny(permission)
     with pytest.raises(DeniedError) as caught:
-        subject.store.prove_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert (caught.value.code, caught.value.kind) == ("vault_denied", FailureKind.DENIED)
     assert f"`{permission}`" in caught.value.fix
 
@@ -242,7 +243,7 @@ def test_prove_writable_is_denied_when_a_permission_is_missing(subject: Subject,
 def test_prove_writable_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:
     subject.close_firewall()
     with pytest.raises(DeniedError) as caught:
-        subject.store.prove_writable(subject.location, {"intent": "r1"})
+        subject.store.prove_writable(subject.location, {"intent": "r1"}, permit=unclaimed)
     assert (caught.value.code, caught.value.kind) == ("vault_firewall", FailureKind.DENIED)
 
 
@@ -257,7 +258,7 @@ def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, 
             lambda: store.fetch_names(location.vault, location.account, "rule"),
         ],
         "get": [lambda: store.fetch_latest(location), lambda: store.fetch_version(location, version)],
-        "set": [lambda: put(subject, "new"), lambda: store.disable(location, version)],
+        "set": [lambda: put(subject, "new"), lambda: store.disable(location, version, permit=unclaimed)],
     }
     for call in calls[permission]:
         with pytest.raises(DeniedError) as caught:
@@ -268,7 +269,7 @@ def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, 
 
 def put_as(subject: Subject, name: str, **tags: str) -> None:
     location = replace(subject.location, name=name)
-    subject.store.store(location, SecretValue("x"), expires_at=EXPIRES_AT, tags=tags)
+    subject.store.store(location, SecretValue("x"), expires_at=EXPIRES_AT, tags=tags, permit=unclaimed)
 
 
 def fetch_names(subject: Subject, tag: str) -> tuple[str, ...]:
@@ -293,7 +294,7 @@ def test_fetch_names_goes_by_the_newest_version_when_tags_differ(subject: Subjec
     put_as(subject, "lost", rotation="r1")
     put_as(subject, "lost")
     put(subject, "old", rule="ci")
-    subject.store.disable(subject.location, put(subject, "new", rotation="r1"))
+    subject.store.disable(subject.location, put(subject, "new", rotation="r1"), permit=unclaimed)
     assert fetch_names(subject, "rotation") == tuple(sorted(["gained", subject.location.name]))
 
 

@@ -23,6 +23,7 @@ from rotator.adapters.key_vault.credentials import GuardedCredential
 from rotator.adapters.logs import configure_logging, reset_logging
 from rotator.errors import DeniedError, RejectedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.pat_service import PatFilter
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, USERNAME
@@ -191,7 +192,7 @@ def test_refusal_repeats_nothing_harmful_of_entras_words() -> None:
 
 def fail(vault: SandboxVault) -> RotatorError:
     with pytest.raises(RotatorError) as caught:
-        vault.store.prove_writable(vault.location, {"a": "b"})
+        vault.store.prove_writable(vault.location, {"a": "b"}, permit=unclaimed)
     return caught.value
 
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, cast
@@ -35,6 +36,7 @@ from rotator.ports.clock import Witnesses
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.entropy import Entropy
 from rotator.ports.pat_service import PatList, PatService
+from rotator.ports.permit import Permit, unclaimed
 from rotator.ports.secret_store import SecretStore
 from rotator.ports.sign_in import SignIn
 from tests.simulation.crashing import Life
@@ -132,7 +134,14 @@ class Far:
         self._line, self._port = line, port
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        return lambda *arguments, **options: self._line.ask(self._port, method, *arguments, **options)
+        return partial(self._ask, method)
+
+    def _ask(self, method: str, *arguments: object, permit: Permit | None = None, **options: object) -> Any:
+        """Ask for the permit here: the world at the other end cannot."""
+        if permit is not None:
+            permit()
+            options["permit"] = unclaimed
+        return self._line.ask(self._port, method, *arguments, **options)
 
 
 class FarClock:
@@ -230,15 +239,15 @@ class GuidedPats(Far):
         super().__init__(line, "pats")
         self._guide = guide
 
-    def mint(self, *arguments: object, **options: object) -> Any:
+    def mint(self, *arguments: object, **options: Any) -> Any:
         """See the port."""
-        found = self._line.ask("pats", "mint", *arguments, **options)
+        found = self._ask("mint", *arguments, **options)
         self._guide.note_answer("mint")
         return found
 
-    def revoke(self, *arguments: object) -> Any:
+    def revoke(self, *arguments: object, **options: Any) -> Any:
         """See the port."""
-        found = self._line.ask("pats", "revoke", *arguments)
+        found = self._ask("revoke", *arguments, **options)
         self._guide.note_answer("revoke")
         return found
 
@@ -250,9 +259,9 @@ class GuidedSecrets(Far):
         super().__init__(line, "secrets")
         self._guide = guide
 
-    def store(self, *arguments: object, **options: object) -> Any:
+    def store(self, *arguments: object, **options: Any) -> Any:
         """See the port."""
-        found = self._line.ask("secrets", "store", *arguments, **options)
+        found = self._ask("store", *arguments, **options)
         self._guide.note_answer("store")
         return found
 

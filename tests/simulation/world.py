@@ -30,6 +30,7 @@ from rotator.ports.claims import Claim, Claims
 from rotator.ports.clock import Clock
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.sign_in import SignInStatus
 from tests.simulation.calendar import Calendar
@@ -804,7 +805,16 @@ class MortalPats:
             raise self._world.make_break("I6: a value that is no PAT was sent to Azure DevOps")
         return self._inner.verify(organization, value)
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """See the port; I4: an open rotation says that just this would be asked for."""
         self._life.check()
         intents = [
@@ -818,11 +828,13 @@ class MortalPats:
             if not self._world.secrets.versions_of(SecretLocation(rotation.vault, rotation.secret_name, account)):
                 self._world.unwitnessed.append((rotation, self._world.clock.now()))
         try:
-            return self._inner.mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+            return self._inner.mint(
+                account, organization, display_name=display_name, scope=scope, valid_to=valid_to, permit=permit
+            )
         finally:
             self._world.oracle.look()
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke(self, account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
         """See the port; I3, I4, I5: only what the journal says is ours to revoke, in a state that allows it."""
         self._life.check()
         if authorization_id in self._world.condemned:
@@ -846,7 +858,7 @@ class MortalPats:
             told = f"I4/I5: revoke of {authorization_id} without an intent or before the read-back"
             raise self._world.make_break(told)
         try:
-            return self._inner.revoke(account, organization, authorization_id)
+            return self._inner.revoke(account, organization, authorization_id, permit=permit)
         finally:
             self._world.oracle.look()
 
@@ -857,10 +869,12 @@ class MortalSecrets:
     def __init__(self, world: World, life: Life) -> None:
         self._world, self._life, self._inner = world, life, world.secrets
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """See the port."""
         self._life.check()
-        newest = self._inner.prove_writable(location, intent)
+        newest = self._inner.prove_writable(location, intent, permit=permit)
         self._world.proven[location.vault, location.name] = newest.version if newest is not None else None
         return newest
 
@@ -885,7 +899,13 @@ class MortalSecrets:
         return self._inner.fetch_versions(location)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """See the port; I4: its rotation meant to write it, or it was in this secret before and is put back.
 
@@ -909,14 +929,14 @@ class MortalSecrets:
             place, value.reveal(), self._life.decided_at or now, self._life.began_at or now, span
         )
         try:
-            return self._inner.store(location, value, expires_at=expires_at, tags=tags)
+            return self._inner.store(location, value, expires_at=expires_at, tags=tags, permit=permit)
         finally:
             self._world.oracle.look()
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """See the port."""
         self._life.check()
         try:
-            return self._inner.disable(location, version)
+            return self._inner.disable(location, version, permit=permit)
         finally:
             self._world.oracle.look()

@@ -18,6 +18,7 @@ from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.inventory import Inventory
 from rotator.ports.journal import Journal
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
+from rotator.ports.permit import Permit
 from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
@@ -219,9 +220,20 @@ class ScriptedPats(FakePatService):
         with self._showing():
             return super().fetch_pat(account, organization, authorization_id)
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """See the port."""
-        minted = super().mint(account, organization, display_name=display_name, scope=scope, valid_to=valid_to)
+        minted = super().mint(
+            account, organization, display_name=display_name, scope=scope, valid_to=valid_to, permit=permit
+        )
         return self.change_minted(minted) if self.change_minted else minted
 
     def verify(self, organization: str, value: SecretValue) -> Identity:

@@ -20,6 +20,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError, VerificationError
 from rotator.ports.clock import Clock
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
+from rotator.ports.permit import Permit
 
 CHANGES = frozenset({"mint", "revoke"})
 _TICKS_PER_SECOND = 300
@@ -190,8 +191,18 @@ class FakePatService:
             fake = self._find(account, authorization_id)
             return None if fake is None else fake.pat
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """As the port says."""
+        permit()
         with self._lock, self._call("mint", account, organization, display_name) as call:
             whole = valid_to.astimezone(UTC).replace(microsecond=0)
             if self._postponed_mints:
@@ -223,8 +234,9 @@ class FakePatService:
                 fix="The PAT is revoked, expired, wrong, or for another organization.",
             )
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke(self, account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
         """As the port says."""
+        permit()
         with self._lock, self._call("revoke", account, organization, authorization_id) as call:
             fake = self._find(account, authorization_id)
             if self._postponed_revokes and fake is not None:

@@ -15,6 +15,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.engine.tags import find_attempt_id
 from rotator.errors import DeniedError, FailureKind, RejectedError, RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.clock import Clock
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 
 _LIST, _GET, _SET = "list", "get", "set"
@@ -142,8 +143,11 @@ class FakeSecretStore:
 
     # The port.
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """As the port says; the newest version's tags get `intent`."""
+        permit()
         with self._lock, self._call("prove_writable", location, _LIST, _GET, _SET):
             secret = self._secrets.get((location.vault, location.name), _Secret())
             if secret.deleted:
@@ -193,9 +197,16 @@ class FakeSecretStore:
             return tuple(stored.version for stored in reversed(self._show(location)))
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """As the port says."""
+        permit()
         with self._lock, self._call("store", location, _SET):
             if self._secrets.get((location.vault, location.name), _Secret()).deleted:
                 raise _rejected(location, "store", "secret_soft_deleted")
@@ -212,8 +223,9 @@ class FakeSecretStore:
                 self._append(location, stored)
             return WrittenVersion(stored.version.version, self.answer_ids)
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """As the port says."""
+        permit()
         with self._lock, self._call("disable", location, _SET):
             versions = self._alive(location).versions
             for index, stored in enumerate(versions):

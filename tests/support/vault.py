@@ -13,6 +13,7 @@ from azure.core.credentials import AccessToken, TokenCredential
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
 from rotator.domain.secret_value import SecretValue
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation
 from rotator.ports.stop import Stop
 from rotator.sandbox.record import RecordedRequest
@@ -105,7 +106,9 @@ class SandboxVault:
     def put(self, value: str, tags: dict[str, str] | None = None) -> str:
         """Write a value through the store."""
         expires_at = self.world.clock.now() + timedelta(days=30)
-        return self.store.store(self.location, SecretValue(value), expires_at=expires_at, tags=tags or {})
+        return self.store.store(
+            self.location, SecretValue(value), expires_at=expires_at, tags=tags or {}, permit=unclaimed
+        )
 
     def write_foreign(self, value: str, tags: dict[str, str], *, enabled: bool = True) -> str:
         """Write a version as somebody else."""

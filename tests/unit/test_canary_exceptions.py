@@ -16,6 +16,7 @@ import pytest
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RotatorError
+from rotator.ports.permit import unclaimed
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, ORGANIZATION, OTHER_USERNAME, USERNAME
@@ -132,7 +133,12 @@ def test_mint_error_holds_no_canary_when_it_fails(
     sandbox.world.faults.add(MINT_FAULTS[name])
     valid_to = azure_devops.clock.now() + timedelta(days=30)
     service = azure_devops.service
-    _check(sandbox, lambda: service.mint(ACCOUNT, ORGANIZATION, display_name="ci", scope="vso.code", valid_to=valid_to))
+    _check(
+        sandbox,
+        lambda: service.mint(
+            ACCOUNT, ORGANIZATION, display_name="ci", scope="vso.code", valid_to=valid_to, permit=unclaimed
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,12 @@ def test_service_error_holds_no_canary_when_the_service_repeats_one(
     azure_devops.plant("status", "POST", times=None, status=status, body=body)
     valid_to = azure_devops.clock.now() + timedelta(days=30)
     service = azure_devops.service
-    _check(sandbox, lambda: service.mint(ACCOUNT, ORGANIZATION, display_name="ci", scope="vso.code", valid_to=valid_to))
+    _check(
+        sandbox,
+        lambda: service.mint(
+            ACCOUNT, ORGANIZATION, display_name="ci", scope="vso.code", valid_to=valid_to, permit=unclaimed
+        ),
+    )
 
 
 # ---- Key Vault

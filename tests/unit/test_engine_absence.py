@@ -16,6 +16,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.errors import VerificationError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
+from rotator.ports.permit import unclaimed
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_overlapping
 
@@ -166,7 +167,7 @@ def test_pat_is_called_revoked_when_lists_lack_it_and_its_value_proves_nothing(s
     if spoil == "the value is refused":
         world.pats.pats[current].value = "not accepted"
     elif spoil == "the version is disabled":
-        world.secrets.disable(world.location(), world.latest().version.version)
+        world.secrets.disable(world.location(), world.latest().version.version, permit=unclaimed)
     else:
         world.secrets.soft_delete(world.location())
     assert miss_for_long(world, current) == ["revoked_elsewhere"]

@@ -31,6 +31,7 @@ from rotator.engine.status import PatState
 from rotator.errors import AuditChainError, DeniedError, FailureKind, SignInRequiredError, VerificationError
 from rotator.ports.notifier import UNUSABLE
 from rotator.ports.pat_service import PatList
+from rotator.ports.permit import unclaimed
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, SCOPE, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy
@@ -244,7 +245,7 @@ def revoke_elsewhere(world: EngineWorld) -> None:
 def revoke_by_hand_and_probe(world: EngineWorld) -> None:
     """A person revokes what consumers use, and disables its secret."""
     revoke_by_hand(world)
-    world.secrets.disable(world.location(), world.latest().version.version)
+    world.secrets.disable(world.location(), world.latest().version.version, permit=unclaimed)
     for _ in range(4):
         world.advance(hours=1)
         probe_values(world.make_run(), timedelta(days=1))

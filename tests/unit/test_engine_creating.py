@@ -36,6 +36,7 @@ from rotator.errors import (
     UsageError,
     VerificationError,
 )
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import (
     ACCOUNT,
@@ -171,7 +172,9 @@ def occupy(world: EngineWorld) -> None:
 
 def share(world: EngineWorld) -> None:
     """Another installation wrote the secret."""
-    world.secrets.store(PLACE, SecretValue("x"), expires_at=world.clock.now(), tags={ROTATION_TAG: "theirs"})
+    world.secrets.store(
+        PLACE, SecretValue("x"), expires_at=world.clock.now(), tags={ROTATION_TAG: "theirs"}, permit=unclaimed
+    )
 
 
 REFUSALS: dict[str, tuple[Arrange, Order, str]] = {

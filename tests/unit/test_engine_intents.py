@@ -21,6 +21,7 @@ from rotator.engine.rebuilding import rebuild
 from rotator.engine.tags import INTENT_TAG
 from rotator.engine.updating import make_change, update
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretVersion, StoredSecret
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.engine_fakes import ProcessDied
@@ -614,7 +615,7 @@ def test_mint_is_reported_when_the_database_was_lost_and_the_value_in_the_secret
     world.pats.fail("mint", after_effect=True)
     world.rotate(NAME)
     lost = world.live_ids()[-1]
-    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id)
+    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id, permit=unclaimed)
     lose(world)
     world.host_clock.ahead = timedelta(days=days_ahead)
     for _ in range(2):
@@ -638,7 +639,7 @@ def test_mint_of_an_update_is_reported_when_a_rebuild_refuses_the_secret_and_its
     world.run()
     world.finish()
     lost = lose_update(world)
-    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id)
+    world.pats.revoke(ACCOUNT, ORGANIZATION, world.record().authorization_id, permit=unclaimed)
     restore()
     run = world.make_run()
     plan = look(run)

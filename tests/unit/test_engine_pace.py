@@ -20,6 +20,7 @@ from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import ClaimHeldError
 from rotator.ports.clock import Clock
 from rotator.ports.database import UnitOfWork
+from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretVersion
 from tests.support.engine import EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ScriptedPats
@@ -118,10 +119,12 @@ class RivalStore(FakeSecretStore):
         super().__init__(clock)
         self.meanwhile: list[Callable[[], object]] = []
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         if self.meanwhile:
             self.meanwhile.pop()()
-        return super().prove_writable(location, intent)
+        return super().prove_writable(location, intent, permit=permit)
 
 
 def test_nothing_is_minted_when_another_process_takes_the_last_place_meanwhile() -> None:

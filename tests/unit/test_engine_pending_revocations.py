@@ -42,6 +42,7 @@ from rotator.engine.status import PatState
 from rotator.errors import ClockSkewError, DeniedError, PlanRefusedError, RotatorError, TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
+from rotator.ports.permit import Permit, unclaimed
 from rotator.ports.secret_store import WrittenVersion
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, VAULT, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
@@ -604,10 +605,11 @@ def test_pat_cannot_be_adopted_while_a_slow_run_is_about_to_revoke_it_again(monk
         world.clock.advance(timedelta(seconds=90))
         return verify(organization, value)
 
-    def revoke_late(account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke_late(account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
+        permit()
         world.clock.advance(world.timing.lease - timedelta(seconds=30))
         refused.append(adopt_one(world, old, Choice(name="other", secret_name="other")))
-        return revoke(account, organization, authorization_id)
+        return revoke(account, organization, authorization_id, permit=unclaimed)
 
     monkeypatch.setattr(world.pats, "verify", verify_slowly)
     monkeypatch.setattr(world.pats, "revoke", revoke_late)
@@ -1056,7 +1058,9 @@ def test_revocation_is_over_when_two_looks_miss_the_pat_and_its_value_proves_not
     if spoil == "the value is refused":
         world.pats.pats[old].value = "not accepted"
     else:
-        world.secrets.disable(world.location(), world.secrets.versions_of(world.location())[1].version.version)
+        world.secrets.disable(
+            world.location(), world.secrets.versions_of(world.location())[1].version.version, permit=unclaimed
+        )
     miss_twice(world, old)
     assert pending_ids(world) == []
 
@@ -1173,7 +1177,7 @@ def test_record_is_not_blocked_when_our_version_cannot_be_compared_with_the_copy
     world.run()
     ours = world.latest()
     world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
-    world.secrets.disable(world.location(), ours.version.version)
+    world.secrets.disable(world.location(), ours.version.version, permit=unclaimed)
     world.pats.ignores_revoke = lambda *_: False
     for _ in range(3):
         world.advance(hours=1)

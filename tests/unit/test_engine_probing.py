@@ -14,6 +14,7 @@ from rotator.domain.policy import Match, RuleAction
 from rotator.domain.probe import make_pause
 from rotator.engine.jobs import JobResult, probe_values
 from rotator.errors import SignInRequiredError, StoppedError
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.fake_secret_store import FakeSecretStore, make_lost_answer
@@ -148,7 +149,10 @@ def fail_to_list(world: EngineWorld) -> None:
         (lose_sign_in, "sign_in_required"),
         (fail_to_list, "cause_unknown"),
         (lambda world: world.secrets.soft_delete(world.location()), "secret_missing"),
-        (lambda world: world.secrets.disable(world.location(), world.latest().version.version), "secret_disabled"),
+        (
+            lambda world: world.secrets.disable(world.location(), world.latest().version.version, permit=unclaimed),
+            "secret_disabled",
+        ),
     ],
 )
 def test_value_that_is_refused_is_told_with_its_likely_cause(harm: Callable[[EngineWorld], object], code: str) -> None:

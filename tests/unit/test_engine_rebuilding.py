@@ -31,6 +31,7 @@ from rotator.engine.tags import (
     RULE_TAG,
 )
 from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError, UsageError
+from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import StoredSecret
 from tests.support.engine import (
     ACCOUNT,
@@ -798,7 +799,7 @@ def test_rolled_back_value_is_refused_when_the_version_before_says_whose_it_is_a
 def test_secret_is_no_copy_when_its_only_version_of_ours_is_disabled(is_lost: bool) -> None:
     """Nobody can read it, so there is nothing to compare."""
     world = make_overlapping(hours=1)
-    world.secrets.disable(world.location(), world.latest().version.version)
+    world.secrets.disable(world.location(), world.latest().version.version, permit=unclaimed)
     if is_lost:
         lose(world)
     plan = do(world)

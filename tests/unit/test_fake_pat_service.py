@@ -9,6 +9,7 @@ import pytest
 from rotator.domain.managed_pat import is_pat_shaped
 from rotator.errors import RejectedError, TransientError, UnknownOutcomeError
 from rotator.ports.pat_service import MintedPat, PatFilter
+from rotator.ports.permit import unclaimed
 from tests.support.clock import FakeClock
 from tests.support.fake_pat_service import FakePatService
 
@@ -20,7 +21,9 @@ def service() -> FakePatService:
 
 def mint(service: FakePatService) -> MintedPat:
     end = FakeClock().now() + timedelta(days=30)
-    return service.mint("build-bot", "contoso", display_name="npm-feed", scope="vso.packaging", valid_to=end)
+    return service.mint(
+        "build-bot", "contoso", display_name="npm-feed", scope="vso.packaging", valid_to=end, permit=unclaimed
+    )
 
 
 @pytest.mark.parametrize(("after_effect", "made"), [(False, 0), (True, 1)])
@@ -79,7 +82,7 @@ def test_revocation_takes_effect_late_when_postponed(service: FakePatService) ->
     made = mint(service).pat.authorization_id
     service.postpone_revoke()
     with pytest.raises(UnknownOutcomeError):
-        service.revoke("build-bot", "contoso", made)
+        service.revoke("build-bot", "contoso", made, permit=unclaimed)
     assert len(service.live_pats()) == 1
     assert (service.apply_late(), service.live_pats()) == (1, ())
     assert service.apply_late() == 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rotator.domain.answer_ids import AnswerIds
 from rotator.errors import DeniedError, RejectedError, TransientError, UnknownOutcomeError
+from rotator.ports.permit import Permit
 
 SERVICE = "azure_devops"
 
@@ -16,7 +17,7 @@ class Call:
     """What is asked: `operation` for machines (`mint_pat`), `purpose` for people (`create the PAT "x" in y`).
 
     `account` is the name of the account whose sign-in is used; empty when a PAT is used instead. `makes_value`: its
-    answer holds a value that exists nowhere else.
+    answer holds a value that exists nowhere else. `permit` is asked before each try; what changes something has one.
     """
 
     operation: str
@@ -28,6 +29,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     makes_value: bool = False
+    permit: Permit | None = None
 
     @property
     def login(self) -> str:

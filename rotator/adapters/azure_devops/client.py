@@ -3,8 +3,8 @@
 A GET is repeated after a lost answer, 429, 5xx and a garbled body. Anything that changes something is repeated
 only when it certainly was not carried out: after 429, and once with a new token after a 401.
 
-A stop ends every wait, and no request leaves after it. A call that makes a value is finished once its request has left,
-until an answer says that nothing was made.
+A stop ends every wait, and no request leaves after it, nor one whose permit was lost while it waited. A call that makes
+a value is finished once its request has left, until an answer says that nothing was made.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_ans
 from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
+from rotator.adapters.permits import permitted
 from rotator.domain.backoff import make_backoff
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError, UnknownOutcomeError
@@ -129,18 +130,19 @@ class AzureDevOpsClient:
 
     def _send(self, call: Call, header: SecretValue) -> Answer | Failure:
         try:
-            response = self._session(call).request(
-                call.method,
-                call.url,
-                params=dict(call.query),
-                json=call.body,
-                # Bytes: text that is not Latin-1 would fail with an exception that holds all of it.
-                headers={
-                    "Authorization": header.reveal().encode(errors="surrogatepass"),
-                    "Accept": "application/json",
-                    "X-TFS-FedAuthRedirect": "Suppress",
-                },
-            )
+            with permitted(call.permit):
+                response = self._session(call).request(
+                    call.method,
+                    call.url,
+                    params=dict(call.query),
+                    json=call.body,
+                    # Bytes: text that is not Latin-1 would fail with an exception that holds all of it.
+                    headers={
+                        "Authorization": header.reveal().encode(errors="surrogatepass"),
+                        "Accept": "application/json",
+                        "X-TFS-FedAuthRedirect": "Suppress",
+                    },
+                )
         except requests.RequestException as error:
             # Returned and raised elsewhere: raised here, its context would be an exception that holds the header.
             return _explain(call, error)
@@ -150,7 +152,7 @@ class AzureDevOpsClient:
         """This thread's session. A call that changes something never uses a connection that may be dead by now."""
         local, now = self._local, time.monotonic()
         if local.session is None:
-            local.session = make_session(self._http, self._stop)
+            local.session = make_session(self._http, self._stop, needs_permits=True)
             with self._lock:
                 self._sessions.add(local.session)
         elif not call.is_harmless and now - local.used_at > _STALE_SECONDS:

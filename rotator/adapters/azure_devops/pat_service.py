@@ -43,6 +43,7 @@ from rotator.domain.secret_value import SecretValue
 from rotator.errors import DeniedError, RejectedError, VerificationError
 from rotator.ports.clock import BootClock, Clock
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
+from rotator.ports.permit import Permit
 from rotator.ports.stop import Stop
 
 PAGE_SIZE = 100
@@ -138,7 +139,16 @@ class AzureDevOpsPatService:
             return None
         raise make_pat_error(call, reply.trace, answer.error, answer.message)
 
-    def mint(self, account: str, organization: str, *, display_name: str, scope: str, valid_to: datetime) -> MintedPat:
+    def mint(
+        self,
+        account: str,
+        organization: str,
+        *,
+        display_name: str,
+        scope: str,
+        valid_to: datetime,
+        permit: Permit,
+    ) -> MintedPat:
         """Create a PAT for this organization alone. `valid_to` is sent in whole seconds, fractions dropped.
 
         The answer is returned as it is: the caller compares scope, organization and `valid_to` with what it asked.
@@ -151,7 +161,7 @@ class AzureDevOpsPatService:
             "allOrgs": False,
         }
         call = self._pats_call("mint_pat", purpose, account, organization, "POST", {}, body)
-        reply = self._ask(replace(call, makes_value=True))
+        reply = self._ask(replace(call, makes_value=True, permit=permit))
         try:
             answer = parse_answer(reply.document)
         except MalformedError as error:
@@ -182,13 +192,13 @@ class AzureDevOpsPatService:
             )
         return identity
 
-    def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
+    def revoke(self, account: str, organization: str, authorization_id: str, *, permit: Permit) -> AnswerIds:
         """Delete a PAT. "No such PAT" is believed only if the list of active PATs agrees."""
         purpose = f"revoke the PAT {authorization_id} in {organization}"
         query = {"authorizationId": authorization_id}
         call = self._pats_call("revoke_pat", purpose, account, organization, "DELETE", query)
         try:
-            reply = self._ask(call)
+            reply = self._ask(replace(call, permit=permit))
         except RejectedError as error:
             if error.status != 404:
                 raise

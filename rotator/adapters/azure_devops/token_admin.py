@@ -23,6 +23,7 @@ from rotator.domain.user_pats import OrganizationUser
 from rotator.errors import DeniedError, RejectedError
 from rotator.ports.clock import BootClock, Clock
 from rotator.ports.pat_service import PatList
+from rotator.ports.permit import unclaimed
 from rotator.ports.stop import Stop
 from rotator.ports.token_admin import UserList
 
@@ -95,12 +96,12 @@ class AzureDevOpsTokenAdmin:
         return PatList(found.values(), unreadable)
 
     def revoke(self, account: str, organization: str, authorization_id: str) -> AnswerIds:
-        """Ask to revoke a PAT of whatever user."""
+        """Ask to revoke a PAT of whatever user. No record accounts for it, so nobody can have claimed it."""
         purpose = f"revoke the PAT {authorization_id}"
         call = self._call("revoke_user_pat", purpose, account, organization, "tokenadmin/revocations")
         body = ({"authorizationId": authorization_id},)
         query = {"api-version": _ADMIN_VERSION, "isPublic": "false"}
-        return self._ask(replace(call, method="POST", query=query, body=body)).trace.answer_ids
+        return self._ask(replace(call, method="POST", query=query, body=body, permit=unclaimed)).trace.answer_ids
 
     def _fetch_pages(self, call: Call) -> Iterator[Reply]:
         return fetch_pages(call, self._fetch_page, MOST_PAGES, _ENDLESS)

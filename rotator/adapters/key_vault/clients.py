@@ -78,7 +78,7 @@ class ClientPool:
         client = SecretClient(
             vault,
             guarded,
-            transport=make_transport(self._http, self._stop),
+            transport=make_transport(self._http, self._stop, needs_permits=True),
             verify_challenge_resource=self._verify_challenge_resource,
             # We repeat reads ourselves: the library would sleep through any Retry-After, and re-send writes.
             retry_total=0,

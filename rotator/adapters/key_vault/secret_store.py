@@ -1,7 +1,8 @@
 """The ports SecretStore and SecretAccess on Azure Key Vault, by the azure-keyvault-secrets client.
 
 Reads and tag changes are tried up to three times. A write of a value is carried out once at most: unless the vault
-refused its token it is never sent again, and the caller finds out by the tags what became of it. Importing this module
+refused its token it is never sent again, and the caller finds out by the tags what became of it. The permit of what
+changes something goes through the library, as an option that its transport takes. Importing this module
 loads the Azure libraries, which takes about 140 ms.
 """
 
@@ -33,6 +34,7 @@ from rotator.domain.answer_ids import NO_IDS, AnswerIds
 from rotator.domain.outside import make_canonical, make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import RejectedError, RemoteError, TransientError, UnknownOutcomeError
+from rotator.ports.permit import Permit, unclaimed
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion, StoredSecret, WrittenVersion
 from rotator.ports.stop import Stop
 
@@ -74,7 +76,9 @@ class KeyVaultSecretStore:
         """Close every connection."""
         self._clients.close()
 
-    def prove_writable(self, location: SecretLocation, intent: dict[str, str]) -> SecretVersion | None:
+    def prove_writable(
+        self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
+    ) -> SecretVersion | None:
         """Prove list, get and set on this secret: a page of versions, the newest one, a change of its tags.
 
         Where there is no secret, a change of a version that cannot exist tells whether it would be allowed.
@@ -83,7 +87,7 @@ class KeyVaultSecretStore:
         newest = self._read_newest(location)
         writing = self._make_call(location, "check_secret", "set")
         if newest is None:
-            self._check_creatable(location, writing)
+            self._check_creatable(location, writing, permit)
             return None
         found, version = newest
         tags = {**found, **intent}
@@ -99,7 +103,7 @@ class KeyVaultSecretStore:
         self._repeat(
             writing,
             location,
-            lambda client: client.update_secret_properties(location.name, version.version, tags=tags),
+            lambda client: client.update_secret_properties(location.name, version.version, tags=tags, permit=permit),
         )
         return version
 
@@ -111,9 +115,9 @@ class KeyVaultSecretStore:
         newest = self._read_newest(location)
         writing = self._make_call(location, "check_secret", "set")
         if newest is None:
-            self._check_creatable(location, writing)
+            self._check_creatable(location, writing, unclaimed)
             return None
-        self._check_change(location, writing)
+        self._check_change(location, writing, unclaimed)
         return newest[1]
 
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
@@ -168,7 +172,13 @@ class KeyVaultSecretStore:
         return tuple(versions)
 
     def store(
-        self, location: SecretLocation, value: SecretValue, *, expires_at: datetime | None, tags: dict[str, str]
+        self,
+        location: SecretLocation,
+        value: SecretValue,
+        *,
+        expires_at: datetime | None,
+        tags: dict[str, str],
+        permit: Permit,
     ) -> WrittenVersion:
         """Write a new version, carried out at most once. Returns its version id."""
         call, answer = self._make_call(location, "store_secret", "set", value), _Answer()
@@ -180,20 +190,21 @@ class KeyVaultSecretStore:
                 expires_on=expires_at,
                 content_type=CONTENT_TYPE if expires_at is not None else _OWN_CONTENT_TYPE,
                 tags=tags,
+                permit=permit,
                 raw_response_hook=answer.read,
             )
             return _make_version(secret.properties, call)
 
         return WrittenVersion(self._ask(call, location, write).version, answer.ids)
 
-    def disable(self, location: SecretLocation, version: str) -> AnswerIds:
+    def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """Disable one version, so that nobody can read it; does nothing if it is disabled already."""
         call, answer = self._make_call(location, "disable_secret_version", "set"), _Answer()
         self._repeat(
             call,
             location,
             lambda client: client.update_secret_properties(
-                location.name, version, enabled=False, raw_response_hook=answer.read
+                location.name, version, enabled=False, permit=permit, raw_response_hook=answer.read
             ),
         )
         return answer.ids
@@ -204,8 +215,8 @@ class KeyVaultSecretStore:
         call = self._make_call(location, "fetch_secret", "get")
         return self._repeat(call, location, lambda client: _make_stored(client.get_secret(name), call)).value
 
-    def _check_creatable(self, location: SecretLocation, writing: Call) -> None:
-        self._check_change(location, writing)
+    def _check_creatable(self, location: SecretLocation, writing: Call, permit: Permit) -> None:
+        self._check_change(location, writing, permit)
         reading = self._make_call(location, "check_secret", "get")
         try:
             deleted = self._find(reading, location, lambda client: client.get_deleted_secret(location.name).name)
@@ -216,12 +227,12 @@ class KeyVaultSecretStore:
         if deleted is not None:
             raise make_soft_deleted_failure(writing, status=200)
 
-    def _check_change(self, location: SecretLocation, writing: Call) -> None:
+    def _check_change(self, location: SecretLocation, writing: Call, permit: Permit) -> None:
         """Ask for a change of a version that cannot exist: it is refused, or there is nothing to change."""
         self._find(
             writing,
             location,
-            lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}),
+            lambda client: client.update_secret_properties(location.name, _NO_SUCH_VERSION, tags={}, permit=permit),
         )
 
     def _read_newest(self, location: SecretLocation) -> tuple[dict[str, str], SecretVersion] | None:
