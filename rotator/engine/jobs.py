@@ -233,7 +233,8 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     """Note that the daemon lives, in place; forget the daemons of long ago.
 
     See what others have entered into the queue since work began last, such as a command by hand; and what a process
-    left that was at work and is no more: that is gone on with at once, or as soon as its claim binds no more.
+    left that was at work and is no more: that is gone on with at once, or as soon as its claim binds no more. To know
+    that, the heartbeats of others are looked at with each of its own.
     """
     now, dead = run.services.clock.now(), tuple(pulse.dead)
     ahead: datetime | None = None
@@ -248,9 +249,9 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
             told += end_silent_lives(work, now)
+            left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
-                left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
             if pulse.binds_for is not None:
                 told += [(run.actor, found) for found in find_difference(work, pulse.holder)]
             for actor, event in told:
@@ -261,7 +262,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     pulse.beat(run.services.boot, commit)
     pulse.note_written(len(dead))
     _write_noted(run, pulse)
-    return JobResult(work_at=_add_margin(ahead) if left is None else now + left)
+    return JobResult(work_at=_add_margin(ahead) if left is None or pulse.work_began_at is None else now + left)
 
 
 def _write_noted(run: RunContext, pulse: Pulse) -> None:

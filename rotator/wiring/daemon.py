@@ -16,6 +16,7 @@ from rotator import __version__
 from rotator.adapters.clock import SystemBootClock, SystemClock
 from rotator.adapters.daemon_lock import only_daemon
 from rotator.adapters.database.engine import parse_url
+from rotator.adapters.database.watch import ClaimsWatch
 from rotator.adapters.logs import make_progress
 from rotator.adapters.processes import make_claimant
 from rotator.adapters.request_counter import ProcessRequestCounter
@@ -79,7 +80,7 @@ class Daemon:
         self._pulse = Pulse(make_claimant(make_run_id()), self._clock.now(), version=__version__)
         self._beats = Beats(self._boot, self._host.watchdog)
         self._memory, self._hook_memory = DeliveryMemory(), HookMemory()
-        self._tally, self._requests = RotationTally(), ProcessRequestCounter()
+        self._tally, self._requests, self._watch = RotationTally(), ProcessRequestCounter(), ClaimsWatch()
         self._health: Health | None = None
         self._listen: str | None = None
         self.stop = ProcessStop()
@@ -158,7 +159,7 @@ class Daemon:
         A database of another schema or in a wrong folder is one too: no restart mends that. One that is away is waited
         for: each job tells of it.
         """
-        installation = Installation(self._origin, self.stop, self._requests)
+        installation = Installation(self._origin, self.stop, self._requests, self._watch)
         try:
             installation.check_secrets()
             if obstacle := find_unusable_database(installation):

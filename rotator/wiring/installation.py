@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rotator.adapters.clock import SystemBootClock, SystemClock
     from rotator.adapters.database.migrate import Revision
     from rotator.adapters.database.unit_of_work import SqlDatabase
+    from rotator.adapters.database.watch import ClaimsWatch
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.http import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
@@ -58,9 +59,13 @@ class Installation:
     """
 
     def __init__(
-        self, origin: Origin, stop: ProcessStop | None = None, requests: ProcessRequestCounter | None = None
+        self,
+        origin: Origin,
+        stop: ProcessStop | None = None,
+        requests: ProcessRequestCounter | None = None,
+        watch: ClaimsWatch | None = None,
     ) -> None:
-        self._origin, self._given_stop, self._given_requests = origin, stop, requests
+        self._origin, self._given_stop, self._given_requests, self._watch = origin, stop, requests, watch
         self._stack = ExitStack()
         self._unlogged: dict[str, RunContext] = {}
         self.doubts: dict[str, tuple[str, str]] = {}
@@ -247,7 +252,8 @@ class Installation:
         from rotator.adapters.database.unit_of_work import SqlDatabase
         from rotator.adapters.processes import is_gone
 
-        database = SqlDatabase(self.database_url.reveal(), is_gone=is_gone, boot=self.boot_clock)
+        url = self.database_url.reveal()
+        database = SqlDatabase(url, is_gone=is_gone, boot=self.boot_clock, watch=self._watch)
         self._stack.callback(database.close)
         if share := database.find_share(self._origin.mounts):
             fix = "Move it to a local disk: there it is safe."

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
-from rotator.adapters.database.claims import Beats, Held, make_held, make_lost, make_missing
+from rotator.adapters.database.claims import Bindings, Held, Judge, make_held, make_lost, make_missing
 from rotator.adapters.database.inventory import make_conflict, order_untracked
 from rotator.adapters.database.job_runs import may_begin
 from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.outbox import may_claim
 from rotator.adapters.database.queue import order_due
 from rotator.adapters.database.revocations import order_pending
+from rotator.adapters.database.watch import ClaimsWatch
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.clocks import BootMoment
@@ -61,13 +62,14 @@ from rotator.ports.throttles import Throttles, ThrottlesReader
 class Clocks:
     """What time it is: by the host or the server, whether that is the database's own clock, and by the boot clock.
 
-    And the server's timeline, if it has one.
+    And the server's timeline, if it has one; and what a process that asks has seen of claims.
     """
 
     host_now: Callable[[], datetime]
     has_clock: bool = False
     timeline: str | None = None
     boot: BootClock | None = None
+    watch: ClaimsWatch = field(default_factory=ClaimsWatch)
 
     def read_boot(self) -> BootMoment | None:
         """The moment of this boot, where there is a boot clock."""
@@ -550,18 +552,15 @@ class _MemoryClaimsReader:
         self._clocks = clocks
 
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
-        claims = self._tables.claims
-        return frozenset(name for name in names if name in claims and not self._is_over(claims[name], now, span))
+        claims = {name: self._tables.claims[name] for name in names if name in self._tables.claims}
+        return self._judge(claims, now, span).held
 
     def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
-        claims, beats = self._tables.claims.values(), Beats(self._tables.heartbeats.values())
-        if any(self._is_over(claim, now, span) for claim in claims):
-            return timedelta(0)
-        late = (beats.find_left_late(claim.claimant or "", now) for claim in claims)
-        return min((left for left in late if left is not None), default=None)
+        return self._judge(self._tables.claims, now, span, is_all=True).next_over
 
-    def _is_over(self, claim: Held, now: datetime, span: timedelta) -> bool:
-        return claim.is_over(now, span, self._clocks.read_boot(), Beats(self._tables.heartbeats.values()))
+    def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
+        judge = Judge(self._clocks.watch, now, span, self._clocks.read_boot())
+        return judge.find_bindings(claims, tuple(self._tables.heartbeats.values()), is_all=is_all)
 
 
 class _MemoryClaims(_MemoryClaimsReader):
@@ -571,7 +570,7 @@ class _MemoryClaims(_MemoryClaimsReader):
         if pat is None:
             raise make_missing(name)
         held = self._tables.claims.get(name)
-        if held is not None and not self._is_over(held, now, span):
+        if held is not None and self._judge({name: held}, now, span).held:
             raise make_held(name, held.claimant or "", held.until or now)
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
         self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())

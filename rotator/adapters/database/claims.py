@@ -4,20 +4,22 @@ A claim is a conditional UPDATE of one row, so it is atomic on both databases wi
 row's epoch by one. A write made under a claim must find the epoch and the claimant unchanged: a process that was frozen
 for longer than its lease cannot, when it thaws, overwrite the work of whoever took over. How long a claim lasts is
 measured by the boot clock where it was made in this boot of this host. One that a daemon made is over before that when
-its heartbeat stays away, by the database's clock.
+its heartbeat stays away, as `watch` sees that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, select, update
 
 from rotator.adapters.database.engine import make_shares
 from rotator.adapters.database.schema import heartbeat
 from rotator.adapters.database.schema import managed_pat as table
+from rotator.adapters.database.watch import Bond, ClaimsWatch
 from rotator.domain.clocks import BootMoment
 from rotator.domain.job_run import Heartbeat, find_process
 from rotator.domain.next_step import LONG_AGO
@@ -88,31 +90,6 @@ LONGEST_LEASE = timedelta(hours=1)
 """No claim lasts longer than this unrenewed, whatever its stored end says: a wrong clock may have written that."""
 
 
-class Beats:
-    """How long the claims of daemons bind, by their heartbeats."""
-
-    def __init__(self, beats: Iterable[Heartbeat]) -> None:
-        self._beats = {beat.process: beat for beat in beats if beat.ends_at is not None}
-
-    def are_over(self, claimant: str, now: datetime) -> bool:
-        """Whether the claims of a daemon bind no more; False for a claimant that is no daemon."""
-        left = self._find_left(claimant, now)
-        return left is not None and left <= timedelta(0)
-
-    def find_left_late(self, claimant: str, now: datetime) -> timedelta | None:
-        """Return how long the claims of a daemon still bind that has missed a heartbeat; None if it did not."""
-        beat, left = self._beats.get(find_process(claimant)), self._find_left(claimant, now)
-        is_late = beat is not None and left is not None and beat.binds_for is not None and left < beat.binds_for / 2
-        return left if is_late else None
-
-    def _find_left(self, claimant: str, now: datetime) -> timedelta | None:
-        beat = self._beats.get(find_process(claimant))
-        return None if beat is None or beat.ends_at is None else beat.ends_at - now
-
-
-NO_BEATS = Beats(())
-
-
 @dataclass(frozen=True)
 class Held:
     """A claim as it is stored: whose, until when by the database's clock, made when by the claimant's boot clock."""
@@ -121,56 +98,118 @@ class Held:
     until: datetime | None
     made_at: BootMoment | None
 
-    def is_over(self, now: datetime, span: timedelta, boot: BootMoment | None, beats: Beats = NO_BEATS) -> bool:
-        """Whether it binds no more. One that was made in this boot is measured by the boot clock alone.
+    @property
+    def process(self) -> str:
+        """The host and the process of its claimant, where they are known."""
+        return find_process(self.claimant or "")
 
-        A daemon's is over as well when its heartbeat has stayed away.
+
+@dataclass(frozen=True)
+class Bindings:
+    """How long claims still bind, by name: none or less for one that is over; and those of `late` daemons."""
+
+    lefts: Mapping[str, timedelta]
+    late: frozenset[str]
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The names of those that bind."""
+        return frozenset(name for name, left in self.lefts.items() if left > timedelta(0))
+
+    @property
+    def next_over(self) -> timedelta | None:
+        """How long until one is over that nobody renews, as far as is known; None when there is none."""
+        ending = (left for name, left in self.lefts.items() if name in self.late or name not in self.held)
+        return min((max(left, timedelta(0)) for left in ending), default=None)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Tells how long claims bind, by all that one process knows at one moment.
+
+    `now` is the database's clock, `span` the lease; `boot` was read after both.
+    """
+
+    watch: ClaimsWatch
+    now: datetime
+    span: timedelta
+    boot: BootMoment | None
+
+    def find_bindings(
+        self, claims: Mapping[str, Held], beats: Collection[Heartbeat], *, is_all: bool = False
+    ) -> Bindings:
+        """Judge these claims, which are all that there are (`is_all`) or some, by all heartbeats.
+
+        One that was made in this boot is measured by the boot clock alone. A daemon's is over as well when its
+        heartbeat has stayed away.
         """
-        if self.claimant is None or self.until is None or beats.are_over(self.claimant, now):
-            return True
-        passed = boot.since(self.made_at) if boot is not None else None
+        elapsed = None if self.boot is None else self.boot.elapsed
+        spans = {beat.process: beat.binds_for for beat in beats if beat.process and beat.binds_for is not None}
+        dated = {beat.process: beat.beat_at for beat in beats}
+        bonds = {process: Bond(dated[process], span) for process, span in spans.items()}
+        hearts = self.watch.beats.look(bonds, self.now, elapsed)
+        kept = {name: held.until for name, held in claims.items() if held.claimant is not None and held.until}
+        leases = {name: Bond(until - self.span, self.span) for name, until in kept.items()}
+        lefts = dict.fromkeys(claims, timedelta(0)) | self.watch.claims.look(leases, self.now, elapsed, is_all=is_all)
+        late = set[str]()
+        for name in kept:
+            held, process = claims[name], claims[name].process
+            lefts[name] = self._find_lease(held, lefts[name])
+            if process in hearts:
+                lefts[name] = min(lefts[name], hearts[process])
+                seems_left = min(hearts[process], dated[process] + spans[process] - self.now)
+                late |= {name} if seems_left < spans[process] / 2 else set()
+        return Bindings(lefts, frozenset(late))
+
+    def _find_lease(self, held: Held, left: timedelta) -> timedelta:
+        passed = self.boot.since(held.made_at) if self.boot is not None else None
         if passed is not None:
-            return passed >= span
-        return self.until <= now or self.until > now + max(span, LONGEST_LEASE)
+            return self.span - passed
+        is_wrong = held.until is not None and held.until > self.now + max(self.span, LONGEST_LEASE)
+        return timedelta(0) if is_wrong else left
 
 
 class SqlClaimsReader:
     """The port ClaimsReader. A claim whose process has ended does not count."""
 
-    def __init__(self, connection: Connection, is_gone: Callable[[str], bool], boot: BootClock | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        is_gone: Callable[[str], bool],
+        boot: BootClock | None = None,
+        watch: ClaimsWatch | None = None,
+    ) -> None:
         self._connection = connection
         self._is_gone = is_gone
         self._boot = boot
+        self._watch = watch or ClaimsWatch()
 
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
         """See the port."""
         found = dict[str, Held]()
         for share in make_shares(names):
             mine = (table.c.name.in_(share), table.c.claimed_by.is_not(None))
-            for row in self._connection.execute(_LOAD_HELD.where(*mine)):
-                found[row.name] = Held(row.claimed_by, row.claimed_until, row.claimed_at)
-        beats = self._load_beats(found.values())
-        return frozenset(name for name, held in found.items() if not self._is_over(held, now, span, beats))
+            found |= self._load(_LOAD_HELD.where(*mine))
+        return self._judge(found, now, span).held
 
     def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
         """See the port."""
-        rows = self._connection.execute(_LOAD_CLAIMED).all()
-        claims = [Held(row.claimed_by, row.claimed_until, row.claimed_at) for row in rows]
-        beats = self._load_beats(claims)
-        if any(self._is_over(held, now, span, beats) for held in claims):
-            return timedelta(0)
-        late = (beats.find_left_late(held.claimant or "", now) for held in claims)
-        return min((left for left in late if left is not None), default=None)
+        return self._judge(self._load(_LOAD_CLAIMED), now, span, is_all=True).next_over
 
-    def _is_over(self, held: Held, now: datetime, span: timedelta, beats: Beats) -> bool:
-        return held.is_over(now, span, self._read_boot(), beats) or self._is_gone(held.claimant or "")
+    def _load(self, query: Select[Any]) -> dict[str, Held]:
+        rows = self._connection.execute(query)
+        return {row.name: Held(row.claimed_by, row.claimed_until, row.claimed_at) for row in rows}
 
-    def _load_beats(self, claims: Collection[Held]) -> Beats:
+    def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         """Load the heartbeats, after the claims: whoever renews one now has a heartbeat that is no older than that."""
-        if not any(find_process(held.claimant or "") for held in claims):
-            return NO_BEATS
-        rows = self._connection.execute(_LOAD_BEATS)
-        return Beats(Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows)
+        beats = list[Heartbeat]()
+        if is_all or any(held.process for held in claims.values()):
+            rows = self._connection.execute(_LOAD_BEATS)
+            beats = [Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows]
+        judge = Judge(self._watch, now, span, self._read_boot())
+        found = judge.find_bindings(claims, beats, is_all=is_all)
+        gone = {name: timedelta(0) for name in found.held if self._is_gone(claims[name].claimant or "")}
+        return replace(found, lefts={**found.lefts, **gone})
 
     def _read_boot(self) -> BootMoment | None:
         return None if self._boot is None else self._boot.read_boot()
@@ -185,8 +224,8 @@ class SqlClaims(SqlClaimsReader):
         if row is None:
             raise make_missing(name)
         held = Held(row.claimed_by, row.claimed_until, row.claimed_at)
-        is_free = self._is_over(held, now, span, self._load_beats([held]))
-        if not is_free or not self._take(name, row.epoch, held, Held(claimant, now + span, self._read_boot())):
+        is_held = bool(self._judge({name: held}, now, span).held)
+        if is_held or not self._take(name, row.epoch, held, Held(claimant, now + span, self._read_boot())):
             raise make_held(name, row.claimed_by or claimant, row.claimed_until or now + span)
         return Claim(name, claimant, row.epoch + 1, now + span)
 
@@ -209,7 +248,11 @@ class SqlClaims(SqlClaimsReader):
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""
         until = now + span
-        values = {**_list_held(claim), "claimed_until": until, "claimed_at": self._read_boot()}
+        values = {
+            **_list_held(claim),
+            "claimed_until": until,
+            "claimed_at": self._read_boot(),
+        }
         renewed = self._connection.execute(_CHANGE, values)
         if renewed.rowcount == 0:
             raise make_lost(claim)

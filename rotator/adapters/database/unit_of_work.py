@@ -32,6 +32,7 @@ from rotator.adapters.database.revocations import SqlRevocations, SqlRevocations
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
 from rotator.adapters.database.throttles import SqlThrottles, SqlThrottlesReader
+from rotator.adapters.database.watch import ClaimsWatch
 from rotator.domain.job_run import BEATS_WITHIN
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
@@ -82,12 +83,13 @@ class SqlReading:
         host_now: Callable[[], datetime],
         is_gone: Callable[[str], bool],
         boot: BootClock | None,
+        watch: ClaimsWatch,
     ) -> None:
         self.inventory: InventoryReader = SqlInventoryReader(connection)
         self.journal: JournalReader = SqlJournalReader(connection)
         self.audit: AuditLogReader = SqlAuditLogReader(connection)
         self.checkpoints: CheckpointsReader = SqlCheckpointsReader(connection)
-        self.claims: ClaimsReader = SqlClaimsReader(connection, is_gone, boot)
+        self.claims: ClaimsReader = SqlClaimsReader(connection, is_gone, boot, watch)
         self.limits: LifetimeLimitsReader = SqlLifetimeLimitsReader(connection)
         self.conditions: ConditionsReader = SqlConditionsReader(connection)
         self.revocations: RevocationsReader = SqlRevocationsReader(connection)
@@ -124,6 +126,7 @@ class SqlUnitOfWork:
         host_now: Callable[[], datetime],
         is_gone: Callable[[str], bool],
         boot: BootClock | None,
+        watch: ClaimsWatch,
     ) -> None:
         self._connection = connection
         self._host_now = host_now
@@ -132,7 +135,7 @@ class SqlUnitOfWork:
         self.journal: Journal = SqlJournal(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
         self.checkpoints: Checkpoints = SqlCheckpoints(connection)
-        self.claims: Claims = SqlClaims(connection, is_gone, boot)
+        self.claims: Claims = SqlClaims(connection, is_gone, boot, watch)
         self.limits: LifetimeLimits = SqlLifetimeLimits(connection)
         self.conditions: Conditions = SqlConditions(connection)
         self.revocations: Revocations = SqlRevocations(connection)
@@ -168,7 +171,7 @@ class SqlDatabase:
     Making one only parses the URL. The first transaction connects and checks the schema, once: DatabaseError
     `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
     `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count. `boot` measures
-    the claims that were made on this host.
+    the claims that were made on this host, and `watch` remembers what was seen of all, also by others of this process.
 
     An SQLite file may be moved away, deleted or replaced while it is open. Its connections would go on with what no
     later process finds, so the file at the path is looked at in each transaction: a new one is opened, and where none
@@ -182,9 +185,10 @@ class SqlDatabase:
         host_now: Callable[[], datetime] = read_host_clock,
         is_gone: Callable[[str], bool] = lambda claimant: False,
         boot: BootClock | None = None,
+        watch: ClaimsWatch | None = None,
         lock_wait: timedelta = LOCK_WAIT,
     ) -> None:
-        self._boot = boot
+        self._boot, self._watch = boot, watch or ClaimsWatch()
         self._url = parse_url(url)
         self._path = find_path(self._url) if self._url.drivername == "sqlite" else Path()
         self._lock_wait = lock_wait
@@ -206,7 +210,7 @@ class SqlDatabase:
             with self._queued(), writer.begin() as connection:
                 self._has_begun = True
                 self._check_again(connection)
-                work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot)
+                work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot, self._watch)
                 yield work
                 if self._is_replaced():
                     raise self._make_replaced()
@@ -219,7 +223,7 @@ class SqlDatabase:
         with translated(self._url):
             _, reader = self._open()
             with self._watched(), reader.begin() as connection:
-                yield SqlReading(connection, self._host_now, self._is_gone, self._boot)
+                yield SqlReading(connection, self._host_now, self._is_gone, self._boot, self._watch)
 
     def find_share(self, mounts: Path) -> str | None:
         """Return the kind of network share that the file is on, where SQLite's locks do not hold; else None."""

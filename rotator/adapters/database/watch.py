@@ -1,0 +1,78 @@
+"""How long claims still bind, as one process sees it: by its own boot clock, which no step of another clock moves.
+
+What is stored is dated by the database's clock. A process turns that into its own time when it first sees it, and only
+if the database's clock ran as its own did since it looked last; else it counts the whole span from that sight on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+_SLACK = 1 / 12
+"""For this part of a span the database's clock may run ahead or behind. A daemon stops when a quarter of it is left."""
+
+
+@dataclass(frozen=True)
+class Bond:
+    """What binds for a span, from a moment of the database's clock on."""
+
+    since: datetime
+    span: timedelta
+
+
+class Watch:
+    """What one process saw of one table, between its transactions. Thread-safe.
+
+    `needs_sight`: nothing is over before this process itself has seen it unchanged, or seen when it was written; else
+    what it finds at its first look is taken as it is dated.
+    """
+
+    def __init__(self, *, needs_sight: bool) -> None:
+        self._needs_sight = needs_sight
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Bond, timedelta]] = {}
+        self._last: tuple[datetime, timedelta] | None = None
+
+    def look(
+        self, bonds: Mapping[str, Bond], now: datetime, elapsed: timedelta | None, *, is_all: bool = True
+    ) -> dict[str, timedelta]:
+        """Return how long each still binds, by a look at all that there are or at some.
+
+        `now` is the database's clock, `elapsed` the boot clock, read after that. Without one the database's is all.
+        """
+        if elapsed is None:
+            return {key: bond.since + bond.span - now for key, bond in bonds.items()}
+        with self._lock:
+            seen = {key: self._see(key, bond, now, elapsed) for key, bond in bonds.items()}
+            self._seen = seen if is_all else {**self._seen, **seen}
+            if is_all:
+                self._last = now, elapsed
+        return {key: ends_at - elapsed for key, (_, ends_at) in seen.items()}
+
+    def _see(self, key: str, bond: Bond, now: datetime, elapsed: timedelta) -> tuple[Bond, timedelta]:
+        known = self._seen.get(key)
+        if known is not None and known[0] == bond:
+            return known
+        left = bond.since + bond.span - now
+        if self._needs_sight:
+            left = min(left, bond.span)
+        return bond, elapsed + (left if self._may_trust(bond, now, elapsed) else bond.span)
+
+    def _may_trust(self, bond: Bond, now: datetime, elapsed: timedelta) -> bool:
+        """Whether the database's clock made no step between the last look and this one, and this was written then."""
+        if self._last is None:
+            return not self._needs_sight
+        then, at = self._last
+        slack = bond.span * _SLACK
+        is_steady = abs((now - then) - (elapsed - at)) <= slack
+        return is_steady and (bond.since >= then - slack or not self._needs_sight)
+
+
+class ClaimsWatch:
+    """What one process saw of heartbeats and of claims. It outlives the connections to the database."""
+
+    def __init__(self) -> None:
+        self.beats, self.claims = Watch(needs_sight=True), Watch(needs_sight=False)
