@@ -60,6 +60,10 @@ def check_fence(connection: Connection, claim: Claim, name: str) -> str:
     return held
 
 
+LONGEST_LEASE = timedelta(hours=1)
+"""No claim lasts longer than this unrenewed, whatever its stored end says: a wrong clock may have written that."""
+
+
 def make_lost(claim: Claim) -> ClaimLostError:
     """What to raise when the claim is no longer the current one."""
     return ClaimLostError(
@@ -84,10 +88,6 @@ def make_held(name: str, claimant: str, until: datetime) -> ClaimHeldError:
 def make_missing(name: str) -> NotManagedError:
     """What to raise when there is no such record."""
     return NotManagedError(f"there is no managed PAT {name}", fix="See `rotator inventory list` for the names.")
-
-
-LONGEST_LEASE = timedelta(hours=1)
-"""No claim lasts longer than this unrenewed, whatever its stored end says: a wrong clock may have written that."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,14 @@ class Judge:
         elapsed = None if self.boot is None else self.boot.elapsed
         spans = {beat.process: beat.binds_for for beat in beats if beat.process and beat.binds_for is not None}
         dated = {beat.process: beat.beat_at for beat in beats}
-        bonds = {process: Bond(dated[process], span) for process, span in spans.items()}
+        bonds = {process: Bond(dated[process], span, span, needs_sight=True) for process, span in spans.items()}
         hearts = self.watch.beats.look(bonds, self.now, elapsed)
         kept = {name: held.until for name, held in claims.items() if held.claimant is not None and held.until}
-        leases = {name: Bond(until - self.span, self.span) for name, until in kept.items()}
+        longest = max(self.span, LONGEST_LEASE)
+        leases = {
+            name: Bond(until - self.span, self.span, longest, needs_sight=claims[name].process in hearts)
+            for name, until in kept.items()
+        }
         lefts = dict.fromkeys(claims, timedelta(0)) | self.watch.claims.look(leases, self.now, elapsed, is_all=is_all)
         late = set[str]()
         for name in kept:
@@ -163,10 +167,7 @@ class Judge:
 
     def _find_lease(self, held: Held, left: timedelta) -> timedelta:
         passed = self.boot.since(held.made_at) if self.boot is not None else None
-        if passed is not None:
-            return self.span - passed
-        is_wrong = held.until is not None and held.until > self.now + max(self.span, LONGEST_LEASE)
-        return timedelta(0) if is_wrong else left
+        return left if passed is None else self.span - passed
 
 
 class SqlClaimsReader:

@@ -17,21 +17,22 @@ _SLACK = 1 / 12
 
 @dataclass(frozen=True)
 class Bond:
-    """What binds for a span, from a moment of the database's clock on."""
+    """What binds for a span, from a moment of the database's clock on, and never for more than `longest`.
+
+    `needs_sight`: it is not over before this process itself has seen it unchanged for the span, or saw when it was
+    written; else what it finds at its first look is taken as it is dated.
+    """
 
     since: datetime
     span: timedelta
+    longest: timedelta
+    needs_sight: bool
 
 
 class Watch:
-    """What one process saw of one table, between its transactions. Thread-safe.
+    """What one process saw of one table, between its transactions. Thread-safe."""
 
-    `needs_sight`: nothing is over before this process itself has seen it unchanged, or seen when it was written; else
-    what it finds at its first look is taken as it is dated.
-    """
-
-    def __init__(self, *, needs_sight: bool) -> None:
-        self._needs_sight = needs_sight
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[Bond, timedelta]] = {}
         self._last: tuple[datetime, timedelta] | None = None
@@ -57,22 +58,24 @@ class Watch:
         if known is not None and known[0] == bond:
             return known
         left = bond.since + bond.span - now
-        if self._needs_sight:
-            left = min(left, bond.span)
-        return bond, elapsed + (left if self._may_trust(bond, now, elapsed) else bond.span)
+        if left > bond.longest and self._last is None and not bond.needs_sight:
+            left = timedelta(0)  # a wrong clock wrote that: for those who only look once it would bind for years
+        elif left > bond.longest or not self._may_trust(bond, now, elapsed):
+            left = bond.span
+        return bond, elapsed + left
 
     def _may_trust(self, bond: Bond, now: datetime, elapsed: timedelta) -> bool:
         """Whether the database's clock made no step between the last look and this one, and this was written then."""
         if self._last is None:
-            return not self._needs_sight
+            return not bond.needs_sight
         then, at = self._last
         slack = bond.span * _SLACK
         is_steady = abs((now - then) - (elapsed - at)) <= slack
-        return is_steady and (bond.since >= then - slack or not self._needs_sight)
+        return is_steady and (bond.since >= then - slack or not bond.needs_sight)
 
 
 class ClaimsWatch:
     """What one process saw of heartbeats and of claims. It outlives the connections to the database."""
 
     def __init__(self) -> None:
-        self.beats, self.claims = Watch(needs_sight=True), Watch(needs_sight=False)
+        self.beats, self.claims = Watch(), Watch()
