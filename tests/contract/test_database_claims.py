@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -403,3 +403,80 @@ def test_claims_of_a_daemon_end_with_the_lease_when_that_is_shorter(database: Da
     with database.begin() as work:
         work.claims.claim("npm-feed", DAEMON, now=NOW, span=SPAN)
     assert find_held(database, SPAN) == set()
+
+
+class OtherHost:
+    """A daemon on another host, seen by processes of this one: what time it is by the database may step."""
+
+    def __init__(self, timed: tuple[Database, FakeClock]) -> None:
+        self.database, self.clock = timed
+        self.step = timedelta(0)
+        self.beat()
+        with self.database.begin() as work:
+            work.claims.claim("npm-feed", DAEMON, now=self.now(), span=SPAN)
+        self.clock.reboot()  # so to this process it was made elsewhere
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        return self.clock.now() + self.step
+
+    def beat(self) -> None:
+        """It lives."""
+        with self.database.begin() as work:
+            work.job_runs.beat(Heartbeat("start@host#1.1", NOW, self.now(), binds_for=2 * BEAT))
+
+    def look(self) -> timedelta | None:
+        """What another daemon finds with its heartbeat."""
+        with self.database.begin() as work:
+            return work.claims.find_next_over(now=self.now(), span=SPAN)
+
+    def pass_on(self, seconds: float, *, beats: bool) -> None:
+        """Time passes; others look every ten seconds."""
+        for number in range(round(seconds / 10)):
+            self.clock.advance(timedelta(seconds=10))
+            if beats and number % 3 == 2:
+                self.beat()
+            self.look()
+
+    def can_claim(self) -> bool:
+        """Whether this process can take it over."""
+        with self.database.read() as reading:
+            is_held = reading.claims.find_held(("npm-feed",), now=self.now(), span=SPAN) == {"npm-feed"}
+        try:
+            with self.database.begin() as work:
+                work.claims.claim("npm-feed", OTHER, now=self.now(), span=SPAN)
+        except ClaimHeldError:
+            return not is_held
+        assert not is_held
+        return True
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=-61), timedelta(seconds=61), timedelta(hours=2)])
+def test_claims_of_a_daemon_outlive_a_step_of_the_databases_clock(
+    timed: tuple[Database, FakeClock], step: timedelta
+) -> None:
+    """And are over two heartbeats after its last one nevertheless."""
+    there = OtherHost(timed)
+    there.pass_on(60, beats=True)
+    there.step = step
+    assert not there.can_claim()
+    there.pass_on(90, beats=True)
+    assert not there.can_claim()
+    there.pass_on(50, beats=False)
+    assert not there.can_claim()
+    assert there.look() == timedelta(seconds=10)
+    there.clock.advance(timedelta(seconds=10))
+    assert there.look() == timedelta(0)
+    assert there.can_claim()
+
+
+def test_claims_of_a_daemon_are_over_for_a_new_process_after_two_heartbeats_of_its_own(
+    timed: tuple[Database, FakeClock],
+) -> None:
+    there = OtherHost(timed)
+    there.clock.advance(SPAN)
+    assert there.look() == 2 * BEAT
+    there.pass_on(50, beats=False)
+    assert not there.can_claim()
+    there.pass_on(10, beats=False)
+    assert there.can_claim()

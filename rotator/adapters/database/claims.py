@@ -136,18 +136,20 @@ class Judge:
     boot: BootMoment | None
 
     def find_bindings(
-        self, claims: Mapping[str, Held], beats: Collection[Heartbeat], *, is_all: bool = False
+        self, claims: Mapping[str, Held], beats: Collection[Heartbeat] | None, *, is_all: bool = False
     ) -> Bindings:
-        """Judge these claims, which are all that there are (`is_all`) or some, by all heartbeats.
+        """Judge these claims, which are all that there are (`is_all`) or some, by all heartbeats; None: not looked at.
 
         One that was made in this boot is measured by the boot clock alone. A daemon's is over as well when its
         heartbeat has stayed away.
         """
         elapsed = None if self.boot is None else self.boot.elapsed
-        spans = {beat.process: beat.binds_for for beat in beats if beat.process and beat.binds_for is not None}
-        dated = {beat.process: beat.beat_at for beat in beats}
-        bonds = {process: Bond(dated[process], span, span, needs_sight=True) for process, span in spans.items()}
-        hearts = self.watch.beats.look(bonds, self.now, elapsed)
+        bonds = {
+            beat.process: Bond(beat.beat_at, beat.binds_for, beat.binds_for, needs_sight=True)
+            for beat in beats or ()
+            if beat.process and beat.binds_for is not None
+        }
+        hearts = {} if beats is None else self.watch.beats.look(bonds, self.now, elapsed)
         kept = {name: held.until for name, held in claims.items() if held.claimant is not None and held.until}
         longest = max(self.span, LONGEST_LEASE)
         leases = {
@@ -161,8 +163,9 @@ class Judge:
             lefts[name] = self._find_lease(held, lefts[name])
             if process in hearts:
                 lefts[name] = min(lefts[name], hearts[process])
-                seems_left = min(hearts[process], dated[process] + spans[process] - self.now)
-                late |= {name} if seems_left < spans[process] / 2 else set()
+                bond = bonds[process]
+                seems_left = min(hearts[process], bond.since + bond.span - self.now)
+                late |= {name} if seems_left < bond.span / 2 else set()
         return Bindings(lefts, frozenset(late))
 
     def _find_lease(self, held: Held, left: timedelta) -> timedelta:
@@ -203,7 +206,7 @@ class SqlClaimsReader:
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         """Load the heartbeats, after the claims: whoever renews one now has a heartbeat that is no older than that."""
-        beats = list[Heartbeat]()
+        beats: list[Heartbeat] | None = None
         if is_all or any(held.process for held in claims.values()):
             rows = self._connection.execute(_LOAD_BEATS)
             beats = [Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows]
