@@ -9,6 +9,12 @@ from enum import StrEnum, auto
 
 from rotator.domain.managed_pat import Failure, check_aware
 
+LONGEST_HEARTBEAT = timedelta(minutes=1)
+"""The longest pause between two heartbeats that the settings allow."""
+
+BEATS_WITHIN = 2 * LONGEST_HEARTBEAT
+"""For so long a daemon lives after its last heartbeat, at least."""
+
 KEPT_FOR = timedelta(days=30)
 """How long it is remembered what ran when. The newest success of a job is kept for longer."""
 
@@ -80,6 +86,11 @@ class Heartbeat:
         """Until when its claims bind, if no other heartbeat follows; None where only the lease counts."""
         return None if self.binds_for is None or not self.process else self.beat_at + self.binds_for
 
+    @property
+    def lives_for(self) -> timedelta:
+        """How long the daemon counts as alive after it: minutes, and no less than its claims bind."""
+        return max(BEATS_WITHIN, self.binds_for or BEATS_WITHIN)
+
     def was_over(self, moment: datetime) -> bool:
         """Whether its claims bound no more at that moment; False where only the lease counts."""
         return self.binds_for is not None and self.beat_at + self.binds_for < moment
@@ -96,13 +107,9 @@ def find_process(claimant: str) -> str:
     return "" if place.startswith("unknown#") or place.endswith(".0") else place
 
 
-BEATS_WITHIN = timedelta(minutes=2)
-"""A daemon lives as long after its last heartbeat, whatever the settings say."""
-
-
 def lives(beats: Iterable[Heartbeat], now: datetime, holder: str | None = None) -> bool:
     """Whether a daemon beat within the last minutes: any one, or the one of that name."""
-    return any(abs(now - beat.beat_at) <= BEATS_WITHIN for beat in beats if holder in (None, beat.holder))
+    return any(abs(now - beat.beat_at) <= beat.lives_for for beat in beats if holder in (None, beat.holder))
 
 
 def find_colleagues(beats: Iterable[Heartbeat], now: datetime) -> tuple[Heartbeat, ...]:

@@ -48,7 +48,8 @@ EVENTS: Mapping[type[Event], Advice] = {
         one="a daemon of {subject} ended without a stop",
         many="{count} daemons ended without a stop",
         meaning="The process was killed, ran out of memory, was restarted by its watchdog, or died of a bug in "
-        "rotator. Another one has begun, and finishes what was interrupted: nothing is lost.",
+        "rotator. Another one finishes what was interrupted: nothing is lost. If it only stood still, or was cut off "
+        "from the database, it says so when it goes on (`daemon_returned`).",
         otherwise="Once is no harm. If it happens again and again, rotations come late.",
         command="rotator audit list --event daemon_crashed",
         fix="Look at the end of its log, as with `journalctl -u rotator`, and at what the system says of killed "

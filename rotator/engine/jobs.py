@@ -20,7 +20,7 @@ from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.lives import begin_life, end_silent_lives, find_difference
+from rotator.engine.lives import begin_life, end_silent_lives, find_difference, keep_life
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.old_rotations import archive_rotations
@@ -244,8 +244,10 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
         nonlocal ahead, left
         with run.services.database.begin() as work:
             told: list[tuple[str, Event]] = []
-            if not pulse.has_begun:
-                told = [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
+            if pulse.has_begun:
+                told += [(run.actor, back) for back in keep_life(work, pulse.holder, pulse.began_at)]
+            else:
+                told += [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
             told += end_silent_lives(work, now)

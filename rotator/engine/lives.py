@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed, DaemonStopped
+from rotator.domain.events.daemon import DaemonCrashed, DaemonReturned, DaemonsMixed, DaemonStopped
 from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome, JobRun, find_colleagues, say_differences
 from rotator.engine.auditing import record_logged
 from rotator.engine.context import RunContext
@@ -29,6 +29,19 @@ def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime)
             crashed.append(DaemonCrashed(began_at=life.began_at))
     work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
     return crashed
+
+
+def keep_life(work: UnitOfWork, holder: str, began_at: datetime) -> list[DaemonReturned]:
+    """Note again that a daemon lives whose end others have noted, or whose life a failover lost; return what is told.
+
+    It stood still, or was cut off, for so long that they took it for dead.
+    """
+    life = work.job_runs.find_last(JobName.HEARTBEAT, began_at)
+    is_known = life is not None and life.holder == holder and life.period == began_at
+    if life is not None and is_known and life.outcome is None:
+        return []
+    work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
+    return [DaemonReturned(began_at=began_at)] if is_known else []
 
 
 def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:

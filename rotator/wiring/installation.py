@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rotator.domain.account import Account
-from rotator.domain.job_run import BEATS_WITHIN
 from rotator.domain.marker import make_mark_key
 from rotator.domain.outside import make_harmless
 from rotator.domain.policy import Policy
@@ -168,7 +167,7 @@ class Installation:
         from rotator.adapters.systemd import SystemdHost
 
         with SystemdHost(dict(self._origin.environment)).extending("Upgrading the database"):
-            return upgrade(self.database_url.reveal(), max(BEATS_WITHIN, 2 * self.settings.daemon.heartbeat))
+            return upgrade(self.database_url.reveal())
 
     def load_database_revision(self) -> Revision:
         """Return which schema the database has, and which one this version of rotator needs."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import start_daemon, write_settings
 from tests.support.killing import Stage
 from tests.support.moved_clock import MovedWallClock
 
@@ -42,24 +39,6 @@ def test_check_is_red_when_the_line_of_cron_is_gone(stage: Stage, tmp_path: Path
         assert (code, "check: no recent run succeeded" in said) == (expected, expected == 4), said
     code, said = check(stage, "--nagios", environment=clock.environment)
     assert (code, said.startswith("ROTATOR CRITICAL: no recent run succeeded")) == (2, True), said
-
-
-def test_check_waits_for_the_heartbeat_that_tells_when_a_daemon_worked(stage: Stage, tmp_path: Path) -> None:
-    """Work that found nothing to do is told by the next heartbeat, and by nothing else."""
-    daemon, clock = start_daemon(stage, work="1s", heartbeat="1s"), MovedWallClock(tmp_path)
-    daemon.wait_until(lambda: has_worked(stage))
-    assert daemon.stop() == 0
-    clock.move(timedelta(minutes=30))
-    for heartbeat, expected in (("1s", 4), ("1h", 0)):
-        write_settings(stage, work="1s", heartbeat=heartbeat)
-        code, said = check(stage, "--check", environment=clock.environment)
-        assert (code, "check: no recent run succeeded" in said) == (expected, expected == 4), said
-
-
-def has_worked(stage: Stage) -> bool:
-    """Whether a daemon has told the database that its work succeeded."""
-    with closing(sqlite3.connect(stage.folder / "rotator.db")) as connection:
-        return bool(connection.execute("SELECT count(work_succeeded_at) FROM heartbeat").fetchone()[0])
 
 
 def test_check_is_red_when_a_pat_that_a_person_must_replace_has_minutes_left(stage: Stage) -> None:

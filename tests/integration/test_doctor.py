@@ -356,6 +356,15 @@ def test_work_fails_when_the_daemon_gives_no_sign_of_life(ward: Ward) -> None:
         assert ("no sign of life" in say(results)) == bool(problems)
 
 
+def test_work_gives_a_daemon_as_long_as_it_told_itself(ward: Ward) -> None:
+    now = datetime.now(UTC)
+    for binds_for, problems in ((timedelta(minutes=20), []), (timedelta(seconds=20), [("work", "", FAIL)])):
+        with ward.open() as installation, installation.database.begin() as work:
+            silent = now - timedelta(minutes=10)
+            work.job_runs.beat(Heartbeat("daemon", now - timedelta(days=1), silent, now, now, binds_for))
+        assert find_problems(ward.examine("work")) == problems
+
+
 def test_work_is_doubted_when_daemons_of_different_versions_share_it(ward: Ward) -> None:
     now, minute = datetime.now(UTC), timedelta(minutes=1)
     for other, problems in (("1.0", []), ("1.1", [("work", "daemons", WARN)])):

@@ -403,6 +403,21 @@ def test_upgrade_is_refused_on_postgresql_while_a_daemon_beats(postgres_url: str
     assert upgrade(postgres_url) == (HEAD, HEAD)
 
 
+def test_daemon_counts_for_the_upgrade_as_long_as_it_told_itself(postgres_url: str) -> None:
+    """It may be of a version that allowed longer pauses than this one's settings do."""
+    _build(postgres_url, "0035")
+    _execute(
+        postgres_url,
+        "INSERT INTO heartbeat (holder, began_at, beat_at, binds_for) "
+        "VALUES ('run-1@elsewhere#1.1', now(), now() - interval '9 minutes', 600000000)",
+    )
+    with pytest.raises(DatabaseLockedError, match="elsewhere") as refused:
+        upgrade(postgres_url)
+    assert "counts for 10m after" in refused.value.fix
+    _execute(postgres_url, "UPDATE heartbeat SET beat_at = now() - interval '11 minutes'")
+    assert upgrade(postgres_url) == ("0035", HEAD)
+
+
 def test_upgrade_happens_once_when_four_processes_start_it(url: str) -> None:
     """One builds, the others find it built."""
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:

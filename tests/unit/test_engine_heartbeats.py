@@ -239,8 +239,41 @@ def test_daemon_of_another_host_that_died_is_told_once_by_one_of_the_others() ->
         if beats < 3:
             assert find_crashes(world) == []
     assert find_crashes(world) == [("rotator@a", dead.pulse.began_at.isoformat())]
-    dead.beat()
-    assert len(find_crashes(world)) == 1
+
+
+def test_daemon_that_was_told_as_crashed_and_goes_on_says_so_once() -> None:
+    """From then on it lives again: its next crash is told as the first one was."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    second.pulse.began_at += timedelta(seconds=1)
+
+    def pass_on(*living: Replica) -> list[str]:
+        for _ in range(8):
+            world.clock.advance(BEAT)
+            for replica in living:
+                replica.beat()
+        wanted = ("daemon_crashed", "daemon_returned")
+        return [event.entry.event for event in load_events(world.database) if event.entry.event in wanted]
+
+    assert pass_on(first, second) == []
+    assert pass_on(second) == ["daemon_crashed"]
+    assert pass_on(first, second) == ["daemon_crashed", "daemon_returned"]
+    assert pass_on(second) == ["daemon_crashed", "daemon_returned", "daemon_crashed"]
+    assert pass_on(first, second) == ["daemon_crashed", "daemon_returned", "daemon_crashed", "daemon_returned"]
+    [_, last] = load_events(world.database, AuditFilter(event="daemon_returned"))
+    assert (last.entry.subject, last.entry.actor) == ("rotator@a", "rotator@a")
+    end_life(first.make_run(), first.pulse.holder, first.pulse.began_at)
+    assert len(pass_on(second)) == 4
+
+
+def test_daemon_whose_life_a_failover_lost_is_told_when_it_dies() -> None:
+    world, first, second = make_replicas()
+    first.pulse.began_at += timedelta(seconds=1)  # its row is not in the database any more
+    for replicas in ([first, second],) * 3 + ([second],) * 8:
+        world.clock.advance(BEAT)
+        for replica in replicas:
+            replica.beat()
+    assert [found for _, found in find_crashes(world)] == [first.pulse.began_at.isoformat()]
 
 
 def find_crashes(world: EngineWorld) -> list[tuple[str, object]]:

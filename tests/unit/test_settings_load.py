@@ -154,6 +154,8 @@ def test_settings_show_path_column_value_and_caret_when_a_value_is_wrong(tmp_pat
         ("http: {connect_timout: 3s}\n", '7:8 http.connect_timout: unknown key, did you mean "connect_timeout"?'),
         ("http: {read_timeout: 15}\n", "7:22 http.read_timeout: 15 has no unit: write 15d for days, 15h for hours or "
          "15m for minutes"),
+        ("daemon: {heartbeat: 61s}\n", "7:21 daemon.heartbeat: must be 1m at most: two minutes after its last "
+         "heartbeat other commands and daemons take this one for dead"),
         *((f"http: {{{key}: {given}}}\n", f"7:{len(key) + 10} http.{key}: {given} is longer than {most}: a service "
            "that does not answer would hold up each job and each stop for that long, and nobody could tell a daemon "
            "that waits from one that is stuck")

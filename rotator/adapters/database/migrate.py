@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from rotator.adapters.database.schema import heartbeat, job_run
 from rotator.adapters.disk import choose_fix
 from rotator.adapters.ownership import hand_over
 from rotator.adapters.processes import is_gone
-from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, lives
 from rotator.domain.words import say_duration, say_moment
 from rotator.errors import DatabaseError, DatabaseLockedError, SchemaError
 
@@ -58,13 +58,13 @@ def make_config() -> Config:
     return config
 
 
-def upgrade(url: str, beats_within: timedelta = BEATS_WITHIN) -> tuple[str | None, str]:
+def upgrade(url: str) -> tuple[str | None, str]:
     """Upgrade the database to the newest revision. Returns the revisions before (None if it was empty) and after.
 
     Creates a missing SQLite file, readable by its owner alone. Everything happens in one transaction, so a crash
     leaves what was there before. DatabaseError for a newer or another program's database, or while a daemon works on
     it: nothing is changed. On PostgreSQL, where daemons of several hosts may work, that is one that did not stop and
-    whose last heartbeat is no older than `beats_within`.
+    whose last heartbeat says that it may live still.
     """
     place = parse_url(url)
     with _connected(place) as engine, _alone(place):
@@ -78,28 +78,31 @@ def upgrade(url: str, beats_within: timedelta = BEATS_WITHIN) -> tuple[str | Non
                 if place.drivername == "sqlite":
                     check_no_daemon(Path(place.database or ""))
                 else:
-                    _check_no_heartbeat(connection, place, beats_within)
+                    _check_no_heartbeat(connection, place)
                 config = make_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, HEAD)
     return before, HEAD
 
 
-def _check_no_heartbeat(connection: Connection, place: URL, beats_within: timedelta) -> None:
+def _check_no_heartbeat(connection: Connection, place: URL) -> None:
     """DatabaseLockedError `daemon_running` while a daemon lives, by what it leaves in the database."""
-    if not inspect(connection).has_table(heartbeat.name):
+    found = inspect(connection)
+    if not found.has_table(heartbeat.name):
         return  # it is older than daemons
-    now = connection.scalar(select(func.now()))
+    known = {column["name"] for column in found.get_columns(heartbeat.name)}  # the older ones say less
+    now: datetime = connection.execute(select(func.now())).scalar_one()
     stopped = exists().where(job_run.c.holder == heartbeat.c.holder, job_run.c.outcome == JobOutcome.STOPPED)
     stopped = stopped.where(job_run.c.job == JobName.HEARTBEAT)
-    beats = connection.execute(select(heartbeat.c.holder, heartbeat.c.beat_at).where(~stopped)).all()
-    for holder, beat_at in sorted(beats):
-        if abs(now - beat_at) <= beats_within and not is_gone(holder):
+    rows = connection.execute(select(*(column for column in heartbeat.c if column.name in known)).where(~stopped))
+    for beat in sorted((Heartbeat(**row._mapping) for row in rows), key=lambda beat: beat.holder):
+        if lives([beat], now) and not is_gone(beat.holder):
             raise DatabaseLockedError(
-                f"a daemon works on {describe(place)}: {holder}, whose last heartbeat was at {say_moment(beat_at)}",
+                f"a daemon works on {describe(place)}: {beat.holder}, whose last heartbeat was at "
+                f"{say_moment(beat.beat_at)}",
                 code="daemon_running",
                 fix="Stop every daemon first: it would keep working with the old schema. One that was killed "
-                f"on another host counts for {say_duration(beats_within)} after its last heartbeat. Make a backup, "
+                f"on another host counts for {say_duration(beat.lives_for)} after its last heartbeat. Make a backup, "
                 "then try again.",
             )
 

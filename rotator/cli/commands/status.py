@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     metavar="DURATION",
     callback=parse_duration_option,
     help="How old the last success may be, and for how long a PAT may be due, such as 3h. Default: three times "
-    "daemon.work or daemon.heartbeat, the longer, and at least 15m if a daemon worked last, else 3h.",
+    "daemon.work, and at least 15m, if a daemon worked last, else 3h.",
 )
 @click.option(
     "--nagios",
@@ -163,7 +163,7 @@ def _look(
         )
         rows = cli.selection.choose(view.rows, describe_status, now)
         sights = list_sights(installation, view.memories, partial(note, cli))
-        oldest = max_age or find_max_age(view.runs, installation.settings.daemon.tells_every)
+        oldest = max_age or find_max_age(view.runs, installation.settings.daemon.work)
         per_hour = installation.policy.guardrails.max_rotations_per_hour
     pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending
     tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour)

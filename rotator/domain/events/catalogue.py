@@ -152,6 +152,7 @@ EVENTS: tuple[type[Event], ...] = (
     administration.AdminRevocationFailed,
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
+    daemon.DaemonReturned,
     daemon.DaemonsMixed,
     daemon.DaemonReloaded,
     daemon.ReloadRefused,

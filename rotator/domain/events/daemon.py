@@ -36,6 +36,12 @@ class DaemonCrashed(
     began_at: datetime
 
 
+class DaemonReturned(Event, name="daemon_returned", subject=SubjectKind.DAEMON, severity=Severity.WARNING):
+    """A daemon that began at `began_at`, and that others took for dead, goes on: it stood still, or was cut off."""
+
+    began_at: datetime
+
+
 class DaemonsMixed(
     Event, name="daemons_mixed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
 ):

@@ -32,8 +32,6 @@ from rotator.errors import DatabaseError, RotatorError
 MONTH = timedelta(days=30)
 MOST_MAILS = 300
 """A month to one user: about ten a day, among which nobody sees the one that matters."""
-_LEAST_SILENCE = timedelta(minutes=2)
-_MISSED_BEATS = 4
 _MOST_NAMES = 6
 _HEAR = "Fix the service problems above, then run `rotator doctor` again."
 _START = "Start the daemon (`systemctl enable --now rotator`), or have a timer or cron run `rotator once`."
@@ -116,9 +114,8 @@ def check_work(patient: Patient) -> Iterator[Remark]:
         else:
             yield fail("", "nothing has ever run here: no daemon, and no timer", _START)
         return
-    silence = max(_LEAST_SILENCE, _MISSED_BEATS * patient.heartbeat_every)
     newest = max(beats, key=lambda beat: beat.beat_at, default=None)
-    if runs.by_daemon and newest is not None and now - newest.beat_at > silence:
+    if runs.by_daemon and newest is not None and now - newest.beat_at > newest.lives_for:
         yield fail(
             "",
             f"the daemon has given no sign of life since {say_moment(newest.beat_at)}",

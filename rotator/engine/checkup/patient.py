@@ -24,8 +24,8 @@ class Patient:
     """An installation as the checks see it.
 
     What may be missing or broken is asked for by a call, which raises what is wrong with it. `open_run` needs all of
-    it. `vaults_by_account`: the vaults are accessed with the accounts' own sign-ins. `work_every` and `heartbeat_every`
-    are how often a daemon works and gives a sign of life.
+    it. `vaults_by_account`: the vaults are accessed with the accounts' own sign-ins. `work_every` is how
+    often a daemon works.
     """
 
     accounts: tuple[Account, ...]
@@ -34,7 +34,6 @@ class Patient:
     host: Host
     vaults_by_account: bool
     work_every: timedelta
-    heartbeat_every: timedelta
     open_policy: Callable[[], Policy]
     open_database: Callable[[], Database]
     open_sign_in: Callable[[], SignIn]

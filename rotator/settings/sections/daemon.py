@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from rotator.domain.job_run import LONGEST_HEARTBEAT
 from rotator.settings.fields import Duration, Section
+
+
+def _check_heartbeat(pause: timedelta) -> timedelta:
+    """No longer than others take it to be: on them depends who may go on with what a dead daemon was at."""
+    if pause > LONGEST_HEARTBEAT:
+        raise ValueError(
+            "must be 1m at most: two minutes after its last heartbeat other commands and daemons take this one for dead"
+        )
+    return pause
 
 
 class DaemonSettings(Section):
@@ -42,10 +53,11 @@ class DaemonSettings(Section):
         description="How often to compare Azure DevOps' own audit log with rotator's. It needs the permission to read "
         "that log; without it, the audit log says so once, and nothing fails. null: never.",
     )
-    heartbeat: Duration = Field(
+    heartbeat: Annotated[Duration, AfterValidator(_check_heartbeat)] = Field(
         default="30s",
         validate_default=True,
-        description="How often to note in the database that the daemon is alive, and when it last worked.",
+        description="How often to note in the database that the daemon is alive, and when it last worked: at most 1m. "
+        "On PostgreSQL, daemons on other hosts go on with what a daemon was at after two of its heartbeats.",
     )
     stop_within: Duration = Field(
         default="80s",
@@ -53,8 +65,3 @@ class DaemonSettings(Section):
         description="How long after a stop a new value that exists only in memory may still be written to the vault, "
         "by a daemon and by any other run.",
     )
-
-    @property
-    def tells_every(self) -> timedelta:
-        """How often the database hears when the daemon last worked: what found nothing to do, a heartbeat tells."""
-        return max(self.work, self.heartbeat)
