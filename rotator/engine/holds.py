@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.event import Event
-from rotator.domain.events.rotations import PatVanished, RotationBlocked, RotationFailed
+from rotator.domain.events.rotations import FailureCleared, PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Hold, ManagedPat
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.errors import (
@@ -34,14 +34,25 @@ def make_failure_event(error: RotatorError, *, blocked: bool, down: str = "") ->
     return RotationFailed(code=error.code, message=error.message, down=down)
 
 
+def list_cleared(pat: ManagedPat, error: RotatorError) -> list[Event]:
+    """Return what tells, before an error is noted on a record, that what was told of its PAT is explained by it."""
+    is_explained = find_next_hold(pat, error) is not Hold.REVOKED_ELSEWHERE
+    return [FailureCleared()] if pat.hold is Hold.REVOKED_ELSEWHERE and is_explained else []
+
+
 def find_hold(error: RotatorError) -> Hold | None:
     """Return the hold that this error puts on a record; None when it puts none."""
     return _HOLDS.get(type(error))
 
 
 def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
-    """Return the hold of a record once this error was noted on it: no failure undoes what a person revoked."""
-    return pat.hold if pat.hold is Hold.REVOKED_BY_HAND else find_hold(error) or pat.hold
+    """Return the hold of a record once this error was noted on it.
+
+    No failure undoes what a person revoked, and that somebody else wrote its secret does not explain that it vanished.
+    """
+    hold = find_hold(error)
+    is_kept = pat.hold is Hold.REVOKED_ELSEWHERE and hold is Hold.FOREIGN_WRITE
+    return pat.hold if pat.hold is Hold.REVOKED_BY_HAND or is_kept else hold or pat.hold
 
 
 def make_retry_at(pat: ManagedPat, now: datetime) -> datetime:

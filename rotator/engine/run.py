@@ -19,7 +19,7 @@ from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, rec
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_next_hold, make_failure_event, make_retry_at
+from rotator.engine.holds import find_next_hold, list_cleared, make_failure_event, make_retry_at
 from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
@@ -253,7 +253,7 @@ class Run:
             hold=find_next_hold(pat, error),
         )
         held.note_answer(error.answer_ids)
-        held.save(noted, make_failure_event(error, blocked=blocked, down=place))
+        held.save(noted, *list_cleared(pat, error), make_failure_event(error, blocked=blocked, down=place))
         self.vaults.note_error(pat, error)
 
 

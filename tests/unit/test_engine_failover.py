@@ -6,6 +6,7 @@ import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import SubjectKind
+from rotator.domain.managed_pat import Hold
 from rotator.engine.auditing import load_events
 from rotator.engine.failover import DATABASE, reconcile_timeline
 from rotator.engine.keeping import revoke_current
@@ -38,6 +39,12 @@ def list_lasting(world: EngineWorld) -> list[str]:
     """The subjects of the condition that a failover begins."""
     with world.database.read() as reading:
         return [c.subject for c in reading.conditions.load() if c.kind is ConditionKind.TIMELINE_CHANGED]
+
+
+def list_kinds(world: EngineWorld) -> list[ConditionKind]:
+    """What lasts of the ManagedPat."""
+    with world.database.read() as reading:
+        return [c.kind for c in reading.conditions.load() if c.subject == NAME]
 
 
 def test_timeline_is_noted_when_it_is_first_seen() -> None:
@@ -86,6 +93,26 @@ def test_record_is_blocked_when_a_failover_lost_its_rotation(recovers: bool) -> 
     world.run()
     assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]
     assert (world.record().blocked, list_lasting(world)) == (False, [])
+
+
+def test_pat_no_longer_counts_as_vanished_when_a_failover_lost_what_replaced_it() -> None:
+    """The vault explains why it is gone: the database is behind, and that is told instead."""
+    world = make_seen()
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    lose = world.database.back_up()
+    world.rotate(NAME)
+    lose()
+    assert list_kinds(world) == [ConditionKind.PAT_VANISHED]
+    promote(world)
+    world.run()
+    assert (world.record().hold, list_kinds(world)) == (
+        Hold.DATABASE_BEHIND,
+        [ConditionKind.ROTATION_BLOCKED],
+    )
 
 
 def test_others_are_rotated_when_a_secret_cannot_be_read_after_a_failover() -> None:

@@ -320,3 +320,23 @@ def test_it_is_replaced_whatever_dies(mark: str, where: str) -> None:
     assert world.record(FRESH).authorization_id != gone
     told = [event.split()[0] for event in world.events(FRESH)]
     assert (told.count("vanished_pat_replaced"), list_lasting(world)) == (1, set())
+
+
+def test_what_vanished_and_was_written_over_is_told_as_both_until_it_is_listed_again() -> None:
+    """And not anew at each run: whichever of the two is met first."""
+    world = make_fresh()
+    world.rotate(FRESH)
+    world.advance(hours=25)
+    world.run()
+    gone = vanish(world)
+    world.secrets.write_foreign(world.location(FRESH), "A" * 76 + "AZDO" + "A" * 4)
+    for _ in range(3):
+        world.run()
+        world.advance(minutes=1)
+        assert list_lasting(world) == {"pat_vanished", "rotation_blocked"}
+    told = [event for event in world.events(FRESH) if event in ("pat_vanished failed", "rotation_blocked failed")]
+    assert told == ["pat_vanished failed", "rotation_blocked failed"]
+    assert world.record(FRESH).hold is Hold.REVOKED_ELSEWHERE
+    world.pats.pats[gone].revoked = False
+    world.run()
+    assert "pat_vanished" not in list_lasting(world)
