@@ -39,6 +39,7 @@ from rotator.documents.review_parts import (
     TimeLeftDocument,
     UnmanagedPatDocument,
 )
+from rotator.documents.review_reach import make_reach
 from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
 from rotator.documents.review_values import ValuesDocument, make_values
 from rotator.documents.revocation import make_pending_document
@@ -168,7 +169,11 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         "state": row.state,
         "all_organizations": standing.record.all_organizations,
         "managed": _make_proof(trail.managed),
+        "brought_by": trail.brought_by,
+        "vault": standing.record.vault,
+        "secret_name": standing.record.secret_name,
         "reach": _make_proof(trail.reach),
+        "told": make_reach(trail.told, standing.record),
         "rotated": _make_proof(trail.rotated),
         "rotate_after": write_moment_or_none(row.rotate_after),
         "age_days": _count_days(now - row.valid_from),

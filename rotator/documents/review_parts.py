@@ -31,6 +31,15 @@ class ProofDocument(TypedDict):
     at: Annotated[Moment, "When it happened."]
 
 
+class ReachDocument(TypedDict):
+    """What an event says that a PAT reaches. Events that an earlier version wrote say less."""
+
+    scopes: Annotated[list[str] | None, "The scopes. Null: the event does not say."]
+    organization: Annotated[str | None, "The organization. Null: the event does not say."]
+    all_organizations: Annotated[bool | None, "Whether it is valid for all of them. Null: the event does not say."]
+    fits: Annotated[bool, "Whether the inventory says the same, as far as the event says anything."]
+
+
 class ReviewedPatDocument(PatFacts):
     """A managed PAT as it is now, and what the log says of it."""
 
@@ -38,7 +47,11 @@ class ReviewedPatDocument(PatFacts):
     state: Annotated[PatState, "Its state, in one word."]
     all_organizations: Annotated[bool, "Whether it is valid for every organization that its owner can reach."]
     managed: Annotated[ProofDocument | None, "Since when it is managed. Null: the log does not say."]
+    brought_by: Annotated[str | None, "Who brought it under management: user and host. Null: the log does not say."]
+    vault: Annotated[str, "The vault in which its consumers find its value."]
+    secret_name: Annotated[str, "The secret in that vault."]
     reach: Annotated[ProofDocument | None, "Since when its scopes are known to be these. Null: the log does not say."]
+    told: Annotated[ReachDocument, "What that event says that it reaches."]
     rotated: Annotated[ProofDocument | None, "When consumers last got a new value. Null: never."]
     rotate_after: Annotated[Moment | None, "When the policy has it replaced. Null: no rule does."]
     age_days: Annotated[int, "Its age in days, rounded as on the page."]

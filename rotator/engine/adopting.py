@@ -195,6 +195,8 @@ def make_taken_over(proposal: Proposal) -> PatTakenOver:
         secret_name=pat.secret_name,
         rule=proposal.rule.name,
         secret_holds=proposal.holding,
+        scope=pat.scope,
+        all_organizations=pat.all_organizations,
     )
 
 
@@ -209,6 +211,8 @@ def _make_adopted(proposal: Proposal) -> PatAdopted:
         rule=proposal.rule.name,
         secret_holds=proposal.holding,
         confirmed_version=pat.confirmed_version,
+        scope=pat.scope,
+        all_organizations=pat.all_organizations,
     )
 
 

@@ -178,7 +178,12 @@ def _journal_mint(held: ClaimedPat, pat: Pat, source: Source) -> None:
 
     held.step(
         RotationState.MINTED,
-        PatMinted(authorization_id=pat.authorization_id, valid_to=pat.valid_to),
+        PatMinted(
+            authorization_id=pat.authorization_id,
+            valid_to=pat.valid_to,
+            scope=pat.scope,
+            all_organizations=pat.all_organizations,
+        ),
         admit=learn_limit,
         new_authorization_id=pat.authorization_id,
         new_valid_from=pat.valid_from,

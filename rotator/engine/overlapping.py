@@ -75,7 +75,12 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     meant = run.policy.find_meant_lifetime(held.pat, pat)
     pat = replace(pat, short_lived=run.policy.is_short(pat), meant_lifetime=meant)
     if not rotation.has_predecessor:
-        created = PatCreated(authorization_id=pat.authorization_id, secret_version=latest.version.version)
+        created = PatCreated(
+            authorization_id=pat.authorization_id,
+            secret_version=latest.version.version,
+            scope=pat.scope,
+            all_organizations=pat.all_organizations,
+        )
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
     unsettled = find_unsettled(held, rotation.predecessor_id)
@@ -85,8 +90,13 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
     until, began = make_overlap(held, overlap)
     is_leak = _is_replacing_vanished(held) and run.mode is not RunMode.BY_HAND
     replaced = VanishedPatReplaced(predecessor_id=rotation.predecessor_id)
-    updated = PatUpdated(display_name=pat.display_name, scope=pat.scope, valid_to=pat.valid_to)
-    moved = PatMoved(before=rotation.predecessor_place[0])
+    updated = PatUpdated(
+        display_name=pat.display_name,
+        scope=pat.scope,
+        valid_to=pat.valid_to,
+        all_organizations=pat.all_organizations,
+    )
+    moved = PatMoved(before=rotation.predecessor_place[0], scope=pat.scope, all_organizations=pat.all_organizations)
     held.step(
         RotationState.OVERLAPPING,
         *([updated] if replace(held.pat, wanted_account=None).is_update_wanted else []),

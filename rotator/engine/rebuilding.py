@@ -48,8 +48,14 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             work.inventory.save(item.record, claim)
             work.claims.release(claim)
             before = item.before.authorization_id if item.before else None
-            rebuilt = InventoryRebuilt(authorization_id=item.record.authorization_id, before=before)
-            record(work, run, item.record.name, rebuilt, now)
+            rebuilt = InventoryRebuilt(
+                authorization_id=item.record.authorization_id,
+                before=before,
+                scope=item.record.scope,
+                all_organizations=item.record.all_organizations,
+            )
+            place = {"account": item.record.account, "organization": item.record.organization}
+            record(work, run, item.record.name, rebuilt, now, **place)
             for pending in ended:
                 record_dropped(work, run, pending, item.record.name, now)
     # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.

@@ -365,5 +365,10 @@ def apply_findings(held: ClaimedPat, view: ServerView, found: Reconciliation) ->
         )
         held.save(
             drifted,
-            PatDrifted(display_name=current.display_name, scope=current.scope, valid_to=current.valid_to),
+            PatDrifted(
+                display_name=current.display_name,
+                scope=current.scope,
+                valid_to=current.valid_to,
+                all_organizations=current.all_organizations,
+            ),
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from markupsafe import Markup
 
-from rotator.documents.review_parts import ProofDocument
+from rotator.documents.review_parts import ProofDocument, ReachDocument
 from rotator.domain.words import say_duration
 from rotator.report.summary import say_time
 
@@ -51,6 +51,20 @@ def say_details(details: Mapping[str, object]) -> str:
 
 def _say_value(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else NONE if value is None else str(value)
+
+
+def say_scopes(scopes: Collection[str]) -> str:
+    """Say what a PAT may do."""
+    return "full access" if "app_token" in scopes else " ".join(scopes) or "nothing"
+
+
+def say_told(told: ReachDocument) -> str:
+    """Say what an event says that a PAT reaches, and whether the inventory says something else."""
+    if told["scopes"] is None:
+        return "not recorded then"
+    place = "all organizations" if told["all_organizations"] else told["organization"]
+    said = say_scopes(told["scopes"]) + ("" if place is None else f", {place}")
+    return said if told["fits"] else f"{said}: NOT what the inventory has"
 
 
 def say_reason(details: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
-from rotator.domain.words import say_duration
+from rotator.domain.words import say_duration, say_names
 
 _MOST_RANGES = 20
 
@@ -122,6 +122,11 @@ def list_warnings(review: ReviewDocument) -> Iterator[str]:
         )
     if not log["checkpoints"]:
         yield "The audit log has no checkpoint: nothing but the events themselves says what it was."
+    if strange := [pat["name"] for pat in review["pats"] if not pat["told"]["fits"]]:
+        yield (
+            f"The inventory says of {say_names(strange)} another reach than the newest event about it: somebody may "
+            "have changed the database. Section 2 has both."
+        )
     for unread in log["unread"]:
         yield f"The anchors of {unread['name']} could not be read: {_say_sentence(unread['message'])}"
 

@@ -9,9 +9,10 @@ from itertools import pairwise
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument
 from rotator.domain.words import say_span
-from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_seconds, say_words
-from rotator.report.controls import ATTACKERS, CONTROLS
+from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes, say_told, say_words
+from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
+from rotator.report.revocation_tables import make_revocation_tables
 from rotator.report.summary import say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
@@ -34,13 +35,6 @@ VERDICTS = {
     "blocked": "blocked: it cannot be rotated",
     "not_made": "still to be made",
 }
-_KINDS = {
-    "failed_rotation": "left by a failed rotation",
-    "kept_predecessor": "kept when it was replaced",
-    "unproven_mint": "looks like a lost mint of ours",
-    "pending_revocation": "to be revoked, still active",
-    "overlap": "its consumers get time to switch",
-}
 
 
 def make_tables(review: ReviewDocument) -> dict[str, Table]:
@@ -48,7 +42,8 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
     tables = (
         *_make_pat_tables(review),
         *_make_event_tables(review),
-        *_make_log_tables(review),
+        *make_revocation_tables(review),
+        *make_log_tables(review),
         *make_outside_tables(review),
         *make_value_tables(review),
         make_terms(review),
@@ -61,7 +56,10 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "pats",
         "Managed PATs and their owners",
-        ("PAT", "Account", "Owner", "Organization", "Name at Azure DevOps", "State", "Managed since", "Event"),
+        (
+            *("PAT", "Account", "Owner", "Organization", "Name at Azure DevOps", "State", "Managed since", "Event"),
+            *("Brought in by", "Where its consumers find it"),
+        ),
         (
             (
                 pat["name"],
@@ -71,6 +69,8 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["display_name"],
                 pat["state"],
                 *say_proof(pat["managed"], "not in the log"),
+                pat["brought_by"] or "not in the log",
+                f"{pat['vault'].rstrip('/')}/{pat['secret_name']}",
             )
             for pat in pats
         ),
@@ -96,13 +96,14 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_table(
         "reach",
         "What each PAT reaches, and since when",
-        ("PAT", "Scopes", "Organizations", "Known since", "Event"),
+        ("PAT", "Scopes", "Organizations", "Known since", "Event", "What that event says"),
         (
             (
                 pat["name"],
-                _say_scopes(pat),
+                say_scopes(pat["scopes"]),
                 "all" if pat["all_organizations"] else pat["organization"],
                 *say_proof(pat["reach"], "not in the log"),
+                say_told(pat["told"]),
             )
             for pat in pats
         ),
@@ -242,119 +243,6 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for row in review["timeline"]
         ),
     )
-    yield from _make_revocation_tables(review)
-
-
-def _make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
-    revocations = review["revocations"]
-    yield make_table(
-        "revocations",
-        "Revocations in the period",
-        (
-            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "First proof", "First event"),
-            *("Last proof", "Last event", "Events that prove it, the newest"),
-        ),
-        (
-            (
-                row["name"],
-                str(row["requested"]),
-                str(row["proven"]),
-                say_seconds(row["slowest_seconds"]),
-                *say_proof(row["first"], NONE),
-                *say_proof(row["last"], NONE),
-                " ".join(map(str, row["events"])) or NONE,
-            )
-            for row in revocations["pats"]
-        ),
-    )
-    yield make_tallies("revoked-why", "All PATs proven gone, by reason", None, revocations["why"])
-    yield make_table(
-        "gone",
-        "PATs proven gone, one row for each",
-        ("Event", "Time", "PAT", "Id", "Why"),
-        (
-            (
-                str(event["sequence"]),
-                say_time(event["occurred_at"]),
-                event["subject"],
-                *(str(event["details"].get(name)) for name in ("authorization_id", "why")),
-            )
-            for event in revocations["gone"]
-        ),
-        revocations["proven"],
-    )
-    yield make_table(
-        "pending",
-        "Revocations that are not proven now",
-        ("Id", "PAT", "First requested", "Last requested", "Requests"),
-        (
-            (
-                row["authorization_id"],
-                row["name"],
-                say_time(row["since"]),
-                say_time(row["requested_at"]),
-                str(row["requests"]),
-            )
-            for row in revocations["pending"]
-        ),
-    )
-    yield make_table(
-        "living",
-        "PATs still valid beside the one in use",
-        ("Id", "PAT", "Why", "Since", "Event", "Until"),
-        (
-            (
-                row["authorization_id"],
-                row["name"],
-                _KINDS[row["kind"]],
-                *say_proof(row["event"], "not in the log"),
-                "not known" if row["until"] is None else say_time(row["until"]),
-            )
-            for row in revocations["living"]
-        ),
-    )
-
-
-def _make_log_tables(review: ReviewDocument) -> Iterator[Table]:
-    log = review["log"]
-    caption = "New anchors that vaults and other places were given"
-    yield make_table(
-        "anchors",
-        caption,
-        ("Place", "New anchors", "First", "First event", "Last", "Last event"),
-        (
-            (row["name"], str(row["count"]), *say_proof(row["first"], NONE), *say_proof(row["last"], NONE))
-            for row in log["anchor_sums"]
-        ),
-    )
-    yield make_table(
-        "misdated",
-        "Events that a wrong clock dated",
-        ("First event", "Last event", "Events", "Dated", "Last one dated", "Taken as", "Last one taken as"),
-        (
-            (
-                *(str(row[name]) for name in ("first", "last", "events")),
-                *(say_time(row[name]) for name in ("dated", "dated_last", "placed", "placed_last")),
-            )
-            for row in log["misdated"]
-        ),
-    )
-    yield make_events_table("gaps", "What a person accepted to be missing, at any time", log["gaps"], len(log["gaps"]))
-    yield make_table(
-        "attackers",
-        "Who could still hide what",
-        ("Somebody who", "Is found out by", "Can still hide"),
-        ATTACKERS,
-    )
-    yield make_table(
-        "controls",
-        "Controls, and the sections that are evidence for them",
-        ("Control", "Asks for", "Sections"),
-        (
-            (f"{framework} {number}", asks, ", ".join(map(str, sections)))
-            for framework, number, asks, sections in CONTROLS
-        ),
-    )
 
 
 def _say_outcome(run: HandRunDocument) -> str:
@@ -377,10 +265,6 @@ def _say_outcome(run: HandRunDocument) -> str:
         return f"{said}; no old PAT proven gone yet"
     last = f"{say_time(gone['at'])} (event {gone['event']})"
     return f"{said}; {run['gone_count']} of {run['replaced']} old PATs proven gone, the last at {last}"
-
-
-def _say_scopes(pat: ReviewedPatDocument) -> str:
-    return "full access" if "app_token" in pat["scopes"] else " ".join(pat["scopes"])
 
 
 def _say_between(begins: str, ends: str) -> str:

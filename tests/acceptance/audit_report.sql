@@ -13,7 +13,7 @@ CREATE TEMP VIEW named AS
     WHERE event = 'pat_renamed';
 CREATE TEMP VIEW trail AS
     SELECT name, max(CASE WHEN event = 'pat_adopted' THEN sequence END) AS managed,
-        max(CASE WHEN event IN ('pat_adopted', 'pat_updated', 'pat_drifted') THEN sequence END) AS reach,
+        max(CASE WHEN event IN ('pat_adopted', 'pat_updated', 'pat_moved', 'pat_drifted') THEN sequence END) AS reach,
         max(CASE WHEN event = 'overlap_started' THEN sequence END) AS rotated
     FROM named JOIN audit_event USING (subject) GROUP BY name;
 CREATE TEMP VIEW record AS
@@ -24,7 +24,7 @@ CREATE TEMP VIEW record AS
     FROM managed_pat p JOIN trail t USING (name);
 CREATE TEMP VIEW shown AS
     SELECT sequence, event, at, what, subject, actor, coalesce((
-        SELECT group_concat(replace(key, '_', ' ') || ': ' || replace(value, '+00:00', 'Z'), '; ') FROM json_each(details) WHERE key NOT IN
+        SELECT group_concat(replace(key, '_', ' ') || ': ' || CASE type WHEN 'true' THEN 'yes' WHEN 'false' THEN 'no' ELSE replace(value, '+00:00', 'Z') END, '; ') FROM json_each(details) WHERE key NOT IN
             ('account', 'organization', 'reason', 'command', 'rotation_id', 'e2e_id', 'activity_id', 'request_id')), 'none')
         AS said, coalesce(reason, 'none') AS reason
     FROM known;
@@ -34,13 +34,16 @@ CREATE TEMP VIEW by_hand AS
     WHERE reason NOT NULL OR command NOT NULL OR event IN ('pat_adopted', 'pat_paused', 'pat_renamed', 'pat_forgotten') GROUP BY run_id;
 
 -- pats
-SELECT name, account, :owner, organization, display_name, at, managed
-FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = managed ORDER BY ends, name;
+SELECT name, account, :owner, organization, display_name, at, managed, actor, rtrim(vault, '/') || '/' || secret_name
+FROM record JOIN (SELECT sequence, at, actor FROM known) k ON k.sequence = managed ORDER BY ends, name;
 
 -- reach
 SELECT name, CASE WHEN scope = 'app_token' THEN 'full access' ELSE scope END,
-    CASE WHEN all_organizations THEN 'all' ELSE organization END, at, reach
-FROM record JOIN (SELECT sequence, at FROM known) k ON k.sequence = reach ORDER BY ends, name;
+    CASE WHEN all_organizations THEN 'all' ELSE organization END, at, reach, CASE
+        WHEN json_extract(details, '$.scope') = 'app_token' THEN 'full access' ELSE json_extract(details, '$.scope') END
+    || ', ' || CASE WHEN json_extract(details, '$.all_organizations') THEN 'all organizations'
+        ELSE json_extract(details, '$.organization') END
+FROM record JOIN (SELECT sequence, at, details FROM known) k ON k.sequence = reach ORDER BY ends, name;
 
 -- ages
 WITH aged AS (
@@ -81,7 +84,7 @@ ORDER BY valid_to, display_name;
 
 -- changes
 SELECT sequence, at, what, subject, actor, said, reason FROM shown
-WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_created', 'pat_updated', 'pat_drifted',
+WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_created', 'pat_updated', 'pat_moved', 'pat_drifted',
     'inventory_rebuilt', 'pat_forgotten', 'creation_dropped', 'pat_renamed', 'pat_paused', 'pat_resumed')
 ORDER BY sequence;
 

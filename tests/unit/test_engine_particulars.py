@@ -123,6 +123,8 @@ def describe_new(authorization_id: str, rule: str) -> dict[str, object]:
         "secret_name": "contoso-hook",
         "rule": rule,
         "secret_holds": "absent",
+        "scope": SCOPE,
+        "all_organizations": False,
     }
 
 

@@ -203,6 +203,32 @@ def test_questions_of_the_page_are_those_of_the_documentation() -> None:
         assert f"{number}. {question.removesuffix('?')}" in text
 
 
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({}, "not recorded then"),
+        ({"scope": "vso.packaging vso.code", "all_organizations": False}, "vso.code vso.packaging"),
+        ({"scope": "vso.packaging vso.code", "organization": "contoso"}, "vso.code vso.packaging, contoso"),
+        ({"scope": "app_token", "organization": "contoso"}, "full access, contoso: NOT what the inventory has"),
+        (
+            {"scope": "vso.code vso.packaging", "organization": "contoso", "all_organizations": True},
+            "vso.code vso.packaging, all organizations: NOT what the inventory has",
+        ),
+    ],
+)
+def test_reach_is_what_the_event_says_or_said_to_be_unknown(details: dict[str, Detail], said: str) -> None:
+    """An event of an earlier version names no scope; one that the inventory contradicts is told before anything."""
+    entry = AuditEntry("pat_adopted", "npm-feed", Outcome.SUCCEEDED, "anna@host", "run", details)
+    document = make_document([AuditEvent(1, NOW - DAY, entry, "", "")], [make_status()])
+    page = read_page(render_page(document))
+    [row] = read_table(page, "reach")
+    assert row[5] == said
+    [pat] = read_table(page, "pats")
+    assert pat[8:] == ("anna@host", "https://contoso-kv.vault.azure.net/contoso-npm-feed")
+    warned = "another reach than the newest event about it" in page.find_id("first-list").text()
+    assert warned == said.endswith("has")
+
+
 def test_nothing_found_is_said_of_what_was_compared_only() -> None:
     document = make_document()
     assert say_nothing(document) == "not known. That log was not compared for any part of the period."

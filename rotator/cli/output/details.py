@@ -35,6 +35,12 @@ def _say_host(value: Detail) -> str:
     return str(value).removeprefix("https://").rstrip("/")
 
 
+def _say_organizations(value: Detail) -> str:
+    if isinstance(value, bool):
+        return "for all organizations" if value else ""
+    return f"{value} for all organizations"
+
+
 def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], str]:
     return lambda value: text.format(say(value))
 
@@ -141,7 +147,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "skipped": _word("{} skipped"),
     "full_access": _word("{} with full access"),
     "long_lived": _word("{} long-lived"),
-    "all_organizations": _word("{} for all organizations"),
+    "all_organizations": _say_organizations,
     "ownerless": _word("{} without a living owner"),
     "managed": _word("{} managed"),
     "finishing": _word("finishing {}"),
@@ -168,4 +174,4 @@ def say_details(event: AuditEvent) -> str:
         if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
     ]
     ending = [_ENDINGS[outcome]] if outcome in _ENDINGS and event.entry.event not in _PLAIN else []
-    return clean(": ".join(filter(None, [*ending, ", ".join(said)])))
+    return clean(": ".join(filter(None, [*ending, ", ".join(filter(None, said))])))

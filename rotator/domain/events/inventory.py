@@ -26,6 +26,8 @@ class PatAdopted(Event, name="pat_adopted", subject=SubjectKind.MANAGED_PAT):
     rule: str
     secret_holds: str | None = None
     confirmed_version: str | None = None
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class PatTakenOver(Event, name="pat_taken_over", subject=SubjectKind.MANAGED_PAT):
@@ -38,6 +40,8 @@ class PatTakenOver(Event, name="pat_taken_over", subject=SubjectKind.MANAGED_PAT
     secret_name: str
     rule: str
     secret_holds: str | None = None
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class AdoptionBlocked(
@@ -112,6 +116,8 @@ class PatCreated(Event, name="pat_created", subject=SubjectKind.MANAGED_PAT):
 
     authorization_id: str
     secret_version: str
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class UpdateStarted(Event, name="update_started", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
@@ -147,12 +153,15 @@ class PatUpdated(Event, name="pat_updated", subject=SubjectKind.MANAGED_PAT):
     display_name: str
     scope: str
     valid_to: datetime
+    all_organizations: bool | None = None
 
 
 class PatMoved(Event, name="pat_moved", subject=SubjectKind.MANAGED_PAT):
     """Consumers read a PAT of the account that a person moved it to; the old PAT belongs to the one `before`."""
 
     before: str
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class PatPaused(Event, name="pat_paused", subject=SubjectKind.MANAGED_PAT, ends=RENEWED):
@@ -202,6 +211,7 @@ class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
     display_name: str
     scope: str
     valid_to: datetime
+    all_organizations: bool | None = None
 
 
 class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
@@ -215,6 +225,8 @@ class InventoryRebuilt(Event, name="inventory_rebuilt", subject=SubjectKind.MANA
 
     authorization_id: str
     before: str | None
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class PatLeftBehind(

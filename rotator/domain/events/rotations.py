@@ -66,6 +66,8 @@ class PatMinted(Event, name="pat_minted", subject=SubjectKind.MANAGED_PAT):
 
     authorization_id: str
     valid_to: datetime
+    scope: str | None = None
+    all_organizations: bool | None = None
 
 
 class PatVerified(Event, name="pat_verified", subject=SubjectKind.MANAGED_PAT):

@@ -22,6 +22,7 @@ from rotator.engine.review.facts import (
     Mark,
     Misdated,
     PatTrail,
+    Reach,
     RevocationTally,
     Silence,
     Span,
@@ -56,6 +57,7 @@ _REACHING = _name(
     inventory.PatTakenOver,
     inventory.PatCreated,
     inventory.PatUpdated,
+    inventory.PatMoved,
     inventory.PatDrifted,
     inventory.InventoryRebuilt,
 )
@@ -194,8 +196,9 @@ class Collector:
         elif name in _COMING or name in _REACHING or name in _ROTATING:
             trail, mark = self.found.trails.setdefault(subject, PatTrail()), self._mark(event)
             if name in _COMING or trail.managed is None:
-                trail.managed = mark
-            trail.reach = mark if name in _REACHING else trail.reach
+                trail.managed, trail.brought_by = mark, event.entry.actor
+            if name in _REACHING:
+                trail.reach, trail.told = mark, _read_reach(event)
             trail.rotated = mark if name in _ROTATING else trail.rotated
 
     def _rename(self, event: AuditEvent) -> None:
@@ -356,6 +359,13 @@ def _sum_up(sums: dict[tuple[str, str], SpanSum], span: Span, now: datetime) -> 
     known.last = max(known.last, begun, key=lambda mark: mark.sequence)
     if lasted > known.most:
         known.longest, known.most = begun, lasted
+
+
+def _read_reach(event: AuditEvent) -> Reach:
+    details = event.entry.details
+    wide = details.get("all_organizations")
+    scope, organization = (_read_text(details.get(name)) for name in ("scope", "organization"))
+    return Reach(scope, organization, wide if isinstance(wide, bool) else None)
 
 
 def _read_text(value: Detail) -> str | None:

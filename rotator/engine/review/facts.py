@@ -54,12 +54,26 @@ class Misdated:
     count: int = 1
 
 
+@dataclass(frozen=True)
+class Reach:
+    """What an event says that a PAT reaches. None: it does not say that; earlier versions wrote down less."""
+
+    scope: str | None = None
+    organization: str | None = None
+    all_organizations: bool | None = None
+
+
 @dataclass
 class PatTrail:
-    """What the log says of one ManagedPat: when it came, when its reach and its value changed last."""
+    """What the log says of one ManagedPat: when and by whom it came, when its reach and its value changed last.
+
+    `told` is what the event of `reach` says of that.
+    """
 
     managed: Mark | None = None
+    brought_by: str | None = None
     reach: Mark | None = None
+    told: Reach = Reach()
     rotated: Mark | None = None
 
 
