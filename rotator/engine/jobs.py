@@ -252,7 +252,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
                 ahead = work.queue.find_next(pulse.work_began_at)
                 left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
             if pulse.binds_for is not None:
-                told += [(run.actor, found) for found in find_difference(work, pulse.holder)]
+                told += find_difference(work, pulse, run.services.boot.read_boot().elapsed)
             for actor, event in told:
                 record(work, run, actor, event, now)
             for thread in dead:

@@ -153,6 +153,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
     daemon.DaemonsMixed,
+    daemon.DaemonsAgreed,
     daemon.DaemonReloaded,
     daemon.ReloadRefused,
     daemon.DaemonWoken,
