@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rotator.domain.account import Account
+from rotator.domain.advice import Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Rule
 from rotator.domain.probe import RefusalCause
-from rotator.domain.runbook import CONDITIONS, Advice
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment, say_names, say_span
 
 _MOST_PATS = 10

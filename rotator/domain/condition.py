@@ -35,6 +35,7 @@ class ConditionKind(StrEnum):
     RECEIVER_FAILING = auto()
     HOOK_FAILING = auto()
     JOB_STALLED = auto()
+    DAEMONS_MIXED = auto()
     DATABASE_DOWN = auto()
     ALL_PAUSED = auto()
 

@@ -121,6 +121,11 @@ def find_colleagues(beats: Iterable[Heartbeat], now: datetime) -> tuple[Heartbea
     return tuple(sorted((beat for beat in found if not beat.was_over(now)), key=lambda b: (b.began_at, b.holder)))
 
 
+def find_latest(beats: Iterable[Heartbeat], now: datetime, span: timedelta) -> tuple[Heartbeat, ...]:
+    """Return the daemons that shared a database within that span, whatever became of them."""
+    return tuple(beat for beat in beats if beat.binds_for is not None and now - beat.beat_at <= span)
+
+
 def say_differences(beats: Collection[Heartbeat]) -> str:
     """Say which versions and policies (the beginning of their digests) daemons work with; empty where all are one."""
     known = {

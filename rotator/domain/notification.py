@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
+from rotator.domain.advice import NAME, Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.digest import Digest, say_digest, say_title
 from rotator.domain.events.event import Severity
 from rotator.domain.managed_pat import Failure
-from rotator.domain.runbook import CONDITIONS, NAME, Advice, make_anchor, make_command
+from rotator.domain.runbook import CONDITIONS, make_anchor, make_command
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.telling import SEVERITIES, Notice, Phase
 from rotator.domain.words import say_in, say_moment, say_names

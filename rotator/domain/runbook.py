@@ -5,66 +5,12 @@ Notifications use it, and `docs/runbook.md` is made from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 
+from rotator.domain.advice import Advice
 from rotator.domain.condition import ConditionKind
-from rotator.domain.words import say_names
 
 PAGE = "docs/runbook.md"
-SUBJECT = "{subject}"
-NAME = "{name}"
-"""Where the name of the ManagedPat belongs that an event about an organization names."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to tell a person.
-
-    `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
-    what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it; `fix` says what
-    to do. `{subject}` stands in each of them where the subject belongs. `reasons` says more about some causes, by their
-    codes. `names` are what people call some subjects.
-    """
-
-    one: str
-    many: str
-    meaning: str
-    otherwise: str
-    command: str
-    fix: str
-    mends: bool = False
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    def say_one(self, subject: str) -> str:
-        """Return the headline about one subject."""
-        return self.one.replace(SUBJECT, self.names.get(subject, subject))
-
-    def say_many(self, count: int) -> str:
-        """Return the headline about several."""
-        return self.many.replace("{count}", str(count))
-
-    def name_in(self, subjects: Sequence[str]) -> Advice:
-        """Return it with the first subject wherever one belongs; what is to be done about it says who else it is for.
-
-        The headlines stay as they are.
-        """
-
-        def fill(text: str) -> str:
-            return text.replace(SUBJECT, subjects[0] if subjects else "")
-
-        others = "" if len(subjects) < 2 or SUBJECT not in self.fix else f" The same for: {say_names(subjects[1:])}."
-        return replace(
-            self,
-            meaning=fill(self.meaning),
-            otherwise=fill(self.otherwise),
-            command=fill(self.command),
-            fix=fill(self.fix) + others,
-            reasons={code: fill(reason) for code, reason in self.reasons.items()},
-        )
-
-
 _ORGANIZATION_REFUSES = (
     "Azure DevOps refuses the account: it is no longer a member of the organization, or a policy keeps it out."
 )
@@ -385,6 +331,17 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
             "no_progress": "It was begun and does not end, or it is never begun.",
             "not_done": "It could not try everything, and nothing that is known to be down explains that.",
         },
+    ),
+    ConditionKind.DAEMONS_MIXED: Advice(
+        one="{subject} that share the database work with different versions or policies",
+        many="daemons that share the database work with different versions or policies",
+        meaning="In the middle of an upgrade, or while a new policy is brought to one host after the other, that is "
+        "as it should be. If it lasts, a host was left out.",
+        otherwise="Each daemon works by its own policy: what one of them finds due is rotated, whatever the others "
+        "say. No PAT waits for this to end.",
+        command="rotator doctor",
+        fix="Install the same version, and the same policy at the same place, on every host, and restart the daemons "
+        "that `rotator doctor` finds different. It is over ten minutes after the last difference.",
     ),
 }
 """By condition. Each is in the runbook under its own name."""

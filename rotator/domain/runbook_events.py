@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from rotator.domain.advice import NAME, SUBJECT, Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS as ALL_EVENTS
 from rotator.domain.events.daemon import DaemonCrashed, ThreadDied
@@ -18,7 +19,7 @@ from rotator.domain.events.service_log import (
     OwnChangesUnlisted,
     ServiceLogLost,
 )
-from rotator.domain.runbook import CONDITIONS, NAME, SUBJECT, Advice
+from rotator.domain.runbook import CONDITIONS
 
 EVENTS: Mapping[type[Event], Advice] = {
     SignInEndForeseen: Advice(

@@ -255,7 +255,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
             if pulse.binds_for is not None:
-                told += [(run.actor, found) for found in find_difference(work, pulse.holder)]
+                told += find_difference(work, pulse, run.services.boot.read_boot().elapsed)
             for actor, event in told:
                 record(work, run, actor, event, now)
             for thread in dead:

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from rotator.domain.events.daemon import DaemonCrashed, DaemonReturned, DaemonsMixed, DaemonStopped
-from rotator.domain.job_run import BEATS_WITHIN, JobName, JobOutcome, JobRun, find_colleagues, say_differences
-from rotator.engine.auditing import record_logged
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.daemon import DaemonCrashed, DaemonReturned, DaemonsAgreed, DaemonsMixed, DaemonStopped
+from rotator.domain.events.event import Event
+from rotator.domain.job_run import (
+    BEATS_WITHIN,
+    JobName,
+    JobOutcome,
+    JobRun,
+    find_colleagues,
+    find_latest,
+    say_differences,
+)
+from rotator.engine.auditing import find_lasting, record_logged
 from rotator.engine.context import RunContext
+from rotator.engine.pulse import Pulse
 from rotator.errors import AuditChainError, DatabaseError
-from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading, UnitOfWork
 
+DAEMONS = "daemons"
+"""What all of them together are called as a subject."""
 _MOST_LIVES = 10
 """How many earlier lives a daemon looks at: several hosts may share the database."""
+_AGREE_FOR = timedelta(minutes=10)
+"""So long after the last difference daemons agree again: one that comes and goes is one difference."""
 
 
 def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime) -> list[DaemonCrashed]:
@@ -53,15 +67,24 @@ def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonC
     return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in silent]
 
 
-def find_difference(work: UnitOfWork, holder: str) -> list[DaemonsMixed]:
-    """Return what is to be told of daemons with different versions or policies: once, by the one that began first."""
-    colleagues = find_colleagues(work.job_runs.load_heartbeats(), work.now())
+def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[tuple[str, Event]]:
+    """Return what is to be told of daemons with different versions or policies, by the one that began first.
+
+    Once, when that has lasted for minutes, by the boot clock; and once when it is over.
+    """
+    beats, now = work.job_runs.load_heartbeats(), work.now()
+    colleagues = find_colleagues(beats, now)
     message = say_differences(colleagues)
-    if not message or colleagues[0].holder != holder:
+    if not message or colleagues[0].holder != pulse.holder:
+        pulse.differs_since = None
+    elif pulse.differs_since is None:
+        pulse.differs_since = elapsed
+    if not colleagues or colleagues[0].holder != pulse.holder:
         return []
-    told = work.audit.load_newest(1, AuditFilter(event=DaemonsMixed.type.name))
-    is_told = bool(told) and told[0].entry.details.get("message") == message
-    return [] if is_told else [DaemonsMixed(message=message)]
+    if DAEMONS in find_lasting(work, ConditionKind.DAEMONS_MIXED):
+        return [] if say_differences(find_latest(beats, now, _AGREE_FOR)) else [(DAEMONS, DaemonsAgreed())]
+    is_lasting = pulse.differs_since is not None and elapsed - pulse.differs_since >= BEATS_WITHIN
+    return [(DAEMONS, DaemonsMixed(message=message))] if is_lasting else []
 
 
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:

@@ -45,6 +45,11 @@ def find_earliest(run: RunContext, reading: Reading) -> datetime:
     return min(read_moments(run, reading))
 
 
+def is_witnessed(run: RunContext, reading: Reading) -> bool:
+    """Whether another clock than the host's is at hand: the database's own, or that of a service that was heard."""
+    return reading.find_clock() is not None or bool(run.services.witnesses.read_witnesses())
+
+
 def find_latest(run: RunContext, reading: Reading) -> datetime:
     """Return what time it is by the clock that is furthest ahead, doubted or not: for where no run has judged them.
 

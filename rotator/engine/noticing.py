@@ -268,8 +268,9 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             | ConditionKind.DATABASE_DOWN
             | ConditionKind.ALL_PAUSED
             | ConditionKind.JOB_STALLED
+            | ConditionKind.DAEMONS_MIXED
         ):
-            return None  # ended elsewhere, as by `clocks`, `failover`, `delivering`, `pausing`, `stalled`
+            return None  # ended elsewhere, as by `clocks`, `failover`, `delivering`, `pausing`, `stalled`, `lives`
         case ConditionKind.ADOPTION_BLOCKED:
             return None  # a run that takes PATs over ends it: see `taking_over`
         case _:

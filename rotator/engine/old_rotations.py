@@ -14,7 +14,7 @@ from rotator.domain.rotation import Trace
 from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
-from rotator.engine.moments import find_earliest
+from rotator.engine.moments import find_earliest, is_witnessed
 from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.waiting import keep_books
 from rotator.errors import ClockSkewError, FailoverError
@@ -29,8 +29,8 @@ _PAGE = 200
 def archive_rotations(run: RunContext, after: timedelta = OLD_AFTER) -> int:
     """Move what is old, by the earliest clock at hand, and return how many.
 
-    None while the clock is wrong, or where the database's server was replaced since its records were compared with
-    their secrets.
+    None while the clock is wrong or nothing confirms it, or where the database's server was replaced since its records
+    were compared with their secrets.
     """
     try:
         check_clocks(run, revokes=True)
@@ -55,7 +55,12 @@ def _move(run: RunContext, after: timedelta, last: str) -> int:
 
 
 def _load_page(run: RunContext, reading: Reading, after: timedelta, last: str) -> tuple[Trace, ...]:
-    """Load the next rotations that are over for so long; late writes are looked for even longer."""
+    """Load the next rotations that are over for so long; late writes are looked for even longer.
+
+    None by the host's clock alone: where that is years ahead, what is young would look old.
+    """
+    if not is_witnessed(run, reading):
+        return ()
     ended = find_earliest(run, reading) - after
     return reading.journal.load_past(ended - LATE_STORE_SPAN, ended, last, _PAGE)
 

@@ -46,6 +46,8 @@ class Pulse:
         self.holder, self.began_at, self.binds_for, self.version = holder, began_at, binds_for, version
         self.told: Mapping[str, str] = {}
         """The digests of the policy and the settings that this daemon told last."""
+        self.differs_since: timedelta | None = None
+        """Since when, by the boot clock, this daemon sees others work with other versions or policies."""
         self._beating = threading.Lock()
         self._heard = _Heard()
         self.work_began_at: datetime | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.daemon import JobDropped, JobResumed, JobStalled
+from rotator.domain.events.daemon import DaemonsAgreed, JobDropped, JobResumed, JobStalled
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import Failures, JobName, JobOutcome, JobRun, lives, make_period
 from rotator.domain.managed_pat import Failure
@@ -135,18 +135,22 @@ def watching(run: RunContext, job: JobName, interval: timedelta) -> Iterator[Non
 
 
 def note_once(run: RunContext) -> None:
-    """Note that `rotator once` has done its work; what only a daemon does is not done any more, unless one lives."""
+    """Note that `rotator once` has done its work; what only daemons do is not done any more, unless one lives.
 
-    def list_ended(reading: Reading) -> list[tuple[JobName, Event]]:
+    Nor do daemons then differ.
+    """
+
+    def list_ended(reading: Reading) -> list[tuple[str, Event]]:
         if lives(reading.job_runs.load_heartbeats(), run.services.clock.now()):
             return []
         ends: list[tuple[JobName, Event]] = [(job, JobResumed()) for job in _WORK_OF_ONCE]
         ends += [(job, JobDropped()) for job in _OF_DAEMON]
-        return [(job, event) for job, event in ends if _is_stalled(reading, job)]
+        over: list[tuple[str, Event]] = [(job.value, event) for job, event in ends if _is_stalled(reading, job)]
+        return over + [(found, DaemonsAgreed()) for found in find_lasting(reading, ConditionKind.DAEMONS_MIXED)]
 
     def write(work: UnitOfWork) -> None:
-        for job, event in list_ended(work):
-            record(work, run, job.value, event, run.services.clock.now())
+        for subject, event in list_ended(work):
+            record(work, run, subject, event, run.services.clock.now())
 
     _write(run, lambda reading: bool(list_ended(reading)), write)
 

@@ -1,14 +1,12 @@
-"""Runs on PostgreSQL are killed and stopped: at the requests that change something, and at every kind of commit."""
+"""Runs on PostgreSQL are killed: at the requests that change something, and at every kind of commit."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.daemon import start_daemon
-from tests.support.killing import CHANGES, COMMITS, MUTATING, NAME, Stage, open_stage, read_commits
+from tests.support.killing import CHANGES, COMMITS, NAME, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
 
@@ -67,52 +65,6 @@ def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, 
     stage.die("before", number)
     stage.run_until_at_rest()
     stage.check_end()
-
-
-FROZEN = {change[1]: change for change in CHANGES[:2]}
-
-
-@pytest.mark.parametrize(("service", "method", "path"), with_sample(FROZEN, ["PUT"]))
-def test_frozen_run_loses_nothing_when_it_thaws_after_another_took_over_on_postgresql(
-    stage: Stage, service: str, method: str, path: str
-) -> None:
-    stage.reset(lease="4s")
-    stage.postpone(service, method, path)
-    frozen = stage.start_and_hold()
-    frozen.freeze()
-    stage.run_until_at_rest()
-    stage.faults.close()
-    frozen.thaw()
-    assert frozen.wait() != 0, frozen.read()
-    stage.run_until_at_rest()
-    stage.check_end()
-
-
-@pytest.mark.parametrize(("service", "method", "path"), with_sample(FROZEN, []))
-def test_frozen_daemon_changes_nothing_when_another_took_over_after_two_heartbeats(
-    stage: Stage, service: str, method: str, path: str
-) -> None:
-    """Its lease has most of an hour left."""
-    stage.reset(lease="1h")
-    stage.postpone(service, method, path)
-    frozen = start_daemon(stage, heartbeat="2s")
-    frozen.wait_until(stage.faults.struck.is_set)
-    frozen.run.freeze()
-    other = start_daemon(stage, heartbeat="2s")
-    other.wait_until(lambda: stage.find_open_states() == [] and len(stage.find_ours()) == 1)
-    assert other.stop() == 0
-    changes = _count_changes(stage)
-    stage.faults.close()
-    frozen.send(signal.SIGTERM)  # so that it ends what it had in hand, and begins nothing new
-    frozen.run.thaw()
-    assert frozen.run.wait() == 0, frozen.run.read()
-    assert _count_changes(stage) == changes
-    stage.run_until_at_rest()
-    stage.check_end()
-
-
-def _count_changes(stage: Stage) -> int:
-    return sum(entry.method in MUTATING and entry.service != "entra" for entry in stage.world.record.all())
 
 
 @pytest.mark.sample

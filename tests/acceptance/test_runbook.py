@@ -273,6 +273,7 @@ def list_cases() -> Iterator[tuple[ConditionKind, Case]]:
 CASES = dict(list_cases())
 ELSEWHERE = {
     ConditionKind.JOB_STALLED: "acceptance/test_jobs_that_stall.py",
+    ConditionKind.DAEMONS_MIXED: "unit/test_engine_heartbeats.py",
     ConditionKind.TOKEN_CACHE_UNSAVED: "contract/test_entra_sign_in.py",
 }
 """Where others are planted. Their commands are not tried."""

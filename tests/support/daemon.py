@@ -33,9 +33,9 @@ class RunningDaemon:
         """Return the names of the events in its log."""
         return [line["event"] for line in self.read_log()]
 
-    def wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Return when that is so; AssertionError when the daemon ends before, or takes too long."""
-        for _ in range(5 * PATIENCE):
+    def wait_until(self, is_so: Callable[[], bool], patience: int = PATIENCE) -> None:
+        """Return when that is so; AssertionError when the daemon ends before, or takes longer, in seconds."""
+        for _ in range(5 * patience):
             if is_so():
                 return
             try:

@@ -1,8 +1,8 @@
-"""The `rotator` command, killed by itself at one commit that writes.
+"""The `rotator` command, killed or frozen by itself at one commit that writes.
 
 WHEN is `before` or `after`, NUMBER counts from 0. With WHEN `never` it lives on and, at its end, writes on stderr one
 line for each commit that wrote, beginning with `commit `: its audit event, or else what was changed. With a TABLE, only
-the commits count that wrote to it.
+the commits count that wrote to it. BLOW is the signal that strikes: SIGKILL, or SIGSTOP, from which it may be woken.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _WRITES = "writes of the open transaction"
 class Executioner:
     """Watches every connection of the process by the library's own events."""
 
-    def __init__(self, when: str, number: int, table: str | None) -> None:
+    def __init__(self, when: str, number: int, table: str | None, blow: signal.Signals) -> None:
         self.commits: list[str] = []
+        self._blow = blow
         self._when = when
         self._number = number
         self._table = table
@@ -65,7 +66,7 @@ class Executioner:
         if not writes or not (self._table is None or any(write.endswith(f" {self._table}") for write in writes)):
             return
         if len(self.commits) == self._number and self._when == "before":
-            _die()
+            self._strike()
         if len(self.commits) == self._number and self._when == "after":
             self._doomed = threading.get_ident()  # another thread's connection says nothing of this commit
         # An audit event says most, and the last one of several; without any, the first change does.
@@ -75,16 +76,22 @@ class Executioner:
     def _meet_checkin(self, _dbapi_connection: object, _record: object) -> None:
         """Act when the connection returns to its pool, right after the commit and before anything else."""
         if self._doomed == threading.get_ident():
-            _die()
+            self._doomed = None
+            self._strike()
+
+    def _strike(self) -> None:
+        os.kill(os.getpid(), self._blow)
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def run(when: str, number: int, arguments: Sequence[str], table: str | None = None) -> int:
+def run(
+    when: str,
+    number: int,
+    arguments: Sequence[str],
+    table: str | None = None,
+    blow: signal.Signals = signal.SIGKILL,
+) -> int:
     """Run a command line, and return its exit code if it lives."""
-    executioner = Executioner(when, number, table)
+    executioner = Executioner(when, number, table, blow)
     executioner.watch()
     code = main(arguments)
     if when == "never":

@@ -17,13 +17,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 
-from rotator.adapters.database.schema import audit_event, job_run, managed_pat, metadata, rotation
+from rotator.adapters.database.schema import audit_event, heartbeat, job_run, managed_pat, metadata, rotation
 from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.sandbox.faults import Fault, Faults
 from rotator.sandbox.running import Sandbox
@@ -134,6 +134,11 @@ class Run:
         """Stop it with SIGSTOP, and wait until it has stopped."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it has stopped, by SIGSTOP."""
+        return b"State:\tT" in Path("/proc", str(self.process.pid), "status").read_bytes()
 
     def thaw(self) -> None:
         """Continue it with SIGCONT."""
@@ -276,9 +281,10 @@ class Stage:
         *arguments: str,
         dying: tuple[str, int] | None = None,
         table: str | None = None,
+        blow: signal.Signals = signal.SIGKILL,
         environment: Mapping[str, str] | None = None,
     ) -> Run:
-        """Start the command in a process that is forked for it; `dying` is a commit at which it kills itself.
+        """Start the command in a process that is forked for it; `dying` is a commit at which it gives itself a `blow`.
 
         With a `table`, only the commits count that write to it. `environment` is added to ours.
         """
@@ -291,6 +297,7 @@ class Stage:
             stderr=errors,
             death=dying,
             table=table,
+            blow=blow,
         )
         return self._note(Run(process, output, errors))
 
@@ -382,6 +389,10 @@ class Stage:
         with self.world.lock:
             return self.world.vaults[VAULT].secrets[SECRET].versions[-1]
 
+    def count_changes(self) -> int:
+        """Return how many requests that may change something Azure DevOps and the vault were sent."""
+        return sum(entry.method in MUTATING and entry.service != "entra" for entry in self.world.record.all())
+
     def find_open_states(self) -> list[str]:
         """Return the states of the rotations that are not closed."""
         states: list[str] = [str(row["state"]) for row in self._read_table(rotation)]
@@ -390,6 +401,11 @@ class Stage:
     def find_claims(self) -> list[str]:
         """Return who claims what, of the claims that were not given back."""
         return [str(row["claimed_by"]) for row in self._read_table(managed_pat) if row["claimed_by"] is not None]
+
+    def find_work_begun(self) -> list[datetime]:
+        """Return when each daemon began to work last."""
+        found = [row["work_began_at"] for row in self._read_table(heartbeat)]
+        return [moment for moment in found if isinstance(moment, datetime)]
 
     def find_job_runs(self, job: str) -> list[str]:
         """Return how each run of a job ended that is remembered; "None" for one that is at work."""

@@ -26,7 +26,7 @@ NURSERY.set_forkserver_preload(["tests.simulation.replica", "tests.support.loade
 class Orders:
     """What a forked command is given. `stdin` is what it reads.
 
-    `death` is the commit at which it kills itself, of those that write to `table` where one is named.
+    `death` is the commit at which it gives itself a `blow`, of those that write to `table` where one is named.
     """
 
     arguments: tuple[str, ...]
@@ -37,6 +37,7 @@ class Orders:
     stderr: str
     death: tuple[str, int] | None
     table: str | None
+    blow: signal.Signals
 
 
 class ForkedCommand:
@@ -56,11 +57,11 @@ class ForkedCommand:
         stdin: Path | None = None,
         death: tuple[str, int] | None = None,
         table: str | None = None,
+        blow: signal.Signals = signal.SIGKILL,
     ) -> None:
         self.args = tuple(str(argument) for argument in arguments)
-        orders = Orders(
-            self.args, dict(environment), str(folder), str(stdin or os.devnull), str(stdout), str(stderr), death, table
-        )
+        streams = str(stdin or os.devnull), str(stdout), str(stderr)
+        orders = Orders(self.args, dict(environment), str(folder), *streams, death, table, blow)
         self._process = NURSERY.Process(target=_live, args=(orders,))
         self._process.start()
 
@@ -111,5 +112,5 @@ def _live(orders: Orders) -> None:
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", line_buffering=True)
     sys.argv = ["rotator", *orders.arguments]
     if orders.death is not None:
-        sys.exit(dying_command.run(*orders.death, orders.arguments, orders.table))
+        sys.exit(dying_command.run(*orders.death, orders.arguments, orders.table, orders.blow))
     sys.exit(main(orders.arguments))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from rotator.domain.advice import Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import find_ends
-from rotator.domain.runbook import CONDITIONS, Advice
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.runbook_events import EVENTS as ADVISED
 from rotator.domain.runbook_events import describe, fill, group_reasons, list_entries
 from tests.support.source_tree import ROOT

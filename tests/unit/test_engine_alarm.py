@@ -17,6 +17,7 @@ from rotator.cli.output.alarm import (
     render_unknown,
     render_warnings,
 )
+from rotator.cli.output.status import render_others
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
@@ -25,6 +26,7 @@ from rotator.domain.policy import Guardrails, RuleAction
 from rotator.domain.runbook_events import list_entries
 from rotator.domain.sign_in import SignInMemory
 from rotator.domain.timetable import Timetable, Window
+from rotator.domain.words import say_moment
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance, find_findings, judge
 from rotator.engine.keeping import pause
 from rotator.engine.signing_in import SignInSight, make_account_status
@@ -171,7 +173,9 @@ def show(world: EngineWorld, *findings: Finding, memory: SignInMemory | None = N
     rows: tuple[PatStatus, ...] = world.show_status()
     now = world.clock.now()
     accounts = [make_account_status(SignInSight(None, memory or SignInMemory(ACCOUNT)), rows)]
-    warnings = list(render_warnings([], rows, accounts, now))
+    with world.database.read() as reading:
+        conditions = reading.conditions.load()
+    warnings = list(render_warnings([], rows, accounts, conditions, now))
     runs = RunTimes(now, now - timedelta(minutes=9))
     figures = make_figures(findings, warnings, rows, runs, now, Tolerance(3 * HOUR))
     return render_plugin(findings, warnings, rows, figures)
@@ -198,6 +202,20 @@ def test_plugin_warns_of_what_has_a_date_and_is_content_otherwise() -> None:
     line, code = show(make_alert_world(days_left=7.2))
     said = "ROTATOR WARNING: npm-feed must be replaced by hand and expires in 7 days"
     assert (line.partition(" |")[0], code) == (said, 1)
+
+
+def test_check_and_plugin_warn_while_daemons_differ_and_the_check_stays_green() -> None:
+    world, mixed = make_world(), Condition(ConditionKind.DAEMONS_MIXED, "daemons", NOW)
+    with world.database.begin() as work:
+        work.conditions.begin(mixed)
+    said = "daemons that share the database work with different versions or policies"
+    line, code = show(world)
+    assert (line.partition(" |")[0], code) == (f"ROTATOR WARNING: {said}", 1)
+    line, fix = render_others([mixed])
+    assert line == f"{said} (since {say_moment(NOW)})"
+    assert "`rotator doctor`" in fix
+    now = world.clock.now()
+    assert find_findings([], [], [mixed], RunTimes(now, now), now, Tolerance(HOUR)) == ()
 
 
 def test_plugin_cannot_tell_when_the_database_cannot_be_read() -> None:

@@ -21,11 +21,12 @@ from rotator.engine.auditing import record_policy
 from rotator.engine.choices import make_choice
 from rotator.engine.delivering import deliver
 from rotator.engine.hooking import HookMemory, call_hooks
-from rotator.engine.jobs import JobResult, probe_values, verify_audit
+from rotator.engine.jobs import JobResult, beat, probe_values, verify_audit
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.pausing import pause_all, resume_all
 from rotator.engine.periods import do_in_period
+from rotator.engine.pulse import Pulse
 from rotator.engine.stalled import note_no_progress, note_once, note_success
 from rotator.engine.status import PatState
 from rotator.errors import AuditChainError, DeniedError, FailureKind, SignInRequiredError, VerificationError
@@ -186,6 +187,7 @@ BEGINS: dict[ConditionKind, Callable[[EngineWorld], object]] = {
     ConditionKind.PROBE_FAILING: refuse_value,
     ConditionKind.ALL_PAUSED: lambda world: pause_all(world.make_run()),
     ConditionKind.JOB_STALLED: lambda world: note_no_progress(world.make_run(), JobName.REFRESH),
+    ConditionKind.DAEMONS_MIXED: lambda world: mix_daemons(world),
 }
 """How each condition begins at the next run."""
 
@@ -420,6 +422,29 @@ def do_without_daemon(world: EngineWorld) -> None:
     note_once(world.make_run())
 
 
+def mix_daemons(world: EngineWorld) -> None:
+    """Two hosts work with different versions."""
+    pulses = [Pulse(f"start@{name}#1.1", world.clock.now(), timedelta(minutes=1), name) for name in "ab"]
+    for _ in range(9):
+        world.advance(seconds=30)
+        for pulse in pulses:
+            beat(world.make_run(), pulse)
+
+
+def beat_alone(world: EngineWorld) -> None:
+    """One of them is left."""
+    pulse = Pulse("start@a#1.1", world.clock.now(), timedelta(minutes=1), "a")
+    for _ in range(30):
+        world.advance(seconds=30)
+        beat(world.make_run(), pulse)
+
+
+def end_daemons(world: EngineWorld) -> None:
+    """None is left."""
+    world.advance(minutes=5)
+    note_once(world.make_run())
+
+
 UNRECORDED = {ConditionKind.DATABASE_DOWN}
 """What lasts in the daemon's memory alone: `test_engine_delivering` has it."""
 RECORD_WAYS = (
@@ -445,6 +470,7 @@ WAYS: dict[SubjectKind, tuple[Callable[[EngineWorld], None], ...]] = {
     SubjectKind.RECEIVER: (find_receiver, drop_receiver),
     SubjectKind.HOOK: (call_hook_again, remove_hook),
     SubjectKind.JOB: (do_job, do_without_daemon),
+    SubjectKind.DAEMON: (beat_alone, end_daemons),
     SubjectKind.DATABASE: (get_well, forget_all, lose_record),
     SubjectKind.INVENTORY: (resume_everything,),
 }

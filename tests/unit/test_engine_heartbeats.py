@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.events.daemon import DaemonCrashed, DaemonsMixed
+from rotator.domain.condition import ConditionKind
+from rotator.domain.events.daemon import DaemonCrashed, DaemonsAgreed, DaemonsMixed
 from rotator.domain.policy import Policy, RuleAction, Threshold
-from rotator.engine.auditing import load_events
+from rotator.engine.auditing import find_lasting, load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import beat, work_due
@@ -18,6 +19,7 @@ from rotator.engine.lives import end_life
 from rotator.engine.pulse import Pulse
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
+from rotator.engine.stalled import note_once
 from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
@@ -282,25 +284,83 @@ def find_crashes(world: EngineWorld) -> list[tuple[str, object]]:
     return [(event.entry.subject, event.entry.details["began_at"]) for event in load_events(world.database, wanted)]
 
 
+def live(world: EngineWorld, beats: int, *replicas: Replica) -> list[object]:
+    """So many heartbeats of each; what was told of their differences, and None where they were told to be over."""
+    for _ in range(beats):
+        world.clock.advance(BEAT)
+        for replica in replicas:
+            replica.beat()
+    names = (DaemonsMixed.type.name, DaemonsAgreed.type.name)
+    events = [event.entry for event in load_events(world.database) if event.entry.event in names]
+    return [entry.details.get("message") for entry in events]
+
+
+def does_last(world: EngineWorld) -> bool:
+    """Whether daemons differ, as far as `status` knows."""
+    with world.database.read() as reading:
+        return bool(find_lasting(reading, ConditionKind.DAEMONS_MIXED))
+
+
 def test_daemons_that_differ_are_told_once_and_not_in_turns() -> None:
     """By the one that began first. One that takes the place of another is no second one; an upgrade that lasts is."""
     world = make_world()
     old, new, other = Replica(world, "a"), Replica(world, "b"), Replica(world, "c")
     new.pulse.version = "1.1"
-
-    def live(beats: int, *replicas: Replica) -> list[object]:
-        for _ in range(beats):
-            world.clock.advance(BEAT)
-            for replica in replicas:
-                replica.beat()
-        wanted = AuditFilter(event=DaemonsMixed.type.name)
-        return [event.entry.details["message"] for event in load_events(world.database, wanted)]
-
-    assert live(9, old) == []
+    assert live(world, 9, old) == []
     new.pulse.began_at = world.clock.now()  # the old one has stopped
-    assert live(9, new) == []
-    assert live(9, new, other) == ["versions 1.0, 1.1"]
-    assert live(20, other, new) == ["versions 1.0, 1.1"]
+    assert live(world, 9, new) == []
+    assert live(world, 9, new, other) == ["versions 1.0, 1.1"]
+    assert live(world, 20, other, new) == ["versions 1.0, 1.1"]
+
+
+def test_daemons_that_differ_are_told_again_when_that_was_over_and_comes_back() -> None:
+    """It is over ten minutes after the last difference, and lasts until then, as `status` says."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    second.pulse.version = "1.1"
+    mixed = "versions 1.0, 1.1"
+    assert live(world, 9, first, second) == [mixed]
+    assert live(world, 19, first) == [mixed]
+    assert does_last(world)
+    assert live(world, 3, first) == [mixed, None]
+    assert not does_last(world)
+    assert live(world, 40, first) == [mixed, None]
+    assert live(world, 9, first, second) == [mixed, None, mixed]
+    first.pulse.version = second.pulse.version  # each says what it is now
+    assert live(world, 2, first, second) == [mixed, None, mixed, None]
+
+
+def test_daemon_that_comes_and_goes_is_one_difference() -> None:
+    """Its heartbeat is late again and again, or it crashes and is restarted with another version each time."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    second.pulse.version = "1.1"
+    for _ in range(6):
+        live(world, 9, first, second)
+        live(world, 9, first)
+    assert live(world, 0) == ["versions 1.0, 1.1"]
+
+
+def test_daemons_that_are_given_a_new_policy_one_after_the_other_are_not_told() -> None:
+    world = make_world()
+    replicas = [Replica(world, host) for host in "abc"]
+    live(world, 9, *replicas)
+    for replica in replicas:
+        replica.policy = replace(POLICIES["later"], digest="2" * 64)
+        assert live(world, 1, *replicas) == []
+    assert live(world, 9, *replicas) == []
+
+
+def test_difference_of_daemons_is_over_when_none_lives_and_once_took_their_place() -> None:
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    second.pulse.version = "1.1"
+    live(world, 9, first, second)
+    note_once(world.make_run())
+    assert live(world, 0) == ["versions 1.0, 1.1"]
+    world.advance(minutes=5)
+    note_once(world.make_run())
+    assert live(world, 0) == ["versions 1.0, 1.1", None]
 
 
 def test_daemons_of_one_host_with_different_files_tell_of_them_once_each() -> None:

@@ -142,6 +142,28 @@ def test_nothing_moves_while_the_clock_is_wrong() -> None:
     assert archive_rotations(world.make_run()) > 0
 
 
+def test_nothing_moves_by_the_clock_of_a_host_far_in_the_future_when_nobody_was_heard() -> None:
+    """Where the database is a file, and no service answered lately; a server's clock, or a service's, is enough."""
+    world = make_aged()
+    young, heard = world.rotations(), dict(world.witnesses.ahead)
+    world.witnesses.ahead.clear()
+    world.host_clock.ahead = timedelta(days=400)
+    assert archive_rotations(world.make_run()) == 0
+    assert world.rotations() == young
+    world.host_clock.ahead = NOUGHT
+    world.advance(days=400)
+    assert archive_rotations(world.make_run()) == 0
+    world.witnesses.ahead.update(heard)
+    assert archive_rotations(world.make_run()) == len(young) - 1
+
+
+def test_old_rotations_move_by_the_clock_of_the_databases_server_when_no_service_was_heard() -> None:
+    world = make_aged(days=OLD_AFTER.days + 40)
+    world.witnesses.ahead.clear()
+    world.database.clocks.has_clock = True
+    assert archive_rotations(world.make_run()) > 0
+
+
 def test_nothing_moves_by_the_clock_of_one_service_that_is_ahead() -> None:
     world = make_aged()
     world.witnesses.ahead = {name: timedelta(days=400) for name in list(world.witnesses.ahead)[:1]}

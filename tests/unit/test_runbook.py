@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from rotator.cli.main import rotator
+from rotator.domain.advice import Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.catalogue import EVENTS
 from rotator.domain.events.event import Event
-from rotator.domain.runbook import CONDITIONS, PAGE, Advice, make_anchor
+from rotator.domain.runbook import CONDITIONS, PAGE, make_anchor
 from rotator.domain.runbook_events import EVENTS as ADVISED
 from tests.support.command_lines import find_problem
 from tests.support.source_tree import ROOT

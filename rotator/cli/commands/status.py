@@ -180,7 +180,7 @@ def _check_as_plugin(
     from rotator.cli.output.alarm import make_figures, render_plugin, render_warnings
 
     seen = _look(cli, within, max_age)
-    warnings = list(render_warnings(seen.findings, seen.rows, seen.accounts, seen.view.now))
+    warnings = list(render_warnings(seen.findings, seen.rows, seen.accounts, seen.view.conditions, seen.view.now))
     figures = make_figures(seen.findings, warnings, seen.rows, seen.view.runs, seen.view.now, seen.tolerance)
     line, code = render_plugin(seen.findings, warnings, seen.rows, figures)
     click.echo(line)

@@ -12,7 +12,7 @@ from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
-from rotator.domain.runbook import make_command
+from rotator.domain.runbook import CONDITIONS, make_command
 from rotator.domain.words import say_in
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
@@ -90,9 +90,16 @@ def _is_about(finding: Finding, found: Condition) -> bool:
 
 
 def render_warnings(
-    findings: Iterable[Finding], rows: Iterable[PatStatus], accounts: Iterable[AccountStatus], now: datetime
+    findings: Iterable[Finding],
+    rows: Iterable[PatStatus],
+    accounts: Iterable[AccountStatus],
+    conditions: Iterable[Condition],
+    now: datetime,
 ) -> Iterator[str]:
-    """Say what a person has to do by a known day: sign in anew, or replace a PAT by hand. A problem is no warning."""
+    """Say what a person has to do by a known day: sign in anew, or replace a PAT by hand; and that daemons differ.
+
+    A problem is no warning.
+    """
     problems = {subject for finding in findings for subject in finding.subjects}
     for account in accounts:
         sight = account.sight
@@ -102,6 +109,9 @@ def render_warnings(
         is_left = row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND and row.expires_at > now
         if is_left and row.name not in problems:
             yield f"{clean(row.name)} must be replaced by hand and expires {say_in(row.expires_at, now)}"
+    for found in conditions:
+        if found.kind is ConditionKind.DAEMONS_MIXED:
+            yield CONDITIONS[found.kind].say_one(found.subject)
 
 
 def render_plugin(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rotator.domain.runbook import Advice
+from rotator.domain.advice import Advice
 from rotator.domain.runbook_events import describe, fill, group_reasons, list_entries
 
 

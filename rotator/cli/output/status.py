@@ -53,6 +53,7 @@ _OTHERS = (
     ConditionKind.HOOK_FAILING,
     ConditionKind.JOB_STALLED,
     ConditionKind.TOKEN_CACHE_UNSAVED,
+    ConditionKind.DAEMONS_MIXED,
 )
 """What no row of the table and nothing above it shows."""
 _MOST_DOWN = 3

@@ -154,6 +154,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.DaemonCrashed,
     daemon.DaemonReturned,
     daemon.DaemonsMixed,
+    daemon.DaemonsAgreed,
     daemon.DaemonReloaded,
     daemon.ReloadRefused,
     daemon.DaemonWoken,

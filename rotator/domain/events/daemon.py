@@ -43,11 +43,20 @@ class DaemonReturned(Event, name="daemon_returned", subject=SubjectKind.DAEMON, 
 
 
 class DaemonsMixed(
-    Event, name="daemons_mixed", subject=SubjectKind.DAEMON, outcome=Outcome.FAILED, severity=Severity.WARNING
+    Event,
+    name="daemons_mixed",
+    subject=SubjectKind.DAEMON,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+    begins=ConditionKind.DAEMONS_MIXED,
 ):
     """Daemons that share a database work with different versions or policies, as in the middle of an upgrade."""
 
     message: str
+
+
+class DaemonsAgreed(Event, name="daemons_agreed", subject=SubjectKind.DAEMON, ends=[ConditionKind.DAEMONS_MIXED]):
+    """The daemons that share a database work with one version and one policy again."""
 
 
 class DaemonReloaded(Event, name="daemon_reloaded", subject=SubjectKind.DAEMON):
