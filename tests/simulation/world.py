@@ -864,6 +864,8 @@ class MortalPats:
         try:
             return self._inner.revoke(account, organization, authorization_id)
         finally:
+            if authorization_id in self._inner._late_revokes:
+                self._world.oracle.note_unanswered(authorization_id)
             self._world.oracle.look()
 
 

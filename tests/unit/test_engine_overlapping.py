@@ -106,6 +106,23 @@ def test_old_value_is_put_back_when_the_clone_was_revoked_by_hand_and_nothing_is
     assert world.count("store") == restored
 
 
+def test_revocation_that_takes_effect_when_the_old_pat_is_current_again_is_not_called_anothers() -> None:
+    world = make_overlapping()
+    old, lost = world.live_ids()
+    world.run_and_die(after="retiring")
+    world.advance(**SETTLE)
+    world.pats.pats[lost].revoked = True
+    world.pats.fail("mint")
+    world.run()
+    assert world.record().authorization_id == old
+    world.pats.pats[old].revoked = True  # the request of the process that died
+    world.advance(**SETTLE)
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.message.startswith("its revocation took effect late: rotator asked for it")
+
+
 def test_old_value_is_put_back_when_the_clone_is_revoked_after_the_list_of_the_run_that_ends_the_overlap() -> None:
     world = make_overlapping()
     old, clone = world.live_ids()
