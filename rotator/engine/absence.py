@@ -77,6 +77,11 @@ def _make_gone(held: ClaimedPat, seen: Sighting) -> PatGoneError:
             f"it expired on {say_moment(pat.valid_to)}, by a clock that is ahead of this host's",
             fix=f"If consumers still need it, {way_on}; and set the clock of this host.",
         )
+    if seen.is_gone and held.load(lambda reading: _was_replaced_once(reading, pat)):
+        return PatGoneError(
+            "its revocation took effect late: rotator asked for it when a clone had replaced it, and got no answer",
+            fix=f"If consumers still need it, {way_on}; otherwise run `rotator inventory forget {pat.name}`.",
+        )
     if seen.is_gone:
         return PatGoneError(
             "it was revoked outside rotator: the server no longer lists it as active",
@@ -139,6 +144,12 @@ def _was_revoked_by_hand(run: RunContext, reading: Reading, pat: ManagedPat) -> 
     signs = [_load_newest(reading, pat, event) for event in _SIGNS_OF_LIFE]
     in_effect = request.occurred_at + get_span(run)
     return not any(seen is not None and seen.occurred_at >= in_effect for seen in signs)
+
+
+def _was_replaced_once(reading: Reading, pat: ManagedPat) -> bool:
+    """Whether the newest request to revoke the current PAT was that of a rotation that had replaced it."""
+    request = _load_newest(reading, pat, RevokeStarted)
+    return request is not None and request.entry.details["why"] == RevocationKind.ROTATED
 
 
 def _load_newest(reading: Reading, pat: ManagedPat, event: type[Event]) -> AuditEvent | None:

@@ -84,7 +84,7 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
 
     `down` and `looked` are as in `Seen`; of an account alone, with "" for the organization, that it could be used.
     """
-    seen = Seen(down, looked, frozenset(down) | frozenset(looked), ())
+    seen = Seen(down, looked, frozenset(), ())
     subjects = {name_organization(pair) for pair in looked} | {account for account, _ in looked}
 
     def find_changes(reading: Reading) -> list[Change]:

@@ -38,7 +38,12 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             adoptions=history.adoptions, takeovers=history.takeovers, commands=history.commands, outages=history.outages
         )
         totals.update(creations=history.creations, updates=history.updates)
-        totals.update(short_lives=history.short_lives, wrong_clocks=history.wrong_clocks, daemons=history.daemons)
+        totals.update(
+            slow=history.slow,
+            short_lives=history.short_lives,
+            wrong_clocks=history.wrong_clocks,
+            daemons=history.daemons,
+        )
         totals.update(
             restores=history.restores,
             late_restores=history.late_restores,

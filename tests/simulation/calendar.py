@@ -70,9 +70,9 @@ class Calendar:
     overlaps: list[tuple[datetime, timedelta]] = field(default_factory=list)
     """Since when the rule has which overlap."""
 
-    def draw_overlap(self, otherwise: timedelta) -> timedelta:
+    def draw_overlap(self, otherwise: timedelta, stretch: int) -> timedelta:
         """The overlap of the rule at first: in a third of these histories longer than a day, for slow readers."""
-        return self.chance.choice(LONG_OVERLAPS) if self.chance.random() < 1 / 3 else otherwise
+        return stretch * self.chance.choice(LONG_OVERLAPS) if self.chance.random() < 1 / 3 else otherwise
 
     def is_open(self, moment: datetime) -> bool:
         """Whether a run may begin to mint or to revoke."""

@@ -22,6 +22,7 @@ class History:
     updates: int = 0
     outages: int = 0
     short_lives: int = 0
+    slow: int = 0
     wrong_clocks: int = 0
     daemons: int = 0
     restores: int = 0

@@ -101,6 +101,7 @@ class Oracle:
         self._managed: set[str] = set()
         self._returned: set[str] = set()
         self._revoked: dict[str, datetime] = {}
+        self._requested: dict[str, datetime] = {}
         self._ended_early: set[str] = set()
         self._neglected: set[Place] = set()
         self._short: set[str] = set()
@@ -198,6 +199,10 @@ class Oracle:
         if self.is_foreign(authorization_id) and authorization_id not in self._revoked:
             self.breaks.append(f"I3: {authorization_id} is a person's and was to be revoked")
 
+    def note_unanswered(self, authorization_id: str) -> None:
+        """The product asked for a revocation that got no answer, and takes effect later."""
+        self._requested.setdefault(authorization_id, self._world.now())
+
     # What is judged.
 
     def is_foreign(self, authorization_id: str) -> bool:
@@ -234,10 +239,10 @@ class Oracle:
         ]
         told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
-            if place not in self._served - told - self._unowned or not stretch.is_late:
+            if place not in self._served - told - self._unowned or not self._is_late(stretch):
                 continue
             if self._is_dead(stretch, self._world.now()):
-                self.breaks.append(f"I1: a late write to {place[1]} was not undone by an undisturbed run")
+                self.breaks.append(f"I1: a late effect on {place[1]} was not undone by an undisturbed run")
 
     def judge_rest(self, status: Mapping[str, object], besides: Iterable[str] = ()) -> None:
         """I1, I2, I3 at rest, by the JSON of `rotator status`; `besides`: handles that a person holds back."""
@@ -301,8 +306,8 @@ class Oracle:
         what = (
             f"{stretch.place[1]} {'hold' if is_held else 'read'} {stretch.owner}, which is dead, at {now:%d %H:%M:%S}"
         )
-        if stretch.is_late:
-            self.passing.append(f"I1: consumers of {what}, after a late write")
+        if self._is_late(stretch):
+            self.passing.append(f"I1: consumers of {what}, after a late effect")
         elif not self._is_excused(stretch, is_held=is_held):
             self.breaks.append(f"I1: consumers of {what}")
         stretch.is_excused = True
@@ -312,6 +317,14 @@ class Oracle:
         if stretch.owner is None:
             return stretch.send is not None
         return self._world.show_end(stretch.owner) <= now
+
+    def _is_late(self, stretch: _Stretch) -> bool:
+        """Whether its write took effect late, or its value was put back when nobody expected its revocation any more.
+
+        That is so when a person revoked the clone after the revocation of the old PAT had got no answer.
+        """
+        requested_at = self._requested.get(stretch.owner or "")
+        return stretch.is_late or (requested_at is not None and stretch.begun_at - requested_at > SETTLE)
 
     def _is_excused(self, stretch: _Stretch, *, is_held: bool) -> bool:
         owner = stretch.owner or ""

@@ -25,13 +25,12 @@ from rotator.errors import RotatorError
 from rotator.ports.secret_store import SecretLocation
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.history import History
-from tests.simulation.world import ACCOUNT, LIFETIME, LIKE_A_MARK, VAULT, Spot, World
+from tests.simulation.world import ACCOUNT, LIKE_A_MARK, VAULT, Spot, World
 from tests.support.fake_pat_service import FakePat
 
 Act = Callable[[], object]
 NEW_NAMES = ("deploy", "release")
 """What a person may have created."""
-OVERLAPS = (timedelta(0), timedelta(minutes=10), timedelta(hours=2), timedelta(days=1))
 
 
 class People:
@@ -102,7 +101,7 @@ class People:
 
     def _make(self, name: str, days: int) -> FakePat:
         world, seconds = self._world, self._world.random.randint(0, 600)
-        end = world.clock.now() + timedelta(days=days, seconds=seconds)
+        end = world.clock.now() + world.span(days) + timedelta(seconds=seconds)
         shown = world.random.choice((name, name, f"{name}{LIKE_A_MARK}"))
         return world.add_human(world.spots[name], shown, "vso.code", end.replace(microsecond=0))
 
@@ -119,7 +118,7 @@ class People:
     def write_secret(self, name: str) -> None:
         """Somebody writes a PAT of their own into the secret."""
         world = self._world
-        fake = world.add_human(world.spots[name], "by-hand", "vso.code", world.clock.now() + LIFETIME)
+        fake = world.add_human(world.spots[name], "by-hand", "vso.code", world.clock.now() + world.lifetime)
         world.secrets.write_foreign(world.location(name), fake.value)
         world.written.add(world.location(name).name)
         world.oracle.look()
@@ -171,7 +170,7 @@ class People:
     def make_twins(self, name: str) -> None:
         """Somebody has two PATs of one display name, both due, and gave consumers the value of one."""
         world, now = self._world, self._world.clock.now()
-        start, end, spot = now - timedelta(days=8), now + timedelta(days=2), world.spots[name]
+        start, end, spot = now - world.span(8), now + world.span(2), world.spots[name]
         twins = [world.add_human(spot, f"{name}-hook", "vso.code", end, valid_from=start) for _ in range(2)]
         place = SecretLocation(VAULT, f"{spot.organization}-{name}-hook", spot.account)
         if not world.secrets.versions_of(place):
@@ -183,11 +182,11 @@ class People:
 
     def change_policy(self, name: str) -> None:
         """Somebody edits policy.yaml: another overlap, another lifetime, older versions disabled or not."""
-        randomness = self._world.random
-        self._world.change_rule(
-            overlap=randomness.choice(OVERLAPS),
+        world, randomness = self._world, self._world.random
+        world.change_rule(
+            overlap=randomness.choice(world.overlaps),
             disable_previous=randomness.random() < 0.5,
-            lifetime=randomness.choice((None, timedelta(days=9), timedelta(days=14))),
+            lifetime=randomness.choice((None, world.span(9), world.span(14))),
         )
 
     def sign_in(self) -> None:
@@ -211,13 +210,13 @@ class People:
     def create(self, name: str, at: int | None) -> int:
         """`rotator create NAME`, killed before its bytecode `at`; how many it executed."""
         self._world.spots[name] = spot = Spot()
-        order = make_order(name, spot.account, spot.organization, ("vso.code",), LIFETIME)
+        order = make_order(name, spot.account, spot.organization, ("vso.code",), self._world.lifetime)
         return self._command(lambda run: create(run, order), at)
 
     def update(self, name: str, at: int | None) -> int:
         """`rotator update NAME` to all that can be wanted, killed before its bytecode `at`; how many it executed."""
         change = make_change(
-            name, display_name=f"{name}-2", scopes=("vso.code", "vso.build"), lifetime=timedelta(days=9)
+            name, display_name=f"{name}-2", scopes=("vso.code", "vso.build"), lifetime=self._world.span(9)
         )
         return self._command(lambda run: update(run, change), at)
 
@@ -332,14 +331,14 @@ class People:
         name = randomness.choice(NEW_NAMES)
         account = randomness.choice(run.services.accounts)
         spot = self._world.spots.setdefault(name, Spot(account.name, randomness.choice(account.organizations)))
-        create(run, make_order(name, spot.account, spot.organization, ("vso.code",), LIFETIME))
+        create(run, make_order(name, spot.account, spot.organization, ("vso.code",), self._world.lifetime))
         self._history.creations += 1
 
     def _update(self, name: str, run: RunContext) -> None:
         randomness = self._world.random
         display_name = randomness.choice((None, name, f"{name}-2"))
         scopes = randomness.choice(((), ("vso.code",), ("vso.code", "vso.build")))
-        lifetime = randomness.choice((LIFETIME, timedelta(days=9), timedelta(days=14)))
+        lifetime = randomness.choice((self._world.lifetime, self._world.span(9), self._world.span(14)))
         update(run, make_change(name, display_name=display_name, scopes=scopes, lifetime=lifetime))
         self._history.updates += 1
 

@@ -32,17 +32,21 @@ from tests.simulation import calendar
 from tests.simulation.crashing import Crash, Life
 from tests.simulation.databases import MakeDatabase, make_memory
 from tests.simulation.history import History
-from tests.simulation.people import OVERLAPS, People
-from tests.simulation.world import ACCOUNTS, LONG_AGO, InvariantError, Spot, World
+from tests.simulation.people import People
+from tests.simulation.world import ACCOUNTS, LONG_AGO, SLOW, SLOW_OVERLAPS, InvariantError, Spot, World
 from tests.support.engine_fakes import CommitFault
 
 MOST_CYCLES = 40
 CALENDAR_CYCLES = 12 * MOST_CYCLES
 """An overlap may have to wait for a window, or for the end of a change freeze, until its old PAT expires."""
+MOST_CLOSED = timedelta(hours=5)
+"""Where runs keep to a calendar they come at least so often: one that is the last before an expiry needs that."""
 MOST_HELP = 3
 HOUR = timedelta(hours=1)
-REST = timedelta(days=3)
-"""A PAT that lives longer than this need not be rotated soon."""
+REST = 3
+"""A PAT that lives for more days than these need not be rotated soon."""
+SLOW_SHARE = 0.1
+"""In how many histories consumers may keep what they read for days, and PATs live longer."""
 OFFSET = timedelta(minutes=10)
 """Up to so much less than it may live is asked for each PAT, to tell it from others."""
 LEASE = timedelta(minutes=6)
@@ -60,7 +64,10 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     """Live through one random history; InvariantError when the promise is broken."""
     randomness = random.Random(seed)
     has_outage = randomness.random() < 0.1
-    world, history = make_world(randomness, make_database, has_outage=has_outage), History(seed)
+    is_slow = not has_outage and random.Random(f"slow {seed}").random() < SLOW_SHARE
+    stretch = SLOW if is_slow else 1
+    world, history = make_world(randomness, make_database, has_outage=has_outage, stretch=stretch), History(seed)
+    history.slow += is_slow
     if random.Random(f"adopt {seed}").random() < 0.15:
         world.adopt_by_rule()
     world.disturb(random.Random(f"disturbed {seed}"))
@@ -119,18 +126,27 @@ def _pick_daemon(seed: int) -> random.Random | None:
     return randomness if randomness.random() < 0.4 else None
 
 
-def make_world(randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool = False) -> World:
-    """Two ManagedPats of one account and organization or of several; in a third of the histories another overlap."""
+def make_world(
+    randomness: random.Random, make_database: MakeDatabase, *, has_outage: bool = False, stretch: int = 1
+) -> World:
+    """Two ManagedPats of one account and organization or of several; in a third of the histories another overlap.
+
+    Always one of days where PATs live `stretch` times longer.
+    """
     spots = [Spot(account.name, organization) for account in ACCOUNTS for organization in account.organizations]
     others = (spots[0], spots[0], *spots)
     days_left = 1 if has_outage else randomness.choice((1, 3))
     spots = [spots[0], randomness.choice(others)]
-    world = World(randomness, spots=(spots[0], spots[1]), days_left=days_left, make_database=make_database)
+    world = World(
+        randomness, spots=(spots[0], spots[1]), days_left=days_left, make_database=make_database, stretch=stretch
+    )
     world.has_odd_entry = randomness.random() < 0.2
     if randomness.random() < 0.1:
         world.spoil()
     if randomness.random() < 0.33:
-        world.change_rule(overlap=randomness.choice(OVERLAPS), disable_previous=randomness.random() < 0.5)
+        world.change_rule(overlap=randomness.choice(world.overlaps), disable_previous=randomness.random() < 0.5)
+    if stretch > 1:
+        world.change_rule(overlap=randomness.choice(SLOW_OVERLAPS), disable_previous=randomness.random() < 0.5)
     return world
 
 
@@ -208,7 +224,8 @@ def settle(world: World, history: History) -> None:
     world.clock.advance(LEASE)
     if world.calendar is not None:
         _live_paused(world, history, people)
-    if world.random.random() < 0.3 and world.calendar is None:  # runs look for a late write for seven days only
+    is_short = world.calendar is None and world.stretch == 1  # runs look for a late write for seven days only
+    if world.random.random() < 0.3 and is_short:
         _lose_restore(world, history)
     _run_until_at_rest(world, history)
     for number in range(MOST_HELP):
@@ -278,13 +295,17 @@ def _is_unconfirmed(pat: ManagedPat | None) -> bool:
 
 def _make_pause(world: World) -> timedelta:
     """How long after a run the next one begins, once the faults have ended."""
-    return max(HOUR, world.oracle.overlap / 8)
+    with world.database.read() as reading:
+        overlaps = [rotation.overlap for rotation in reading.journal.load_open()]
+    pause = max([world.oracle.overlap, *overlaps]) / 8
+    return max(HOUR, pause if world.calendar is None else min(pause, MOST_CLOSED))
 
 
 def _run_until_at_rest(world: World, history: History) -> None:
     """Runs some hours apart, until one has found everything at rest and left it so."""
-    cycles, pause, short_end = 0, _make_pause(world), LONG_AGO
+    cycles, short_end = 0, LONG_AGO
     while True:
+        pause = _make_pause(world)
         for pat in world.load_fleeting(pause):
             world.oracle.note_fleeting((pat.vault, pat.secret_name))
         was_at_rest = cycles > 0 and _is_at_rest(world)
@@ -348,7 +369,7 @@ def _is_at_rest(world: World) -> bool:
         or (pat.name in world.adopted and pat.name not in pending and pat.retry_at is None)
         or pat.name in world.spoiled
         or pat.state is ManagedPatState.PAUSED
-        or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > REST)
+        or (pat.name not in pending and pat.last_failure is None and pat.valid_to - now > world.span(REST))
         for pat in records
     )
 
@@ -361,7 +382,7 @@ def _find_short_end(world: World) -> datetime:
     with world.database.read() as reading:
         limits = reading.limits.load().values()
     unsettled = OFFSET + world.oracle.overlap + 2 * _make_pause(world)
-    short = (limit for limit in limits if limit.longest - unsettled <= REST)
+    short = (limit for limit in limits if limit.longest - unsettled <= world.span(REST))
     return max((limit.learned_at + 2 * limit.longest for limit in short), default=LONG_AGO)
 
 
@@ -388,7 +409,7 @@ def stir(world: World, history: History) -> None:
         People(world, history).pick()()
     if randomness.random() < 0.15:
         home = randomness.choice(sorted(world.pats.organizations))
-        world.pats.organizations[home].max_lifetime = timedelta(days=randomness.choice((7, 9)))
+        world.pats.organizations[home].max_lifetime = world.span(randomness.choice((7, 9)))
 
 
 def _live_shortly(history: History) -> None:

@@ -54,6 +54,10 @@ ACCOUNTS = (
 STALE = 0.05
 """The share of reads of the vault, but for those by version id, that are one version old."""
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=10)
+OVERLAPS = (timedelta(0), timedelta(minutes=10), OVERLAP, timedelta(days=1))
+SLOW = 6
+"""How many times longer PATs live where consumers are slow."""
+SLOW_OVERLAPS = (timedelta(days=3), timedelta(days=5), timedelta(days=10))
 ROTATED_AT = 1 / 3
 """The share of its life that a PAT has left when it is due."""
 NAMES = ("ci-build", "npm-feed")
@@ -124,6 +128,7 @@ class World:
     `tools` draws what people's tools do that take tags off or copy them; None where they have none.
     `unlisted` counts, by PAT, the lists of the newest run that hid it.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
+    `stretch`: PATs live so many times longer than elsewhere, so that there is room for an overlap of days.
     `unwitnessed` are rotations whose mint was sent, and when, while their secret did not exist: no version of it can
     tell of them.
     `something_else` are versions of secrets that hold no PAT, `seen` those versions
@@ -138,8 +143,10 @@ class World:
         days_left: int = 3,
         make_database: MakeDatabase = make_memory,
         start: datetime = START,
+        stretch: int = 1,
     ) -> None:
-        self.random = randomness
+        self.random, self.stretch = randomness, stretch
+        self.lifetime = stretch * LIFETIME
         self.tools: random.Random | None = None
         self.something_else: set[str] = set()
         self.seen: set[str] = set()
@@ -215,6 +222,15 @@ class World:
         spot = self.spots[name]
         return SecretLocation(VAULT, f"{spot.organization}-{name}", spot.account)
 
+    @property
+    def overlaps(self) -> tuple[timedelta, ...]:
+        """What people choose overlaps from."""
+        return OVERLAPS if self.stretch == 1 else (timedelta(0), OVERLAP, *SLOW_OVERLAPS)
+
+    def span(self, days: float) -> timedelta:
+        """So many days in the life of a PAT; more where lives are longer."""
+        return timedelta(days=days) * self.stretch
+
     def set_policy(self, policy: Policy) -> None:
         """Change the policy; a run that goes on keeps the one that it was started with."""
         self.policy = policy
@@ -235,7 +251,7 @@ class World:
         """Let the one rule have its windows and change freezes; without a calendar nothing is held back."""
         self.calendar = calendar
         if calendar is not None:
-            overlap = calendar.draw_overlap(self.policy.rules[0].overlap)
+            overlap = calendar.draw_overlap(self.policy.rules[0].overlap, self.stretch)
             rule = replace(self.policy.rules[0], timetable=calendar.make_timetable(), overlap=overlap)
             self.set_policy(replace(self.policy, rules=(rule,)))
 
@@ -548,14 +564,14 @@ class World:
 
     def _add_foreign(self) -> str:
         """A person's PAT that has nothing to do with ours; its id."""
-        fake = self.add_human(Spot(), "prod-deploy", "vso.release", self.clock.now() + LIFETIME)
+        fake = self.add_human(Spot(), "prod-deploy", "vso.release", self.clock.now() + self.lifetime)
         return fake.pat.authorization_id
 
     def _add_managed(self, name: str) -> None:
         now, spot, location = self.clock.now(), self.spots[name], self.location(name)
-        start = now + timedelta(days=self.days_left) - LIFETIME
+        start = now + self.span(self.days_left) - self.lifetime
         shown = name if self.random.random() < 0.8 else f"{name}{LIKE_A_MARK} #rot-fedcba9876543210"
-        end = start + LIFETIME
+        end = start + self.lifetime
         fake = self.pats.add_pat(spot.account, spot.organization, shown, "vso.code", end, valid_from=start)
         self.oracle.note_person_made(fake.pat.authorization_id)
         if self.days_left < 2:
@@ -860,6 +876,8 @@ class MortalPats:
         try:
             return self._inner.revoke(account, organization, authorization_id, permit=permit)
         finally:
+            if authorization_id in self._inner._late_revokes:
+                self._world.oracle.note_unanswered(authorization_id)
             self._world.oracle.look()
 
 

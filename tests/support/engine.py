@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
 from rotator.domain.audit_event import Detail
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.event import Event
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
 from rotator.domain.policy import Policy
@@ -80,6 +81,7 @@ class EngineWorld:
         self.timing, self.max_parallel = Timing(), 1
         self.marker_key: SecretValue | None = None
         self.told: list[tuple[str, dict[str, Detail]]] = []
+        self._unfilled: list[str] = []
         self._runs = 0
 
     def make_services(self) -> Services:
@@ -113,8 +115,12 @@ class EngineWorld:
             run_id=f"run-{self._runs}",
             actor="root@host",
             claimant=f"run-{self._runs}",
-            progress=lambda event, subject: self.told.append((event.type.name, event.make_line(subject))),
+            progress=self._note_told,
         )
+
+    def _note_told(self, event: Event, subject: str) -> None:
+        self.told.append((event.type.name, event.make_line(subject)))
+        self._unfilled += find_unfilled(event)
 
     def run(self) -> RunReport:
         """One `rotator once`."""
@@ -147,8 +153,12 @@ class EngineWorld:
         return report
 
     def check_promises(self, shown: str = "") -> None:
-        """No secret outside the vault nor in what is shown, a chain that verifies, an intent before every mutation."""
+        """No secret outside the vault nor in what is shown, a chain that verifies, an intent before every mutation.
+
+        And no event that leaves open what it is there to say.
+        """
         assert CANARY not in self.database.dump() + repr(self.told) + shown
+        assert self._unfilled == []
         check_log(self.database)
         with self.database.read() as reading:
             check_conditions(reading, self.policy, self.clock.now())
@@ -313,6 +323,15 @@ class EngineWorld:
         self.run()
         assert self.database.dump().count("RotationState") == before.count("RotationState")
         assert len([mark for mark in self.timeline if mark in MUTATIONS]) == calls
+
+
+def find_unfilled(event: Event) -> list[str]:
+    """What an event leaves open that it is there to say: its message, or a field that may not be None."""
+    missing = [
+        each.name for each in fields(event) if getattr(event, each.name) is None and "None" not in str(each.type)
+    ]
+    empty = ["message"] if getattr(event, "message", "-") == "" else []
+    return [f"{event.type.name}: {name}" for name in (*missing, *empty)]
 
 
 def check_conditions(reading: Reading, policy: Policy, now: datetime) -> None:

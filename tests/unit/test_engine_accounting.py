@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.refusal import RefusalKind
-from rotator.domain.rotation import Rotation
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.engine.accounting import Keepers, find_other_keeper, load_keepers
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
@@ -301,3 +301,20 @@ def test_ids_that_a_rotation_made_are_known_to_be_made() -> None:
     with world.database.read() as reading:
         keepers = load_keepers(reading, [clone, world.rotations()[0].predecessor_id], world.clock.now())
     assert keepers.minted_ids == {clone}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_open_rotation_accounts_for_a_pat_before_a_closed_one_and_that_before_one_without_a_record(
+    order: tuple[int, ...],
+) -> None:
+    """A tool gives back the value of an old PAT, and the next rotation replaces that one again."""
+    going = replace(make_rotation("r2"), record_id="record-1")
+    failed = replace(make_rotation("r1"), state=RotationState.FAILED, record_id="record-1")
+    forgotten = replace(make_rotation("r0"), state=RotationState.FAILED)
+    three = (going, failed, forgotten)
+    found = Keepers((), tuple(three[n] for n in order), (), frozenset()).find_by_id(going.predecessor_id)
+    assert found is not None
+    assert found.rotation is going
+    found = Keepers((), tuple(three[n] for n in order if n), (), frozenset()).find_by_id(going.predecessor_id)
+    assert found is not None
+    assert found.rotation is failed

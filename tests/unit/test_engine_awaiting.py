@@ -179,6 +179,8 @@ def test_each_of_several_hooks_must_succeed() -> None:
     second.fails = lambda _: BAD
     free.fails = lambda _: BAD
     stage.world.run()
+    with pytest.raises(RotationError, match="the hooks first, second have not succeeded"):
+        revoke_previous(stage.world.make_run(), NAME)
     stage.call()
     assert stage.awaited == ["second"]
     second.fails = lambda _: None

@@ -234,6 +234,22 @@ def test_overlap_that_a_fast_clock_dated_begins_anew_and_ends() -> None:
     assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
 
 
+def test_overlap_that_begins_anew_is_measured_by_the_boot_clock_from_then_on() -> None:
+    """The host is set two days ahead then, and nobody is heard: consumers have had the value for no time at all."""
+    world = make_world()
+    world.witnesses.ahead.clear()
+    set_host(world, YEARS)
+    world.rotate(NAME)
+    world.advance(hours=30)
+    world.witnesses.ahead.update(azure_devops=timedelta(0), key_vault=timedelta(0))
+    set_host(world, timedelta(0))
+    world.run()
+    world.witnesses.ahead.clear()
+    with claimed(world.make_run(), NAME) as held:
+        set_host(world, 2 * DAY)
+        assert not is_overlap_over(held)
+
+
 def test_claim_of_a_clock_that_was_years_ahead_is_over_after_its_lease() -> None:
     world = make_world()
     set_host(world, YEARS)

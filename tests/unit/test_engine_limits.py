@@ -57,6 +57,16 @@ def test_clamped_answer_is_accepted_and_dated_when_it_outlives_the_threshold() -
     assert not world.record().short_lived
 
 
+def test_others_are_told_of_too_when_what_one_of_them_taught_stands_in_their_way() -> None:
+    """Long before they are due: a person has time to change the rule."""
+    world = make_clamping_world(days_left=11, longest=7, before=12)
+    world.add_managed("later", days_left=20)
+    world.run()
+    world.run()
+    with world.database.read() as reading:
+        assert (ConditionKind.ROTATION_BLOCKED, "later") in {(c.kind, c.subject) for c in reading.conditions.load()}
+
+
 def test_full_lifetime_is_asked_for_again_when_the_limit_is_as_old_as_it_allows() -> None:
     """A maximum that held for an hour is not believed for ever."""
     world = make_clamping_world(days_left=11, longest=7, before=12)

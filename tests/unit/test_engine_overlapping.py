@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.condition import ConditionKind
+from rotator.domain.managed_pat import Pat
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause
-from rotator.engine.report import OutcomeKind
+from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatList
 from tests.support.engine import NAME, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 from tests.support.policies import RULE, make_policy
@@ -102,6 +104,42 @@ def test_old_value_is_put_back_when_the_clone_was_revoked_by_hand_and_nothing_is
     world.advance(hours=2)
     world.run()
     assert world.count("store") == restored
+
+
+def test_revocation_that_takes_effect_when_the_old_pat_is_current_again_is_not_called_anothers() -> None:
+    world = make_overlapping()
+    old, lost = world.live_ids()
+    world.run_and_die(after="retiring")
+    world.advance(**SETTLE)
+    world.pats.pats[lost].revoked = True
+    world.pats.fail("mint")
+    world.run()
+    assert world.record().authorization_id == old
+    world.pats.pats[old].revoked = True  # the request of the process that died
+    world.advance(**SETTLE)
+    world.run()
+    failure = world.record().last_failure
+    assert failure is not None
+    assert failure.message.startswith("its revocation took effect late: rotator asked for it")
+
+
+def test_old_value_is_put_back_when_the_clone_is_revoked_after_the_list_of_the_run_that_ends_the_overlap() -> None:
+    world = make_overlapping()
+    old, clone = world.live_ids()
+    world.advance(hours=25)
+
+    def list_and_revoke(listed: tuple[Pat, ...]) -> PatList:
+        world.pats.pats[clone].revoked = True
+        return PatList(listed, ())
+
+    world.pats.change_listed = list_and_revoke
+    report = world.run()
+    [outcome] = report.of_kind(OutcomeKind.ABANDONED)
+    assert (outcome.reason, outcome.revoked_id) == (OutcomeReason.CLONE_REVOKED_ELSEWHERE, clone)
+    world.pats.change_listed = None
+    assert (world.rotations()[1].predecessor_id, world.is_live()) == (old, True)
+    assert world.revoked_ids() == []
+    world.finish()
 
 
 def test_old_value_is_put_back_by_a_later_run_when_the_vault_was_away() -> None:

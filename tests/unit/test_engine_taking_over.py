@@ -11,6 +11,7 @@ import pytest
 from rotator.domain.managed_pat import Pat
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Decision, Guardrails, Match, RuleAction, Verdict
+from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
@@ -473,3 +474,15 @@ def test_nothing_is_written_when_the_first_pat_was_taken_over_by_another_run() -
     world.run()
     with pytest.raises(UsageError, match="not left behind"):
         revoke_left_behind(world.make_run(), world.record(HOOK).authorization_id)
+
+
+def test_pat_that_a_person_forgot_since_the_list_was_read_is_not_taken_over_again() -> None:
+    world = make_adopting_world()
+    [found] = add(world, HOOK)
+    run = world.make_run()
+    plan = propose(run, [found], everything=False)
+    world.run()
+    forget(world.make_run(), HOOK)
+    written = adopt(run, plan, by_rule=True)
+    assert written.proposals == ()
+    assert [refusal.kind for refusal in written.refusals] == [RefusalKind.MANAGED_BEFORE]

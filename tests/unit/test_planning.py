@@ -96,6 +96,8 @@ def test_action_is_none_when_paused() -> None:
 def test_action_tells_the_last_failure_when_it_is_too_early_to_try_again(blocked: bool, kind: ActionKind) -> None:
     action = plan(replace(WAITING, blocked=blocked))
     assert (action.kind, action.reason, action.failure) == (kind, ActionReason.FAILED_BEFORE, FAILURE)
+    assert action.decision is not None
+    assert (action.decision.rule, action.decision.rotate_after) == (DUE, PAT.valid_to - 20 * DAY)
 
 
 @pytest.mark.parametrize("blocked", [False, True])
