@@ -64,6 +64,20 @@ def find_difference(work: UnitOfWork, holder: str) -> list[DaemonsMixed]:
     return [] if is_told else [DaemonsMixed(message=message)]
 
 
+def watch_silent(run: RunContext) -> None:
+    """Wait until what a daemon was at that stays silent is free.
+
+    A daemon sees with its own heartbeats whether those of others stay away. Any other process has just begun, and has
+    seen none: it watches them for as long as their claims bind, if one that holds something is late.
+    """
+    if run.pulse is not None:
+        return
+    with run.services.database.read() as reading:
+        left = reading.claims.find_next_over(now=reading.now(), span=run.services.timing.lease)
+    if left:
+        run.services.stop.wait(left.total_seconds())
+
+
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:
     """Note that a daemon has stopped."""
     now = run.services.clock.now()
