@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -44,13 +44,13 @@ def keep_life(work: UnitOfWork, holder: str, began_at: datetime) -> list[DaemonR
     return [DaemonReturned(began_at=began_at)] if is_known else []
 
 
-def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:
-    """Note the ends of daemons, of whatever host, whose claims ended two minutes ago; return what is to be told.
+def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -> list[tuple[str, DaemonCrashed]]:
+    """Note the ends of `silent` daemons, of whatever host, whose claims ended two minutes ago; return what is told.
 
     Each is told by one of the others, once, with its user and host.
     """
-    silent = work.job_runs.end_silent(work.now() - BEATS_WITHIN, now)
-    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in silent]
+    ended = work.job_runs.end_silent(silent, work.now() - BEATS_WITHIN, now) if silent else ()
+    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in ended]
 
 
 def find_difference(work: UnitOfWork, holder: str) -> list[DaemonsMixed]:

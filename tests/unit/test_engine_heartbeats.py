@@ -197,8 +197,8 @@ def test_nothing_is_sent_when_the_heartbeat_is_late_and_cannot_be_committed() ->
     """A quarter of the span before anybody takes over."""
     world, first, _ = make_replicas()
     with claimed(first.make_run(), NAME) as held:
-        held.renew()
         world.clock.advance(BEAT + BEAT / 2 - timedelta(seconds=1))
+        held.renew()
         begun = world.database.begun
         held.check_claim()
         assert world.database.begun == begun
@@ -207,6 +207,34 @@ def test_nothing_is_sent_when_the_heartbeat_is_late_and_cannot_be_committed() ->
         with pytest.raises(DatabaseUnreachableError):
             held.check_claim()
         held.check_claim()
+
+
+def test_nothing_is_sent_after_a_wait_when_a_failover_lost_the_claim() -> None:
+    """By its own clock the claim is valid, and its heart beats: only the database knows that another one has it."""
+    world, first, second = make_replicas()
+    lose = world.database.back_up()
+    with suppress(ClaimLostError), claimed(first.make_run(), NAME) as held:
+        lose()
+        with claimed(second.make_run(), NAME) as taken:
+            taken.check_claim()
+            world.clock.advance(timedelta(seconds=5))
+            with pytest.raises(ClaimLostError):
+                held.check_claim()
+            taken.check_claim()
+
+
+def test_step_of_the_databases_clock_makes_nobody_call_the_others_dead() -> None:
+    world = make_world()
+    replicas = [Replica(world, host) for host in "abc"]
+    for number, replica in enumerate(replicas):
+        replica.pulse.began_at += timedelta(seconds=number)
+    for step in (timedelta(0), timedelta(minutes=10), timedelta(0)):
+        world.database.skew = step
+        for _ in range(8):
+            world.clock.advance(BEAT)
+            for replica in replicas:
+                replica.beat()
+    assert find_crashes(world) == []
 
 
 def test_value_outlives_a_database_that_is_away_for_longer_than_two_heartbeats() -> None:
