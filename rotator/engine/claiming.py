@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 _LONGEST_PAUSE = 4.0
 """In seconds, between two attempts to commit while a value exists only in memory."""
+_FRESH = timedelta(seconds=5)
+"""For so long after a commit a claim is taken for ours without another look: longer than a request usually waits."""
 _RELEASE_PATIENCE = timedelta(seconds=5)
 
 
@@ -224,11 +226,12 @@ class ClaimedPat:
     def check_claim(self) -> None:
         """Raise ClaimLostError unless our claim is still valid: the permit of every request that changes something.
 
-        Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims. A
-        daemon whose heartbeat is late, or was since that commit, renews the claim first: others may have taken over.
+        Judged by the boot clock as it was before the last commit: a host that was suspended has lost its claims. The
+        claim is renewed first when that was some seconds ago, because a failover may have lost it since; and when a
+        daemon's heartbeat is late, or was since: others may have taken over.
         """
         ends_at = self._ends_at
-        if self._elapsed() < ends_at and not self._is_heard():
+        if self._elapsed() < ends_at and not (self._is_fresh() and self._is_heard()):
             self.renew()
         if self._elapsed() >= ends_at or not self._is_heard():
             raise ClaimLostError(
@@ -238,6 +241,9 @@ class ClaimedPat:
 
     def _elapsed(self) -> timedelta:
         return self.services.boot.read_boot().elapsed
+
+    def _is_fresh(self) -> bool:
+        return self._elapsed() - (self._ends_at - self.services.timing.lease) < _FRESH
 
     def _is_heard(self) -> bool:
         pulse = self.run.pulse

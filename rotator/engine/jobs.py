@@ -250,11 +250,12 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
                 told += [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
-            told += end_silent_lives(work, now)
             left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
             if pulse.binds_for is not None:
+                silent = pulse.find_silent(work.job_runs.load_heartbeats(), run.services.boot)
+                told += end_silent_lives(work, silent, now)
                 told += find_difference(work, pulse, run.services.boot.read_boot().elapsed)
             for actor, event in told:
                 record(work, run, actor, event, now)

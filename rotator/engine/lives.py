@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -58,13 +58,13 @@ def keep_life(work: UnitOfWork, holder: str, began_at: datetime) -> list[DaemonR
     return [DaemonReturned(began_at=began_at)] if is_known else []
 
 
-def end_silent_lives(work: UnitOfWork, now: datetime) -> list[tuple[str, DaemonCrashed]]:
-    """Note the ends of daemons, of whatever host, whose claims ended two minutes ago; return what is to be told.
+def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -> list[tuple[str, DaemonCrashed]]:
+    """Note the ends of `silent` daemons, of whatever host, whose claims ended two minutes ago; return what is told.
 
     Each is told by one of the others, once, with its user and host.
     """
-    silent = work.job_runs.end_silent(work.now() - BEATS_WITHIN, now)
-    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in silent]
+    ended = work.job_runs.end_silent(silent, work.now() - BEATS_WITHIN, now) if silent else ()
+    return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in ended]
 
 
 def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[tuple[str, Event]]:
@@ -85,6 +85,20 @@ def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[
         return [] if say_differences(find_latest(beats, now, _AGREE_FOR)) else [(DAEMONS, DaemonsAgreed())]
     is_lasting = pulse.differs_since is not None and elapsed - pulse.differs_since >= BEATS_WITHIN
     return [(DAEMONS, DaemonsMixed(message=message))] if is_lasting else []
+
+
+def watch_silent(run: RunContext) -> None:
+    """Wait until what a daemon was at that stays silent is free.
+
+    A daemon sees with its own heartbeats whether those of others stay away. Any other process has just begun, and has
+    seen none: it watches them for as long as their claims bind, if one that holds something is late.
+    """
+    if run.pulse is not None:
+        return
+    with run.services.database.read() as reading:
+        left = reading.claims.find_next_over(now=reading.now(), span=run.services.timing.lease)
+    if left:
+        run.services.stop.wait(left.total_seconds())
 
 
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event as Flag
 
 from rotator.domain.events.event import Event
-from rotator.domain.job_run import Heartbeat
+from rotator.domain.job_run import BEATS_WITHIN, Heartbeat
 from rotator.ports.clock import BootClock
 
 _HEARD = 3 / 4
@@ -56,6 +56,7 @@ class Pulse:
         self._has_begun = False
         self._dead: list[str] = []
         self._noted: deque[Event] = deque()
+        self._seen: dict[str, tuple[datetime, timedelta]] = {}
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
         """Return the heartbeat of that moment, by the database's clock."""
@@ -103,6 +104,18 @@ class Pulse:
 
     def _counts(self, heard: _Heard, boot: BootClock) -> bool:
         return self.binds_for is None or boot.read_boot().elapsed < heard.until
+
+    def find_silent(self, beats: Iterable[Heartbeat], boot: BootClock) -> frozenset[str]:
+        """Return the holders whose heartbeats this daemon itself has seen to stay as they are for too long to live.
+
+        By its boot clock: a step of the database's clock makes all of them look old at once.
+        """
+        now, before = boot.read_boot().elapsed, self._seen
+        self._seen = {}
+        for beat in beats:
+            known = before.get(beat.holder)
+            self._seen[beat.holder] = known if known is not None and known[0] == beat.beat_at else (beat.beat_at, now)
+        return frozenset(holder for holder, (_, since) in self._seen.items() if now - since >= BEATS_WITHIN)
 
     def note(self, event: Event) -> None:
         """Have the next heartbeat write an event of the daemon into the audit log; the log has it already."""

@@ -23,6 +23,7 @@ from rotator.engine.holds import find_next_hold, list_cleared, make_failure_even
 from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
+from rotator.engine.lives import watch_silent
 from rotator.engine.moments import read_clocks
 from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
@@ -271,7 +272,7 @@ def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunRepo
     this = Run(run)
     with this.until_stopped():
         begin_run(run)
-        _watch_silent(run)
+        watch_silent(run)
         this.close_forgotten()
         found = reconcile(run, this.view)
         this.note_down(found)
@@ -284,20 +285,6 @@ def _look_and_work(run: RunContext, load: Callable[[], list[Matter]]) -> RunRepo
         this.confirm_revocations()
         redate(run)
     return this.report
-
-
-def _watch_silent(run: RunContext) -> None:
-    """Wait until what a daemon was at that stays silent is free.
-
-    A daemon sees with its own heartbeats whether those of others stay away. Any other process has just begun, and has
-    seen none: it watches them for as long as their claims bind, if one that holds something is late.
-    """
-    if run.pulse is not None:
-        return
-    with run.services.database.read() as reading:
-        left = reading.claims.find_next_over(now=reading.now(), span=run.services.timing.lease)
-    if left:
-        run.services.stop.wait(left.total_seconds())
 
 
 def work_on_due(run: RunContext) -> RunReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -42,8 +43,8 @@ class JobRuns(JobRunsReader, Protocol):
     def beat(self, heartbeat: Heartbeat) -> None:
         """Replace the heartbeat of its holder, in place."""
 
-    def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
-        """Note the end of each daemon that did not stop, and whose claims had ended by then: its heartbeat stayed away.
+    def end_silent(self, holders: Collection[str], before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
+        """Note the end of each of these daemons that did not stop, and whose claims had ended by then.
 
         Return those that nobody noted yet.
         """

@@ -822,12 +822,12 @@ class _MemoryJobRuns(_MemoryJobRunsReader):
         self._tables.check_order()
         self._tables.heartbeats[heartbeat.holder] = heartbeat
 
-    def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
+    def end_silent(self, holders: Collection[str], before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
         self._tables.check_order()
         found = []
         for beat in sorted(self._tables.heartbeats.values(), key=lambda beat: beat.holder):
             life = self._tables.job_runs.get((JobName.HEARTBEAT, beat.began_at))
-            is_silent = beat.was_over(before)
+            is_silent = beat.holder in holders and beat.was_over(before)
             if is_silent and life is not None and life.holder == beat.holder and life.outcome is None:
                 ended = replace(life, outcome=JobOutcome.FAILED, ended_at=now)
                 self._tables.job_runs[JobName.HEARTBEAT, beat.began_at] = ended

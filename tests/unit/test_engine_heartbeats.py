@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from rotator.adapters.database.watch import ClaimsWatch
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import DaemonCrashed, DaemonsAgreed, DaemonsMixed
 from rotator.domain.policy import Policy, RuleAction, Threshold
@@ -22,9 +23,11 @@ from rotator.engine.run import run_once
 from rotator.engine.stalled import note_once
 from rotator.errors import ClaimHeldError, ClaimLostError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditFilter
+from tests.support.clock import FakeClock
 from tests.support.engine import MUTATIONS, NAME, EngineWorld, codes_of, make_world, names_of
-from tests.support.engine_fakes import CommitFault
+from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.policies import RULE, make_policy
+from tests.support.stop import make_stop
 
 BEAT = timedelta(seconds=30)
 MARKS = ["planned", "minting", "minted", "verified", "storing", "stored"]
@@ -37,10 +40,12 @@ class Replica:
         self.world, self.process, self.actor = world, f"{host}#1.1", f"rotator@{host}"
         self.pulse = Pulse(f"start@{self.process}", world.clock.now(), 2 * BEAT, "1.0")
         self._services: Services = world.make_services()
+        self.watch = ClaimsWatch()
         self.policy: Policy | None = None
 
     def make_run(self) -> RunContext:
-        """A run of it."""
+        """A run of it, which sees with its own eyes."""
+        self.world.database.clocks.watch = self.watch
         run = self.world.make_run(self._services)
         policy = self.policy or run.policy
         return replace(run, claimant=f"{run.run_id}@{self.process}", pulse=self.pulse, actor=self.actor, policy=policy)
@@ -115,6 +120,61 @@ def test_claim_is_not_taken_over_while_the_heart_beats() -> None:
                 pass
 
 
+@pytest.mark.parametrize("is_back", [False, True])
+@pytest.mark.parametrize("mark", MARKS)
+def test_command_that_just_began_watches_a_silent_daemon_before_it_goes_on(mark: str, *, is_back: bool) -> None:
+    """It has seen no heartbeat, and a clock may have made a step. A daemon that is back meanwhile keeps its work."""
+    world, first, _ = make_replicas()
+    world.database.interrupts[mark] = world.database.die
+    with pytest.raises(ProcessDied):
+        first.run()
+    world.database.revive()
+    world.clock.advance(BEAT + timedelta(seconds=1))
+    before, sent = world.clock.now(), list_mutations(world)
+    world.database.clocks.watch = ClaimsWatch()
+    if is_back:
+        world.stop = make_stop(ClockWithBeats(world.clock, first))
+    report = world.watch(lambda: run_once(world.make_run()))
+    assert world.clock.now() - before >= 2 * BEAT
+    assert bool(report.of_kind(OutcomeKind.HELD)) == is_back
+    assert not is_back or list_mutations(world) == sent
+
+
+class ClockWithBeats:
+    """A clock in whose sleeps a daemon goes on."""
+
+    def __init__(self, clock: FakeClock, replica: Replica) -> None:
+        self._clock, self._replica = clock, replica
+
+    def now(self) -> datetime:
+        """The time."""
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Move the time on; in the middle of that the daemon says that it lives."""
+        self._clock.sleep(seconds / 2)
+        self._replica.beat()
+        self._clock.sleep(seconds / 2)
+
+
+@pytest.mark.parametrize("step", [timedelta(seconds=61), timedelta(hours=1), timedelta(minutes=-61)])
+def test_step_of_the_databases_clock_takes_no_work_from_anybody(step: timedelta) -> None:
+    world, first, second = make_replicas()
+    for _ in range(3):
+        world.clock.advance(BEAT)
+        first.beat()
+        second.beat()
+    with claimed(first.make_run(), NAME) as held:
+        world.database.skew = step
+        for _ in range(3):
+            with pytest.raises(ClaimHeldError), claimed(second.make_run(), NAME):
+                pass
+            assert second.beat() != timedelta(0)
+            held.check_claim()
+            world.clock.advance(BEAT)
+            first.beat()
+
+
 def test_claim_is_taken_over_two_heartbeats_after_the_last_one() -> None:
     """The other's heartbeat says when, and its work goes on then; the old holder can send and write nothing more."""
     world, first, second = make_replicas()
@@ -139,8 +199,8 @@ def test_nothing_is_sent_when_the_heartbeat_is_late_and_cannot_be_committed() ->
     """A quarter of the span before anybody takes over."""
     world, first, _ = make_replicas()
     with claimed(first.make_run(), NAME) as held:
-        held.renew()
         world.clock.advance(BEAT + BEAT / 2 - timedelta(seconds=1))
+        held.renew()
         begun = world.database.begun
         held.check_claim()
         assert world.database.begun == begun
@@ -149,6 +209,34 @@ def test_nothing_is_sent_when_the_heartbeat_is_late_and_cannot_be_committed() ->
         with pytest.raises(DatabaseUnreachableError):
             held.check_claim()
         held.check_claim()
+
+
+def test_nothing_is_sent_after_a_wait_when_a_failover_lost_the_claim() -> None:
+    """By its own clock the claim is valid, and its heart beats: only the database knows that another one has it."""
+    world, first, second = make_replicas()
+    lose = world.database.back_up()
+    with suppress(ClaimLostError), claimed(first.make_run(), NAME) as held:
+        lose()
+        with claimed(second.make_run(), NAME) as taken:
+            taken.check_claim()
+            world.clock.advance(timedelta(seconds=5))
+            with pytest.raises(ClaimLostError):
+                held.check_claim()
+            taken.check_claim()
+
+
+def test_step_of_the_databases_clock_makes_nobody_call_the_others_dead() -> None:
+    world = make_world()
+    replicas = [Replica(world, host) for host in "abc"]
+    for number, replica in enumerate(replicas):
+        replica.pulse.began_at += timedelta(seconds=number)
+    for step in (timedelta(0), timedelta(minutes=10), timedelta(0)):
+        world.database.skew = step
+        for _ in range(8):
+            world.clock.advance(BEAT)
+            for replica in replicas:
+                replica.beat()
+    assert find_crashes(world) == []
 
 
 def test_value_outlives_a_database_that_is_away_for_longer_than_two_heartbeats() -> None:

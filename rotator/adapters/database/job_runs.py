@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
@@ -91,12 +91,13 @@ class SqlJobRuns(SqlJobRunsReader):
         keys = [heartbeat.c.holder]
         self._connection.execute(insert.values(values).on_conflict_do_update(index_elements=keys, set_=values))
 
-    def end_silent(self, before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
+    def end_silent(self, holders: Collection[str], before: datetime, now: datetime) -> tuple[Heartbeat, ...]:
         """See the port. By the index of what has no outcome; whoever changes a row first has noted it."""
         life = (job_run.c.job == JobName.HEARTBEAT, job_run.c.outcome.is_(None), job_run.c.holder == heartbeat.c.holder)
         query = select(heartbeat).where(*life, job_run.c.period == heartbeat.c.began_at, heartbeat.c.beat_at < before)
         found = [Heartbeat(**row._mapping) for row in self._connection.execute(query.order_by(heartbeat.c.holder))]
-        return tuple(beat for beat in found if beat.was_over(before) and self._end_life(beat, now))
+        silent = (beat for beat in found if beat.holder in holders and beat.was_over(before))
+        return tuple(beat for beat in silent if self._end_life(beat, now))
 
     def _end_life(self, beat: Heartbeat, now: datetime) -> bool:
         life = (job_run.c.job == JobName.HEARTBEAT, job_run.c.holder == beat.holder, job_run.c.outcome.is_(None))

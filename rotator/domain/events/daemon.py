@@ -36,7 +36,7 @@ class DaemonCrashed(
     began_at: datetime
 
 
-class DaemonReturned(Event, name="daemon_returned", subject=SubjectKind.DAEMON, severity=Severity.WARNING):
+class DaemonReturned(Event, name="daemon_returned", subject=SubjectKind.DAEMON):
     """A daemon that began at `began_at`, and that others took for dead, goes on: it stood still, or was cut off."""
 
     began_at: datetime
