@@ -47,7 +47,7 @@ from tests.support.stop import make_stop
 
 DOWN = DeliveryError("ops does not answer", code="connection_refused", fix="Bring it back.")
 REFUSED = DeliveryError("ops answered HTTP 400", code="delivery_refused", is_refusal=True)
-LAPSED = SignInLapsed(code="sign_in_expired")
+LAPSED = SignInLapsed(code="sign_in_expired", message="the sign-in expired")
 
 
 class Post:
@@ -508,7 +508,7 @@ def test_lost_database_is_told_directly_and_once() -> None:
 def test_nothing_is_sent_after_a_stop(post: Post) -> None:
     """What was taken is noted all the same, and what waits comes from the next process, once."""
     post.begin(LAPSED)
-    post.begin(VaultDown(code="read_timeout"), VAULT)
+    post.begin(VaultDown(code="read_timeout", message="no answer"), VAULT)
     post.world.advance(hours=1)
 
     def stop(when: str) -> None:

@@ -56,7 +56,7 @@ def test_digest_tells_of_the_week_behind_and_the_week_ahead() -> None:
     assert [(mail.account, mail.name, mail.about) for mail in digest.mails] == [(ACCOUNT, "resting", MailAbout.EXPIRY)]
     assert digest.is_whole
 
-    post.begin(SignInLapsed(code="sign_in_expired"))
+    post.begin(SignInLapsed(code="sign_in_expired", message="the sign-in expired"))
     post.world.advance(days=7)
     post.deliver()
     second = list_digests(ops)[1].digest

@@ -165,7 +165,7 @@ def test_hook_is_called_for_the_rules_that_name_it() -> None:
     caller = make_caller_with_rule(named, free)
     for name in (NAME, "other", "forgotten"):
         caller.happen(name)
-    caller.happen(ACCOUNT, SignInLapsed(code="sign_in_expired"))
+    caller.happen(ACCOUNT, SignInLapsed(code="sign_in_expired", message="the sign-in expired"))
     caller.call()
     assert named.heard == [("rotation_completed", "other")]
     assert [subject for _, subject in free.heard] == [NAME, "other", "forgotten", ACCOUNT]
@@ -338,7 +338,7 @@ def test_unreadable_event_about_a_later_name_keeps_no_call_back(caller: Caller) 
 def test_cursor_moves_on_when_nothing_is_to_be_called(caller: Caller) -> None:
     """So that a hook which is named for more is not called about all the past."""
     for number in range(3):
-        caller.happen(f"pat-{number}", SignInLapsed(code="sign_in_expired"))
+        caller.happen(f"pat-{number}", SignInLapsed(code="sign_in_expired", message="the sign-in expired"))
     caller.world.advance(seconds=MOVE_CURSOR_AFTER.total_seconds())
     caller.call()
     more = ScriptedHook(events=("sign_in_lapsed",))

@@ -22,6 +22,7 @@ from rotator.ports.secret_store import StoredSecret
 from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.support.policies import RULE, make_policy
+from tests.support.records import make_rotation
 from tests.unit.trails import tell_world
 
 DEATHS = ("mint_started", "minting", "minted", "storing", "stored", "overlapping", "retiring", "completed")
@@ -131,6 +132,17 @@ def test_daily_check_moves_what_is_long_over_and_keeps_what_made_the_pat_in_use(
     assert "old_rotations" not in verify_audit(world.make_run()).counts
     with world.database.read() as reading:
         assert reading.journal.find_known([r.id for r in made]) == {r.id for r in made}
+
+
+def test_all_move_and_are_counted_when_there_are_more_than_one_transaction_moves() -> None:
+    world, long_ago = make_world(), make_rotation().created_at - timedelta(days=400)
+    past = replace(make_rotation(created_at=long_ago), state=RotationState.COMPLETED, predecessor_valid_to=long_ago)
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "a person", now=work.now(), span=world.timing.lease)
+        for n in range(450):
+            work.journal.insert(replace(past, id=f"r{n:03}", predecessor_id=f"id-{n}"), claim)
+    assert archive_rotations(world.make_run()) == 450
+    assert world.rotations() == []
 
 
 def test_nothing_moves_while_the_clock_is_wrong() -> None:

@@ -221,6 +221,14 @@ def test_old_pat_is_kept_when_the_value_under_our_tags_is_no_pat() -> None:
     assert world.count("verify") == 1
 
 
+def test_rotation_is_frozen_when_the_value_under_our_tags_is_another_that_is_refused() -> None:
+    """A tool copied our tags: no later try mends that."""
+    world = make_overlapping()
+    world.secrets.write_foreign(world.location(), "A" * 76 + "AZDO" + "A" * 4, dict(world.latest().version.tags))
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["foreign_write"]
+    assert (world.revoked_ids(), world.states()) == ([], ["failed"])
+
+
 def test_old_pat_is_kept_when_the_inventory_calls_it_current() -> None:
     world = make_overlapping()
     old, new = world.live_ids()

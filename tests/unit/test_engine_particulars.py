@@ -373,7 +373,8 @@ def test_two_that_would_share_a_secret_are_told_of_each_other_and_of_the_place()
     run = world.make_run()
     plan = propose(run, [first, second], everything=False)
     [refusal] = plan.refusals
-    assert (refusal.kind, refusal.name) == (RefusalKind.PLACE_TAKEN, plan.proposals[0].record.name)
+    told = RefusalKind.PLACE_TAKEN, plan.proposals[0].record.name, ADOPTING.name
+    assert (refusal.kind, refusal.name, refusal.rule) == told
 
 
 def test_namesakes_and_secrets_of_others_are_told_with_their_ids_and_places() -> None:

@@ -180,6 +180,19 @@ def test_older_versions_are_disabled_when_the_rule_says_so() -> None:
     world.check_rest()
 
 
+def test_older_version_of_ours_is_disabled_although_a_tool_took_our_tags_off() -> None:
+    world = make_world(policy=make_policy(replace(RULE, disable_previous=True)))
+    world.run()
+    world.advance(hours=24)
+    world.run()
+    world.secrets.replace_tags(world.location(), {"env": "prod"})
+    world.advance(days=26)
+    world.run()
+    world.advance(hours=24)
+    world.run()
+    assert [stored.version.enabled for stored in world.secrets.versions_of(world.location())] == [True, False, False]
+
+
 def test_expired_pat_is_replaced_when_nobody_renewed_it_in_time() -> None:
     world = make_world()
     world.advance(days=6)
