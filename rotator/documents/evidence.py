@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from rotator.domain.canonical import encode_canonical
-from rotator.domain.checkpoint import Checkpoint, decode_public_key
+from rotator.domain.checkpoint import Checkpoint, spell_public_key
 from rotator.engine.anchoring import Anchor
 from rotator.engine.review.evidence import Evidence
 from rotator.engine.review.facts import Review
@@ -45,7 +45,7 @@ def spell_proofs(evidence: Evidence) -> bytes:
 
 def spell_keys(public_keys: Iterable[str]) -> Iterator[bytes]:
     """Give public keys in hex, one in a line."""
-    return (decode_public_key(key).hex().encode() for key in public_keys)
+    return (spell_public_key(key).encode() for key in public_keys)
 
 
 def spell_manifest(review: Review, evidence: Evidence, head: str | None, files: Mapping[str, str]) -> bytes:

@@ -16,6 +16,7 @@ from rotator.documents.document import (
     write_moment_or_none,
 )
 from rotator.documents.pat import make_facts
+from rotator.documents.review_anchors import make_held
 from rotator.documents.review_outside import OutsideDocument, make_outside_document
 from rotator.documents.review_parts import (
     BucketDocument,
@@ -44,7 +45,7 @@ from rotator.documents.review_sums import count_seconds, make_fates, make_sums, 
 from rotator.documents.review_values import ValuesDocument, make_values
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
-from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.checkpoint import Checkpoint, spell_public_key
 from rotator.domain.policy import Policy, Rule
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
@@ -62,6 +63,7 @@ from rotator.engine.review.facts import (
     Standing,
 )
 from rotator.engine.review.judging import count_time_left, judge_age
+from rotator.engine.review.policies import list_policies
 from rotator.engine.status import PatStatus
 
 _DAY = timedelta(days=1)
@@ -309,6 +311,9 @@ def _make_policy(review: Review) -> PolicyReviewDocument:
         "before": None if before is None else make_event_document(before),
         "changes": _make_events(found.policies),
         "changed": found.policies.total,
+        "texts": [
+            {"sha256": digest, "text": text, "event": _make_proof(mark)} for digest, text, mark in list_policies(review)
+        ],
         "silence": None if found.silence is None else _make_silence(found.silence),
     }
 
@@ -369,7 +374,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "misdated": [_make_misdated(stretch) for stretch in found.misdated],
         "installation": log.installation,
         "has_key": bool(log.public_keys),
-        "public_keys": list(log.public_keys),
+        "public_keys": [spell_public_key(key) for key in log.public_keys],
         "key_problem": log.key_problem,
         "checkpoints": log.checkpoints,
         "checkpoints_in_period": checkpoints,
@@ -380,6 +385,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
         "anchor_sums": [make_tally(place, tally) for place, tally in sort_tallies(found.anchor_sums)],
+        "anchor_places": make_held(() if log.sight is None else log.sight.anchors),
         "vaults_asked": log.sight is not None,
         "anchors_held": 0 if log.sight is None else len(log.sight.anchors),
         "unread": [{"name": name, **make_failure_document(error)} for name, error in unread.items()],

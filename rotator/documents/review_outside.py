@@ -104,7 +104,8 @@ def _make_log(organization: str, log: ComparedLog, begins: datetime, ends: datet
 def _make_failure(event: AuditEvent) -> ReadFailureDocument:
     details = event.entry.details
     return {
-        **_make_proof(event),
+        "event": event.sequence,
+        "at": write_moment(event.occurred_at),
         "code": str(details.get("code", "")),
         "message": str(details.get("message", "")),
     }
@@ -129,7 +130,7 @@ def _make_scans(outside: Outside) -> Iterator[UserScanDocument]:
 
 
 def _make_proof(event: AuditEvent) -> ProofDocument:
-    return {"event": event.sequence, "at": write_moment(event.occurred_at)}
+    return {"event": event.sequence, "at": write_moment(event.occurred_at), "placed": None}
 
 
 def _count(event: AuditEvent | None, name: str) -> int | None:

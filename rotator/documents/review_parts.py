@@ -28,7 +28,8 @@ class ProofDocument(TypedDict):
     """The event that proves something."""
 
     event: Annotated[int, "Number of the event."]
-    at: Annotated[Moment, "When it happened."]
+    at: Annotated[Moment, "When it happened, as the event says."]
+    placed: Annotated[Moment | None, "When by its place in the log, where its clock was wrong. Null: it was not."]
 
 
 class ReachDocument(TypedDict):
@@ -224,6 +225,14 @@ class GuardrailsDocument(TypedDict):
     max_rotations_per_hour: Annotated[int, "How many rotations may begin in an hour."]
 
 
+class PolicyTextDocument(TypedDict):
+    """A policy of the period, or the current one."""
+
+    sha256: Annotated[str, "The SHA-256 of its file."]
+    text: Annotated[str | None, "The file. Null: the log does not have it, as from an earlier version, or too long."]
+    event: Annotated[ProofDocument | None, "The event that has the text. Null: none does."]
+
+
 class PolicyReviewDocument(TypedDict):
     """Which policy was in force."""
 
@@ -234,6 +243,7 @@ class PolicyReviewDocument(TypedDict):
     before: Annotated[AuditEventDocument | None, "The policy at the beginning of the period. Null: the log names none."]
     changes: Annotated[list[AuditEventDocument], "Its changes in the period, the newest."]
     changed: Annotated[int, "How many changes there were."]
+    texts: Annotated[list[PolicyTextDocument], "The text of each, in the order of their first use."]
     silence: Annotated[SilenceDocument | None, "The longest time without any event. Null: the log is empty."]
 
 
@@ -258,6 +268,14 @@ class CheckpointDocument(TypedDict):
     key: Annotated[str | None, "Id of the key that signed it. Null: it is not signed."]
 
 
+class HeldAnchorsDocument(TypedDict):
+    """The anchors that a place holds now, of all time."""
+
+    name: Annotated[str, "The place: a vault, a file, or the managed PAT whose secret names the log in its tags."]
+    held: Annotated[int, "How many."]
+    newest: Annotated[int, "The greatest number of an event that they name."]
+
+
 class LogReviewDocument(TypedDict):
     """Whether the log is whole, and by what that is known."""
 
@@ -275,7 +293,7 @@ class LogReviewDocument(TypedDict):
     ]
     installation: Annotated[str | None, "Whose log it is. Null: it has no checkpoint."]
     has_key: Annotated[bool, "Whether there is a key that signatures can be checked with."]
-    public_keys: Annotated[list[str], "The keys that signatures were checked with (Ed25519, base64), the newest first."]
+    public_keys: Annotated[list[str], "The keys that signatures were checked with (Ed25519, hex), the newest first."]
     key_problem: Annotated[str | None, "Why the key of the settings cannot be used. Null: it can, or there is none."]
     checkpoints: Annotated[int, "How many checkpoints there are."]
     checkpoints_in_period: Annotated[int, "How many of them were made in the period."]
@@ -288,6 +306,7 @@ class LogReviewDocument(TypedDict):
     ]
     anchors_given: Annotated[int, "How many that were."]
     anchor_sums: Annotated[list[TallyDocument], "The same by place, all of them."]
+    anchor_places: Annotated[list[HeldAnchorsDocument], "What each place holds, as far as it was asked."]
     vaults_asked: Annotated[bool, "Whether the vaults were asked for their anchors."]
     anchors_held: Annotated[int, "How many anchors the vaults hold, as far as they were asked."]
     unread: Annotated[list[UnreadAnchorsDocument], "Secrets and vaults that could not be asked."]

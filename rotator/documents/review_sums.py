@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
-from rotator.documents.document import write_moment
+from rotator.documents.document import write_moment, write_moment_or_none
 from rotator.documents.review_parts import FatesDocument, ProofDocument, SpanSumDocument, TallyDocument
 from rotator.engine.review.facts import Fate, Mark, SpanSum, Tally
 
@@ -66,4 +66,4 @@ def count_seconds(span: timedelta) -> int:
 
 def prove(mark: Mark) -> ProofDocument:
     """Give the event that proves something."""
-    return {"event": mark.sequence, "at": write_moment(mark.at)}
+    return {"event": mark.sequence, "at": write_moment(mark.at), "placed": write_moment_or_none(mark.placed)}

@@ -37,6 +37,7 @@ class ValuesDocument(TypedDict):
     uses: Annotated[list[UseDocument], "Values in use, by managed PAT."]
     outlived: Annotated[list[OutlivedDocument], "Old PATs that outlived their overlap, the newest."]
     outlived_found: Annotated[int, "How many there were."]
+    outlived_seconds: Annotated[int, "How long all of them were there beyond their overlap, together."]
     outlived_longest: Annotated[OutlivedDocument | None, "The one that did so for longest. Null: none did."]
 
 
@@ -46,6 +47,7 @@ def make_values(values: Values) -> ValuesDocument:
         "uses": [_make_use(name, use) for name, use in sorted(values.uses.items())],
         "outlived": [_make_outlived(row) for row in values.outlived],
         "outlived_found": values.outlived.total,
+        "outlived_seconds": count_seconds(values.beyond),
         "outlived_longest": None if values.longest is None else _make_outlived(values.longest),
     }
 

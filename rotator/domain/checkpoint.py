@@ -69,16 +69,26 @@ class Checkpoint:
 
 
 def make_key_id(public_key: str) -> str:
-    """Return the id of a public key (base64). An installation has the id of its first key."""
+    """Return the id of a public key. An installation has the id of its first key."""
     return hashlib.sha256(decode_public_key(public_key)).hexdigest()[:ID_LENGTH]
 
 
 def decode_public_key(text: str) -> bytes:
-    """Return the 32 bytes of an Ed25519 public key that is written in base64. ValueError for any other text."""
+    """Return the 32 bytes of an Ed25519 public key in hex, or in base64 as earlier versions wrote it. ValueError."""
     try:
-        key = base64.b64decode(text, validate=True)
+        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != 32:
-        raise ValueError("an Ed25519 public key is 44 characters of base64")
+        raise ValueError("an Ed25519 public key is 64 characters of hex")
     return key
+
+
+def spell_public_key(text: str) -> str:
+    """Return a public key as people are shown it: in hex. ValueError as `decode_public_key`."""
+    return decode_public_key(text).hex()
+
+
+def encode_public_key(text: str) -> str:
+    """Return a public key as signed statements name it: in base64. ValueError as `decode_public_key`."""
+    return base64.b64encode(decode_public_key(text)).decode()

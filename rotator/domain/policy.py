@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -157,15 +157,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Policy:
-    """Rules in order, first match wins; `digest` is the SHA-256 of the file, for the audit."""
+    """Rules, first match wins; the settings' hooks. `digest`: the file's SHA-256; `text`: the file, if short."""
 
     rules: tuple[Rule, ...]
     guardrails: Guardrails
     digest: str
     hooks: tuple[HookTerms, ...] = ()
-    """The hooks of the settings."""
     is_paused: bool = False
     """Whether a person paused everything: then no run mints or revokes, however near an expiry is."""
+    text: str | None = field(default=None, repr=False, compare=False)
 
     def calls_hook(self, name: str, rule: Rule | None) -> bool:
         """Return whether a hook is called about what happens to PATs of this rule; None: to anything else.

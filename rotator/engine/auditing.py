@@ -186,12 +186,13 @@ def record_policy(run: RunContext) -> None:
         used[SettingsChanged] = run.services.settings_digest
 
     named = {kind.type.name: digest for kind, digest in used.items()}
+    texts: dict[type[Event], str | None] = {PolicyChanged: run.policy.text}
 
     def is_known() -> bool:
         was_told = run.pulse is not None and run.pulse.told == named
         with run.services.database.read() as reading:
             return all(
-                _find_digest(reading, kind, run.actor) == digest
+                _is_told(_find_change(reading, kind, run.actor), digest, texts.get(kind))
                 or (was_told and _was_told(reading, kind, run.actor, digest))
                 for kind, digest in used.items()
             )
@@ -199,9 +200,11 @@ def record_policy(run: RunContext) -> None:
     def write() -> None:
         with run.services.database.begin() as work:
             for kind, digest in used.items():
-                last = _find_digest(work, kind, run.actor)
-                if last != digest:
-                    changed = kind(sha256=digest, previous=None if last is None else str(last))
+                last = _find_change(work, kind, run.actor)
+                if not _is_told(last, digest, text := texts.get(kind)):
+                    previous = None if last is None else str(last.entry.details.get("sha256"))
+                    changed = kind(sha256=digest, previous=previous)
+                    changed = replace(changed, text=text) if isinstance(changed, PolicyChanged) else changed
                     record(work, run, _NAMES[kind], changed, run.services.clock.now())
 
     if not keep_books(run.services, is_known):
@@ -220,11 +223,17 @@ _MOST_TOLD = 20
 _NAMES: Mapping[type[Event], str] = {PolicyChanged: "policy", SettingsChanged: "settings"}
 
 
-def _find_digest(reading: Reading, kind: type[Event], actor: str) -> Detail:
-    """Return the digest of the policy or the settings that the audit log names last, of an actor if it names one."""
+def _find_change(reading: Reading, kind: type[Event], actor: str) -> AuditEvent | None:
+    """Return the event that names the policy or the settings last, of an actor if there is one."""
     wanted = AuditFilter(event=kind.type.name)
     changes = reading.audit.load_newest(1, replace(wanted, actor=actor)) or reading.audit.load_newest(1, wanted)
-    return changes[0].entry.details.get("sha256") if changes else None
+    return changes[0] if changes else None
+
+
+def _is_told(told: AuditEvent | None, digest: str, text: str | None) -> bool:
+    """Whether an event names this digest, and the text if there is one: earlier versions did not write that down."""
+    details = {} if told is None else told.entry.details
+    return details.get("sha256") == digest and (text is None or "text" in details)
 
 
 def list_named(reading: Reading, kind: str) -> Iterator[AuditEvent]:

@@ -10,7 +10,8 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
-from rotator.report.cells import say_words
+from rotator.report.breaches import count_breaches
+from rotator.report.cells import say_when, say_words
 from rotator.report.summary import say_policies, say_time
 
 
@@ -76,13 +77,18 @@ def _say_exceptions(review: ReviewDocument) -> str:
     for found in review["exception_sums"]:
         counts[found["kind"]] += found["count"]
     sums = ", ".join(f"{say_words(kind)} ({count})" for kind, count in counts.items())
-    said = f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
+    count, seconds = count_breaches(review)
+    whole = f", which lasted {_span(seconds)} together" if count else ""
+    said = f"The policy was broken {_count(count, 'time')}{whole}. "
+    said += f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
     said += f": {sums}." if sums else "."
     said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
     if (longest := values["outlived_longest"]) is not None:
         proof = "not gone yet" if longest["gone"] is None else f"proven gone at {_cite(longest['gone'])}"
         said += f", for at most {_span(longest['seconds'])} ({longest['name']}, {proof})"
     too_long = sum(pat["too_long"] for pat in review["unmanaged"])
+    old = sum(pat["age_verdict"] in ("due", "by_hand", "expired") for pat in review["pats"])
+    said = f"{said}. PATs that are older than the policy allows now, or expired: {old}"
     return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
 
 
@@ -161,7 +167,7 @@ def _say_longest(spans: Iterable[SpanDocument]) -> str:
 
 
 def _cite(proof: ProofDocument) -> str:
-    return f"{say_time(proof['at'])} (event {proof['event']})"
+    return f"{say_when(proof)} (event {proof['event']})"
 
 
 def _span(seconds: int) -> str:

@@ -25,6 +25,7 @@ from rotator.engine.review.evidence import Evidence
 from rotator.engine.review.facts import Review
 from rotator.ports.anchor_place import Stamp
 from rotator.ports.signing import Signer
+from rotator.report.policies import make_name
 from rotator.report.verify import KEYS, MANIFEST, SIGNATURE
 
 _VERIFIER = Path(__file__).with_name("verify.py")
@@ -76,6 +77,9 @@ def _list_files(contents: Contents) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "report.json", [json.dumps(contents.document, indent=2).encode()]
     yield "inventory.json", [json.dumps(contents.inventory, indent=2).encode()]
     yield "policy.yaml", [contents.policy]
+    for found in contents.document["policy"]["texts"]:
+        if found["text"] is not None:
+            yield make_name(found), [found["text"].encode()]
     yield KEYS, _end_lines(spell_keys(contents.public_keys))
     yield "checkpoints.jsonl", _end_lines(map(spell_checkpoint, evidence.checkpoints))
     yield "anchors.jsonl", _end_lines(spell_anchor(anchor, contents.accepted) for anchor in anchors)

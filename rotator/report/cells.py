@@ -25,7 +25,13 @@ _LETTERS = re.compile(r"\w{16}(?=\w{4})|.+?(?=\w{20})|.+", re.DOTALL)
 
 def say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
     """Say when something happened and which event proves it; `without` if nothing does."""
-    return (without, NONE) if proof is None else (say_time(proof["at"]), str(proof["event"]))
+    return (without, NONE) if proof is None else (say_when(proof), str(proof["event"]))
+
+
+def say_when(proof: ProofDocument) -> str:
+    """Say when something happened; where the clock was wrong, when by the order of the log, and what the clock said."""
+    said = say_time(proof["at"])
+    return said if proof["placed"] is None else f"{say_time(proof['placed'])} (the clock was wrong and said {said})"
 
 
 def say_or(number: int | None, without: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.domain.words import say_span
 from rotator.report.cells import NONE, say_proof
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.summary import say_time
@@ -14,23 +16,15 @@ from rotator.report.table import Table, make_events_table, make_table
 def make_log_tables(review: ReviewDocument) -> Iterator[Table]:
     """Yield the tables."""
     log = review["log"]
-    caption = "New anchors that vaults and other places were given"
-    yield make_table(
-        "anchors",
-        caption,
-        ("Place", "New anchors", "First", "First event", "Last", "Last event"),
-        (
-            (row["name"], str(row["count"]), *say_proof(row["first"], NONE), *say_proof(row["last"], NONE))
-            for row in log["anchor_sums"]
-        ),
-    )
+    yield _make_anchors(review)
     yield make_table(
         "misdated",
         "Events that a wrong clock dated",
-        ("First event", "Last event", "Events", "Dated", "Last one dated", "Taken as", "Last one taken as"),
+        ("First event", "Last event", "Events", "Clock", "Dated", "Last one dated", "Taken as", "Last one taken as"),
         (
             (
                 *(str(row[name]) for name in ("first", "last", "events")),
+                _say_step(row["dated"], row["placed"]),
                 *(say_time(row[name]) for name in ("dated", "dated_last", "placed", "placed_last")),
             )
             for row in log["misdated"]
@@ -52,3 +46,36 @@ def make_log_tables(review: ReviewDocument) -> Iterator[Table]:
             for framework, number, asks, sections in CONTROLS
         ),
     )
+
+
+def _make_anchors(review: ReviewDocument) -> Table:
+    """Make one row for each place: what it was given in the period, and what it holds, as far as it was asked."""
+    log = review["log"]
+    given = {row["name"]: row for row in log["anchor_sums"]}
+    held = {row["name"]: row for row in log["anchor_places"]}
+    not_asked = "not asked" if not log["vaults_asked"] else NONE
+    unread = {row["name"]: "could not be read" for row in log["unread"]}
+    columns = (
+        *("Place", "New anchors", "First", "First event", "Last", "Last event", "Held in all"),
+        "Newest event that they name",
+    )
+    rows = list[tuple[str, ...]]()
+    for name in sorted({*given, *held, *unread}):
+        new, kept = given.get(name), held.get(name)
+        marks = (None, None) if new is None else (new["first"], new["last"])
+        without = unread.get(name, not_asked)
+        rows.append(
+            (
+                name,
+                "0" if new is None else str(new["count"]),
+                *(cell for mark in marks for cell in say_proof(mark, NONE)),
+                *((without, without) if kept is None else (str(kept["held"]), str(kept["newest"]))),
+            )
+        )
+    return make_table("anchors", "Anchors: what vaults and other places outside of the database got", columns, rows)
+
+
+def _say_step(dated: str, placed: str) -> str:
+    """Say how wrong a clock was."""
+    step = datetime.fromisoformat(dated) - datetime.fromisoformat(placed)
+    return f"{say_span(abs(step))} {'ahead' if step > timedelta(0) else 'behind'}"

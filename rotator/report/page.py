@@ -9,6 +9,7 @@ from rotator.domain.words import say_duration
 from rotator.report.answers import answer_all
 from rotator.report.cells import soften
 from rotator.report.charts import render_time_left, render_timeline
+from rotator.report.policies import list_texts
 from rotator.report.rendering import hash_source, make_environment
 from rotator.report.summary import list_limits, list_warnings, say_nothing, say_time, summarize
 from rotator.report.tables import make_tables
@@ -40,6 +41,7 @@ def render_page(review: ReviewDocument) -> str:
         tables=make_tables(review),
         nothing=say_nothing(review),
         answers=answer_all(review),
+        policies=list(list_texts(review)),
         warnings=[*list_warnings(review), *list_limits(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),

@@ -74,7 +74,13 @@ def _say_service_logs(review: ReviewDocument) -> str:
 
 
 def say_policies(review: ReviewDocument) -> str:
-    """Say how many policies were in force in the period, and since when the log names one."""
+    """Say how many policies were in force in the period, since when the log names one, and how many texts it lacks."""
+    unknown = sum(found["text"] is None for found in review["policy"]["texts"])
+    said = _say_in_force(review)
+    return f"{said} Policies whose text is not known: {unknown}." if unknown else said
+
+
+def _say_in_force(review: ReviewDocument) -> str:
     policy, period = review["policy"], review["period"]
     count, first = policy["changed"], policy["before"] or next(iter(policy["changes"]), None)
     if first is None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument
 from rotator.domain.words import say_span
+from rotator.report.breaches import make_breaches
 from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes, say_told, say_words
 from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
@@ -16,7 +17,7 @@ from rotator.report.revocation_tables import make_revocation_tables
 from rotator.report.summary import say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
-from rotator.report.value_tables import make_spans, make_terms, make_value_tables
+from rotator.report.value_tables import make_spans, make_terms, make_uses
 
 TIME_LEFT = {
     "expired": "expired",
@@ -45,7 +46,7 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
         *make_revocation_tables(review),
         *make_log_tables(review),
         *make_outside_tables(review),
-        *make_value_tables(review),
+        make_uses(review),
         make_terms(review),
     )
     return {table.name: table for table in tables}
@@ -184,12 +185,14 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for rule in policy["rules"]
         ),
     )
-    yield make_spans(
-        "exceptions", "When a PAT was not as its policy wants it", review["exceptions"], review["excepted"]
-    )
+    yield make_breaches(review)
     yield make_spans("without-sign-in", "When an account waited for a sign-in", review["without_sign_in"])
     yield make_spans("longest-failures", "The longest failures", review["longest_failures"])
-    yield make_sums("exception-sums", "All times that a PAT was not as its policy wants it", review["exception_sums"])
+    yield make_sums(
+        "exception-sums",
+        "All times that rotator noticed that a PAT was not as its policy wants it, by kind and cause",
+        review["exception_sums"],
+    )
     yield make_sums("failure-sums", "All failures by kind and cause, the longest in all first", review["failure_sums"])
     yield make_spans("failures", "What failed, and for how long", review["failures"], review["failed"])
     yield make_table(

@@ -1,4 +1,4 @@
-"""Check an evidence archive of rotator, unpacked: `python3 -I verify.py [--public-key KEY]` beside its files.
+"""Check an evidence archive of rotator, unpacked: `python3 -I verify.py [--public-key HEX]` beside its files.
 
 It needs Python 3.9 or newer and nothing else. It ends with 1 if anything is not as it was signed. Whoever changes an
 archive can change this program too: if that matters, get it, and the public key, from whoever runs rotator.
@@ -377,11 +377,11 @@ def show(lines: list[str], code: int) -> int:
 def main() -> int:
     """Check the archive in the folder of this program, and say what was proved."""
     parser = argparse.ArgumentParser(description="Check an evidence archive of rotator.")
-    parser.add_argument("--public-key", action="append", default=[], metavar="KEY", help="hex or base64; repeatable")
+    parser.add_argument("--public-key", action="append", default=[], metavar="HEX", help="the key; repeatable")
     try:
         keys = [decode_key(text) for text in parser.parse_args().public_key]
     except ValueError:
-        parser.error("--public-key is no Ed25519 key: write its 32 bytes in hex or base64")
+        parser.error("--public-key is no Ed25519 key: write its 32 bytes in hex")
     archive = Archive(Path(__file__).resolve().parent, keys)
     try:
         archive.check()
@@ -392,7 +392,7 @@ def main() -> int:
     archive.open.append("The page and report.json were not compared with the events: the manifest covers them.")
     archive.open.append("Nothing shows what the log does not tell, or what came after its last checkpoint and anchor.")
     said = [f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]
-    alone = "The files fit each other. The key came with the archive, so nothing is proved about who signed it."
+    alone = "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
     return show([*said, "The archive is as it was made." if keys else alone], 0)
 
 

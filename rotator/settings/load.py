@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -253,7 +252,7 @@ def _check_policy(path: Path, hooks: tuple[HookTerms, ...] | None) -> tuple[Poli
         return None, source.render(problems), []
     warnings = dict(reversed(list(find_warnings(file))))
     shown = source.render([source.problem_at(*each) for each in warnings.items()])
-    return make_policy(file, hashlib.sha256(source.content).hexdigest(), hooks or ()), [], shown
+    return make_policy(file, source.content, hooks or ()), [], shown
 
 
 def _make_parts(data: Mapping[str, object]) -> PolicyParts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,8 @@ from rotator.settings.problem import Location
 
 IMPLICIT_RULE = RuleSection(name="defaults")
 """What a policy without rules consists of."""
+LONGEST_TEXT = 64 * 1024
+"""How many bytes of a policy file go into the audit log, as one event, at most."""
 
 Finding = tuple[Location, str]
 
@@ -41,8 +44,8 @@ class PolicyParts:
     guardrails: GuardrailsSection | None
 
 
-def make_policy(file: PolicyFile, digest: str, hooks: tuple[HookTerms, ...] = ()) -> Policy:
-    """The policy with every default filled in. The file must have passed `find_conflicts`."""
+def make_policy(file: PolicyFile, content: bytes, hooks: tuple[HookTerms, ...] = ()) -> Policy:
+    """The policy with every default filled in. The file must have passed `find_conflicts`; `content` is its bytes."""
     rules = file.rules or (IMPLICIT_RULE,)
     limits = file.guardrails
     guardrails = Guardrails(
@@ -50,7 +53,18 @@ def make_policy(file: PolicyFile, digest: str, hooks: tuple[HookTerms, ...] = ()
         deny_scopes=limits.deny_scopes,
         max_rotations_per_hour=limits.max_rotations_per_hour,
     )
-    return Policy(tuple(make_rule(rule, file.defaults) for rule in rules), guardrails, digest, hooks)
+    digest = hashlib.sha256(content).hexdigest()
+    made = tuple(make_rule(rule, file.defaults) for rule in rules)
+    return Policy(made, guardrails, digest, hooks, text=_read_text(content))
+
+
+def _read_text(content: bytes) -> str | None:
+    if len(content) > LONGEST_TEXT:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def make_rule(rule: RuleSection, defaults: RuleKeys) -> Rule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotator.domain.checkpoint import encode_public_key, spell_public_key
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import Trust
 from rotator.errors import ConfigError
@@ -26,9 +27,9 @@ def make_signer(installation: Installation) -> Ed25519Signer | None:
     from rotator.adapters.signing import Ed25519Signer
 
     signer = Ed25519Signer(installation.resolve(audit.signing_key))
-    if audit.public_key and signer.public_key not in audit.public_key:
+    if audit.public_key and signer.public_key not in map(encode_public_key, audit.public_key):
         raise ConfigError(
-            [f"the public key of audit.signing_key, {signer.public_key}, is missing there"],
+            [f"the public key of audit.signing_key, {spell_public_key(signer.public_key)}, is missing there"],
             setting="audit.public_key",
             fix="Add it, in front of the others; or name the private key that belongs to them.",
         )
@@ -88,17 +89,17 @@ def make_signing_key() -> SecretValue:
 
 
 def find_public_key(private_key: SecretValue) -> str:
-    """Return the public half of a private key in PEM. ValueError for any other text."""
+    """Return the public half of a private key in PEM, in hex. ValueError for any other text."""
     from rotator.adapters.signing import Ed25519Signer
 
-    return Ed25519Signer(private_key).public_key
+    return spell_public_key(Ed25519Signer(private_key).public_key)
 
 
 def make_trust(installation: Installation) -> Trust:
     """Return by what the checkpoints are believed. The private key is needed only if no public one is named."""
     from rotator.adapters.signing import is_signed
 
-    named = installation.settings.audit.public_key
+    named = tuple(map(encode_public_key, installation.settings.audit.public_key))
     if not named and (signer := make_signer(installation)) is not None:
         named = (signer.public_key,)
     return Trust(named, is_signed)

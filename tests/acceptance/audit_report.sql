@@ -264,6 +264,18 @@ WHERE o.event = 'overlap_started'
     AND julianday(g.occurred_at) - julianday(json_extract(o.details, '$.overlap_until')) > 15.0 / 1440
 ORDER BY g.sequence;
 
+-- standing breaches
+SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
+        THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,
+    CASE WHEN ends <= :now THEN strftime('%Y-%m-%dT%H:%M:%f', ends) ELSE strftime('%Y-%m-%dT%H:%M:%f', due) END || '+00:00'
+FROM record WHERE ends <= :now OR (NOT all_organizations AND due <= julianday(:now))
+UNION ALL SELECT 'lives longer than the guardrails allow',
+    display_name || ': ' || authorization_id || ' (nobody manages it)',
+    strftime('%Y-%m-%dT%H:%M:%f', valid_from) || '+00:00'
+FROM untracked_pat WHERE julianday(valid_to) - julianday(valid_from) > 80
+    AND authorization_id NOT IN (SELECT authorization_id FROM managed_pat WHERE authorization_id NOT NULL)
+    AND authorization_id NOT IN (SELECT new_authorization_id FROM rotation WHERE new_authorization_id NOT NULL);
+
 -- answers
 SELECT (SELECT count(*) FROM managed_pat) AS pats,
     (SELECT count(DISTINCT json_extract(details, '$.sha256')) FROM known WHERE event = 'policy_changed') AS policies,

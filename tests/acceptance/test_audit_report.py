@@ -114,7 +114,34 @@ def _read_conditions() -> list[tuple[str, str, int]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "is_exception"), [("exceptions", "1"), ("failures", "0")])
+def test_breaches_are_those_that_sql_finds(reviewed: Reviewed) -> None:
+    """One list, by when each began: what events tell of, and what is so now."""
+    now = datetime.fromisoformat(reviewed.now)
+    expected, whole = [], timedelta(0)
+    for which, number, kind, subject, code, begun, ended, by in reviewed.ask("conditions"):
+        if which == "1":
+            span = (now if ended == "None" else datetime.fromisoformat(ended)) - datetime.fromisoformat(begun)
+            until, events = ("lasts", number) if ended == "None" else (_say(ended), f"{number}, {by}")
+            expected.append((begun, kind, subject, _say(begun), until, say_duration(_cut(span)), code, events))
+            whole += span
+    for what, pat, begun in reviewed.ask("standing breaches"):
+        span = now - datetime.fromisoformat(begun)
+        lasted = say_duration(_cut(span))
+        none = "none: the inventory shows it"
+        expected.append((begun, what, pat, _say(begun), "lasts", lasted, "none", none))
+        whole += _cut(span)
+    rows = read_table(reviewed.page, "breaches")
+    assert sorted(rows) == sorted(row[1:] for row in expected)
+    assert [row[2] for row in rows] == sorted(row[2] for row in rows)
+    caption = reviewed.page.find_id("breaches").find_all("caption")[0].text()
+    shown = caption.removeprefix(f"What broke the policy: {len(expected)} in all, which lasted ")
+    assert shown.removesuffix(" together, each counted by itself") in {
+        say_duration(_cut(whole - timedelta(seconds=less))) for less in range(len(expected) + 1)
+    }
+    assert {row[6] == "none: the inventory shows it" for row in rows} == {True, False}
+
+
+@pytest.mark.parametrize(("name", "is_exception"), [("failures", "0")])
 def test_spans_are_those_that_sql_finds(reviewed: Reviewed, name: str, is_exception: str) -> None:
     expected = []
     for which, number, kind, subject, code, begun, ended, by in reviewed.ask("conditions"):
@@ -211,7 +238,7 @@ def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewe
     assert read_table(reviewed.page, "uses") == expected
     assert expected
     assert reviewed.ask("outlived") == []
-    assert "after their overlap: there were none in the period." in reviewed.page.text()
+    assert not [row for row in read_table(reviewed.page, "breaches") if row[0].startswith("old PAT")]
 
 
 def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
@@ -219,14 +246,14 @@ def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     cursor = reviewed.database.execute(QUERIES["answers"], {"now": reviewed.now})
     found = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
     said = [reviewed.page.find_id(f"answer-{number}").text() for number in range(1, 11)]
-    spans = {name: read_table(reviewed.page, name) for name in ("exceptions", "failures", "longest-failures")}
+    spans = {name: read_table(reviewed.page, name) for name in ("breaches", "failures", "longest-failures")}
     starts = (
         f"{found['pats']} PATs are managed, of {USERNAME}. The last look found 1 more PAT of these accounts that",
         f"Of {found['pats']} managed PATs, with full access: {found['full']}; valid for all "
         f"organizations: {found['wide']}.",
         "",
         "From ",
-        f"{len(spans['exceptions'])} times rotator noticed that a PAT was not as its policy wants it: ",
+        f"The policy was broken {len(spans['breaches'])} times, which lasted ",
         f"{found['completed']} time somebody signed an account in with rotator; {found['refused']} times that "
         f"was refused. {found['lapsed']} times a sign-in stopped working, and {found['restored']} times it worked",
         f"{found['by_hand']} commands changed something, by ",
@@ -256,7 +283,8 @@ def test_longest_failures_and_waits_for_a_sign_in_are_among_the_failures(reviewe
     waits = [row for row in failures if row[1] == "sign in needed"]
     assert ("waited for a sign-in: there was none" in reviewed.page.text()) is not bool(waits)
     words = {row[0] for row in read_table(reviewed.page, "terms")}
-    assert words == {row[1] for row in (*failures, *read_table(reviewed.page, "exceptions"))}
+    noticed = [row[0] for row in read_table(reviewed.page, "breaches") if not row[6].startswith("none")]
+    assert words == {*noticed, *(row[1] for row in failures)}
 
 
 def test_compared_spans_are_those_that_sql_finds(reviewed: Reviewed) -> None:
@@ -304,7 +332,7 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     assert f"covers {found['sealed']} events. Hash of the last one: {found['head']}. Root of the tree over" in seal
     assert f"over all: {found['root']}. It is signed with the key " in seal
     [key] = re.findall(r"the public key that the signatures were checked with: (\S+)\. Compare", said[4])
-    assert hashlib.sha256(base64.b64decode(key)).hexdigest()[:16] in seal
+    assert hashlib.sha256(bytes.fromhex(key)).hexdigest()[:16] in seal
     assert f"python3 -I verify.py --public-key {key}" in reviewed.page.text()
     held = re.findall(r"they hold (\d+) anchors, and the log has them all", said[3])
     places = {row[0] for row in reviewed.database.execute("SELECT secret_name FROM managed_pat")}
@@ -328,8 +356,10 @@ def test_page_names_the_public_key_that_it_was_checked_with(filled: Filled, revi
     key = Ed25519Signer(SecretValue(filled.database.with_name("audit-signing.key").read_text(encoding="utf-8")))
     log = reviewed.document["log"]
     assert isinstance(log, dict)
-    assert log["public_keys"] == [key.public_key]
-    said = f"This is the public key that the signatures were checked with: {key.public_key}. Compare"
+    in_hex = base64.b64decode(key.public_key).hex()
+    assert log["public_keys"] == [in_hex]
+    said = f"This is the public key that the signatures were checked with: {in_hex}. Compare"
+    assert key.public_key not in reviewed.text
     assert said in reviewed.page.find_id("log").text()
 
 

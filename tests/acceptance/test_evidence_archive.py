@@ -78,8 +78,11 @@ def archive(filled: Filled) -> Path:
     assert done.stdout.split() == [str(page), str(target)]
     assert target.stat().st_mode & 0o777 == 0o600
     folder = filled.folder / "unpacked"
+    policy = filled.database.with_name("policy.yaml").read_bytes()
+    name = f"policies/{hashlib.sha256(policy).hexdigest()}.yaml"
     with ZipFile(target) as packed:
-        assert sorted(packed.namelist()) == sorted(FILES)
+        assert sorted(packed.namelist()) == sorted((*FILES, name))
+        assert packed.read(name) == policy
         packed.extractall(folder)
     assert (folder / "report.html").read_bytes() == page.read_bytes()
     return folder
@@ -104,17 +107,18 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
     code, said = verify(archive)
     assert code == 0, said
     assert "The manifest is signed with the key that lies in the archive" in said
-    assert said.endswith(
-        "\nThe files fit each other. The key came with the archive, so nothing is proved about who signed it.\n"
+    *_, last_line = said.splitlines()
+    assert last_line == (
+        "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
     )
     assert "The archive is as it was made." not in said
     for key in (signer.public_key, decode_public_key(signer.public_key).hex()):
         code, said = verify(archive, "--public-key", key)
         assert code == 0, said
         assert f"proved: The manifest is signed with the key that you named, {make_key_id(signer.public_key)}." in said
-        assert "came with the archive" not in said
+        assert "WITHOUT THE KEY" not in said
     for line in (
-        "proved: All 13 files are those that the manifest names.",
+        "proved: All 14 files are those that the manifest names.",
         f"proved: The events {first} to {last} follow each other, and none was altered. Up to {last} they are those",
         "go on from the ones before them.",
         "are in the log of the newest checkpoint.",
@@ -123,7 +127,7 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
         "The archive is as it was made.",
     ):
         assert line in said
-    assert [path.name for path in sorted(archive.iterdir())] == sorted(FILES)
+    assert [path.name for path in sorted(archive.iterdir())] == sorted((*FILES, "policies"))
 
 
 def test_lines_of_events_are_what_their_hashes_are_made_of(archive: Path, filled: Filled) -> None:

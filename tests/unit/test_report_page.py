@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ from rotator.engine.review.collecting import Collector
 from rotator.engine.review.facts import LogState, PatTrail, PolicyState, Review, Standing
 from rotator.engine.review.judging import AgeVerdict, TimeLeft, count_time_left, judge_age
 from rotator.engine.status import PatState, PatStatus
+from rotator.report.breaches import count_breaches, list_breaches
 from rotator.report.cells import soften
 from rotator.report.controls import CONTROLS
 from rotator.report.page import QUESTIONS, render_page
@@ -55,11 +56,14 @@ def make_status(name: str = "npm-feed", *, age: timedelta = 5 * DAY, left: timed
 
 
 def make_document(
-    events: Iterable[AuditEvent] = (), rows: Iterable[PatStatus] = (), period: Period | None = None
+    events: Iterable[AuditEvent] = (),
+    rows: Iterable[PatStatus] = (),
+    period: Period | None = None,
+    misdated: Mapping[int, datetime] | None = None,
 ) -> ReviewDocument:
-    """Make the document of a review of these events and PATs."""
+    """Make the document of a review of these events and PATs; `misdated` as for a collector."""
     chosen = period or make_default_period(NOW)
-    collector = Collector(chosen, NOW)
+    collector = Collector(chosen, NOW, misdated)
     for event in events:
         collector.take(event)
     found = collector.finish()
@@ -324,8 +328,9 @@ def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
         for number, (name, details) in enumerate(story, 1)
     ]
     page = read_page(render_page(make_document(events)))
-    assert read_table(page, "outlived") == [
-        ("2", "npm-feed", "old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "3", "1d")
+    what = "old PAT still there after its overlap"
+    assert read_table(page, "breaches") == [
+        (what, "npm-feed: old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "1d", "none", "2, 3")
     ]
     assert "more than 15 minutes after their overlap: 1, for at most 1d (npm-feed, proven gone at" in (
         page.find_id("answer-5").text()
@@ -336,10 +341,44 @@ def test_pat_of_an_exception_is_named_beside_its_id() -> None:
     details: dict[str, Detail] = {"name": "npm-feed", "requested_at": NOW.isoformat(), "requests": 2}
     entry = AuditEntry("revocation_unconfirmed", "0000-id", Outcome.UNKNOWN, "me@host", "run", details)
     page = read_page(render_page(make_document([AuditEvent(1, NOW - DAY, entry, "", "")])))
-    [row] = read_table(page, "exceptions")
-    assert (row[1], row[2]) == ("revocation pending", "npm-feed: 0000-id")
+    [row] = read_table(page, "breaches")
+    assert (row[0], row[1], row[6]) == ("revocation pending", "npm-feed: 0000-id", "1")
     [(kind, meaning)] = read_table(page, "terms")
     assert (kind, meaning[:35]) == ("revocation pending", "Azure DevOps was asked 15 minutes a")
+
+
+def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
+    """What events tell of and what is so now, without an event; what is not listed counts in the sum."""
+    events = [
+        AuditEvent(
+            number,
+            NOW - 9 * DAY + timedelta(minutes=number),
+            AuditEntry(name, "npm-feed", Outcome.FAILED, "me@host", "run", {"code": "denied"}),
+            "",
+            "",
+        )
+        for number, name in enumerate(["rotation_blocked", "failure_cleared"] * 300, 1)
+    ]
+    rows = [make_status("old", age=40 * DAY, left=-2 * DAY), make_status("late", age=25 * DAY, left=5 * DAY)]
+    document = make_document(events, rows)
+    table = make_tables(document)["breaches"]
+    assert (len(table.rows), table.total, table.left_out) == (302, 302, 0)
+    begun = [row[2] for row in table.rows]
+    assert begun == sorted(begun)
+    assert {row[:2] for row in table.rows if row[6].startswith("none")} == {
+        ("expired", "old"),
+        ("older than the policy allows", "late"),
+    }
+    counted, seconds = count_breaches(document)
+    assert counted == 302
+    assert seconds == sum(found.seconds for found in list_breaches(document))
+    assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
+    assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+
+
+def page_answer(document: ReviewDocument, number: int) -> str:
+    """The answer to a question, as the page has it."""
+    return read_page(render_page(document)).find_id(f"answer-{number}").text()
 
 
 def test_answer_says_each_kind_of_exception_once_whatever_its_causes() -> None:

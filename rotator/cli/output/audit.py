@@ -9,6 +9,7 @@ from rotator.cli.output.details import say_details
 from rotator.cli.widths import Column
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
+from rotator.domain.checkpoint import spell_public_key
 from rotator.domain.words import say_moment
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.archives import LogArchives
@@ -89,7 +90,7 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
 def render_keys(trust: Trust | None) -> Iterator[str]:
     """Which keys the signatures were checked with: a reviewer has been given the same, or does not know this log."""
     for key in trust.public_keys if trust is not None else ():
-        yield f"Public key: {key}"
+        yield f"Public key: {spell_public_key(key)}"
 
 
 def render_archives(archives: LogArchives) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rotator.domain.audit_event import Outcome
+from rotator.domain.audit_event import Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Event, Severity, SubjectKind
 
@@ -17,10 +17,17 @@ class SettingsChanged(Event, name="settings_changed", subject=SubjectKind.SETTIN
 
 
 class PolicyChanged(Event, name="policy_changed", subject=SubjectKind.POLICY):
-    """The policy is another one than at the previous run of this user and host, by its SHA-256."""
+    """The policy is another one than at the previous run of this user and host, or its `text` was not told yet."""
 
     sha256: str
     previous: str | None
+    text: str | None = None
+
+    def make_line(self, subject: str) -> dict[str, Detail]:
+        """Return the line of the log, which names the policy and leaves its text to the audit log."""
+        line = super().make_line(subject)
+        line.pop("text", None)
+        return line
 
 
 class LimitForgotten(Event, name="limit_forgotten", subject=SubjectKind.ORGANIZATION):

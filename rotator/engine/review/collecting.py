@@ -30,6 +30,7 @@ from rotator.engine.review.facts import (
     Tally,
 )
 from rotator.engine.review.newest import MOST_ROWS
+from rotator.engine.review.policies import read_policy
 from rotator.engine.review.values import ValueFollower
 
 
@@ -242,6 +243,8 @@ class Collector:
                 found.without_sign_in.add(span)
 
     def _change_policy(self, event: AuditEvent) -> None:
+        if (text := read_policy(event)) is not None:
+            self.found.policy_texts.setdefault(str(event.entry.details.get("sha256")), (self._mark(event), text))
         if self._at < self._period.since:
             self.found.policy_before = event
         elif self._at in self._period:

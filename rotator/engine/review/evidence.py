@@ -10,6 +10,7 @@ from rotator.domain.audit_event import AuditEvent, spell_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
 from rotator.engine.review.facts import Mark, Review
+from rotator.engine.review.policies import list_policies
 from rotator.engine.review.reviewing import is_of_period, load_checkpoints, load_readable
 from rotator.ports.database import Database
 
@@ -167,6 +168,7 @@ def _list_cited(review: Review) -> Iterator[int]:
     yield from _list_marks(found.began)
     events = (*found.gaps, *([found.policy_before] if found.policy_before else []))
     yield from (event.sequence for event in events)
+    yield from _list_marks(*(mark for _, _, mark in list_policies(review)))
     yield from found.outside.cited
 
 

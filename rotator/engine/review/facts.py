@@ -219,6 +219,8 @@ class Values:
     uses: dict[str, LongestUse] = field(default_factory=dict)
     outlived: Newest[Outlived] = field(default_factory=Newest)
     longest: Outlived | None = None
+    beyond: timedelta = timedelta(0)
+    """How long all of them were valid beyond their overlap, together."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ class Findings:
     changes: Newest[AuditEvent] = field(default_factory=Newest)
     policy_before: AuditEvent | None = None
     policies: Newest[AuditEvent] = field(default_factory=Newest)
+    policy_texts: dict[str, tuple[Mark, str]] = field(default_factory=dict)
+    """By SHA-256: the first event that has the text of that policy, and the text."""
     exceptions: Newest[Span] = field(default_factory=Newest)
     failures: Newest[Span] = field(default_factory=Newest)
     longest_failures: Greatest[Span] = field(default_factory=lambda: Greatest(MOST_LONG))

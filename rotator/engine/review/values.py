@@ -112,6 +112,7 @@ class ValueFollower:
         if beyond > TELL_AFTER and self._touches(overlap.until, gone):
             row = Outlived(overlap.name, overlap.predecessor, overlap.told, overlap.until, gone, beyond)
             self._found.outlived.add(row)
+            self._found.beyond += beyond
             self._found.longest = max(self._found.longest or row, row, key=lambda each: each.beyond)
 
     def _touches(self, begins: datetime, ended: Mark | None) -> bool:

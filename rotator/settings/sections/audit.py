@@ -147,9 +147,10 @@ class AuditSettings(Section):
     public_key: _PublicKeys = Field(
         default=(),
         validate_default=True,
-        description="The public key that the checkpoints are checked with, as `rotator init` printed it: 44 characters "
-        "of base64. A list if there were others before, the newest first. Without it, that of `signing_key` alone.",
-        examples=["GDd5Lf9FSVgwJgrMEEJEnU+PUZqC4+Sm8f6h2sK0vBk="],
+        description="The public key that the checkpoints are checked with, as `rotator init` printed it: 64 characters "
+        "of hex (or 44 of base64, as in earlier versions). A list if there were others before, the newest first. "
+        "Without it, that of `signing_key` alone.",
+        examples=["1837792dff45495830260acc1042449d4f8f519a82e3e4a6f1fea1dac2b4bc19"],
     )
 
     anchors: tuple[Annotated[AnchorSettings, BeforeValidator(_fill_word)], ...] = Field(
@@ -166,5 +167,5 @@ class AuditSettings(Section):
             try:
                 decode_public_key(key)
             except ValueError:
-                raise ValueError(f'"{key}" is not an Ed25519 public key: 44 characters of base64') from None
+                raise ValueError(f'"{key}" is not an Ed25519 public key: 64 characters of hex') from None
         return value

@@ -1,0 +1,112 @@
+"""What broke the policy, in one list: conditions, overlaps that were too long, and PATs that are too old now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.documents.review import ReviewDocument
+from rotator.documents.review_parts import ProofDocument
+from rotator.report.cells import NONE, say_seconds, say_when, say_words
+from rotator.report.summary import say_time
+from rotator.report.table import Table, make_table
+
+_NOW_WRONG = {
+    "due": ("older than the policy allows", "rotate_after"),
+    "by_hand": ("older than the policy allows; a person must replace it", "rotate_after"),
+    "expired": ("expired", "expires_at"),
+}
+_NO_EVENT = "none: the inventory shows it"
+_LASTS = "lasts"
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One time that the policy was broken. `at`: when it began, to sort by; `events` are the numbers that prove it."""
+
+    what: str
+    pat: str
+    cause: str
+    at: str
+    begun: str
+    ended: str
+    seconds: int
+    events: str
+
+
+def list_breaches(review: ReviewDocument) -> list[Breach]:
+    """Return those that a review keeps, in the order in which they began."""
+    return sorted((*_list_ended(review), *_list_standing(review)), key=lambda found: found.at)
+
+
+def make_breaches(review: ReviewDocument) -> Table:
+    """Make their table. Its caption says how many there were in all, and how long they lasted together."""
+    count, seconds = count_breaches(review)
+    rows = (
+        (
+            found.what,
+            found.pat,
+            found.begun,
+            found.ended,
+            say_seconds(found.seconds),
+            found.cause,
+            found.events,
+        )
+        for found in list_breaches(review)
+    )
+    caption = f"What broke the policy: {count} in all"
+    caption += f", which lasted {say_seconds(seconds)} together, each counted by itself" if count else ""
+    columns = ("What", "PAT", "From", "To", "How long", "Cause", "Events")
+    return make_table("breaches", caption, columns, rows, count)
+
+
+def count_breaches(review: ReviewDocument) -> tuple[int, int]:
+    """Return how many there were, those that are not listed included, and how many seconds all of them lasted."""
+    standing = list(_list_standing(review))
+    values = review["values"]
+    lasted = sum(found["seconds"] for found in review["exception_sums"]) + values["outlived_seconds"]
+    count = review["excepted"] + values["outlived_found"] + len(standing)
+    return count, lasted + sum(found.seconds for found in standing)
+
+
+def _list_ended(review: ReviewDocument) -> Iterator[Breach]:
+    """What events tell of: it began and, mostly, ended."""
+    for span in review["exceptions"]:
+        pat = span["subject"] if span["pat"] is None else f"{span['pat']}: {span['subject']}"
+        begun, ended = span["begun"], span["ended"]
+        what, cause = say_words(span["kind"]), span["code"] or NONE
+        at, said = begun["placed"] or begun["at"], (say_when(begun), _say_end(ended))
+        yield Breach(what, pat, cause, at, *said, span["seconds"], _say_events(begun, ended))
+    for row in review["values"]["outlived"]:
+        pat, gone = f"{row['name']}: {row['authorization_id']}", row["gone"]
+        what, events = "old PAT still there after its overlap", _say_events(row["told"], gone)
+        until = row["until"]
+        yield Breach(what, pat, NONE, until, say_time(until), _say_end(gone), row["seconds"], events)
+
+
+def _list_standing(review: ReviewDocument) -> Iterator[Breach]:
+    """What no event tells of: it is so now."""
+    now = review["generated_at"]
+    for pat in review["pats"]:
+        what, name = _NOW_WRONG.get(pat["age_verdict"], ("", ""))
+        begun = {"rotate_after": pat["rotate_after"], "expires_at": pat["expires_at"]}.get(name)
+        if begun is not None:
+            yield _make_standing(what, pat["name"], begun, now)
+    for found in review["unmanaged"]:
+        if found["too_long"]:
+            shown = f"{found['display_name']}: {found['authorization_id']} (nobody manages it)"
+            yield _make_standing("lives longer than the guardrails allow", shown, found["valid_from"], now)
+
+
+def _say_events(begun: ProofDocument, ended: ProofDocument | None) -> str:
+    return str(begun["event"]) if ended is None else f"{begun['event']}, {ended['event']}"
+
+
+def _say_end(ended: ProofDocument | None) -> str:
+    return _LASTS if ended is None else say_when(ended)
+
+
+def _make_standing(what: str, pat: str, begun: str, now: str) -> Breach:
+    lasted = datetime.fromisoformat(now) - datetime.fromisoformat(begun)
+    return Breach(what, pat, NONE, begun, say_time(begun), _LASTS, lasted // timedelta(seconds=1), _NO_EVENT)

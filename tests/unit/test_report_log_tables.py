@@ -1,0 +1,54 @@
+"""What the page says of anchors and of wrong clocks: one row for each place, and the step in words."""
+
+from __future__ import annotations
+
+from rotator.documents.review_anchors import make_held
+from rotator.documents.review_sums import prove
+from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
+from rotator.engine.anchoring import Anchor
+from rotator.engine.review.facts import Mark
+from rotator.report.cells import say_proof, say_when
+from rotator.report.tables import make_tables
+from tests.unit.test_report_page import DAY, NOW, make_document
+
+
+def test_place_is_one_row_of_what_it_was_given_and_what_it_holds() -> None:
+    events = [
+        AuditEvent(
+            number, NOW - DAY, AuditEntry("log_anchored", place, Outcome.SUCCEEDED, "me@host", "run", {}), "", ""
+        )
+        for number, place in enumerate(["vault", "vault", "anchors.txt"], 1)
+    ]
+    document = make_document(events)
+    assert [row[:2] + row[6:] for row in make_tables(document)["anchors"].rows] == [
+        ("anchors.txt", "1", "not asked", "not asked"),
+        ("vault", "2", "not asked", "not asked"),
+    ]
+    log = document["log"]
+    log["vaults_asked"] = True
+    log["anchor_places"] = make_held([Anchor("vault", 1, ""), Anchor("vault", 9, ""), Anchor("npm-feed", 4, "")])
+    log["unread"] = [{"name": "anchors.txt", "code": "x", "message": "gone", "fix": "", "runbook": ""}]
+    at = "2026-12-02 09:00:00"
+    assert make_tables(document)["anchors"].rows == (
+        ("anchors.txt", "1", at, "3", at, "3", "could not be read", "could not be read"),
+        ("npm-feed", "0", "none", "none", "none", "none", "1", "4"),
+        ("vault", "2", at, "1", at, "2", "2", "9"),
+    )
+
+
+def test_span_that_a_wrong_clock_began_is_told_by_the_order_of_the_log() -> None:
+    """It does not begin in 2037 and end in 2027 without a word."""
+    ahead = NOW + 3650 * DAY
+    story = ["vault_down", "vault_restored"]
+    events = [
+        AuditEvent(number, at, AuditEntry(name, "kv", Outcome.FAILED, "me@host", "run", {"code": "x"}), "", "")
+        for number, (name, at) in enumerate(zip(story, [ahead, NOW - DAY], strict=True), 1)
+    ]
+    document = make_document(events, misdated={1: NOW - 2 * DAY})
+    [row] = make_tables(document)["failures"].rows
+    said = "2026-12-01 09:00:00 (the clock was wrong and said 2036-11-30 09:00:00)"
+    assert row[4:] == (said, "2026-12-02 09:00:00", "2", "1d")
+    [stretch] = make_tables(document)["misdated"].rows
+    assert stretch[:4] == ("1", "1", "1", "3652 days ahead")
+    assert say_when(prove(Mark(1, NOW))) == "2026-12-03 09:00:00"
+    assert say_proof(None, "never") == ("never", "none")
