@@ -106,7 +106,7 @@ def check_thawed(stage: Stage, frozen: RunningDaemon) -> None:
     frozen.run.thaw()
     stage.faults.close()
     frozen.send(signal.SIGUSR1)
-    frozen.wait_until(lambda: max(stage.find_work_begun()) > at)
+    frozen.wait_until(lambda: any(moment > at for moment in stage.find_work_begun()))
     assert frozen.stop() == 0
     assert stage.count_changes() == changes
     stage.check_consumers()
