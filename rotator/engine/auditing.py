@@ -213,6 +213,13 @@ def record_policy(run: RunContext) -> None:
         run.pulse.told = named
 
 
+def load_tellers(reading: Reading) -> dict[str, datetime]:
+    """Return who told of another policy or of other settings of late, and when last."""
+    wanted = (AuditFilter(event=kind.type.name) for kind in _NAMES)
+    told = [event for found in wanted for event in reading.audit.load_newest(_MOST_TOLD, found)]
+    return {event.entry.actor: event.occurred_at for event in sorted(told, key=lambda event: event.occurred_at)}
+
+
 def _was_told(reading: Reading, kind: type[Event], actor: str, digest: str) -> bool:
     """Whether that digest is among the last that an actor told."""
     told = reading.audit.load_newest(_MOST_TOLD, AuditFilter(event=kind.type.name, actor=actor))

@@ -6,7 +6,9 @@ policy, other settings or a learned limit have made stale is computed anew by th
 time. An early moment does no harm: the run that looks finds nothing to do, and enters the next one.
 
 Where daemons share a database, the oldest one does that. The others leave what is stale for them as it is, and look by
-their own policy at what it is about: so with different policies nothing is computed in turns, and nothing waits.
+their own policy at what it is about: so with different policies nothing is computed in turns, and nothing waits. So do
+users whose runs share a database without a daemon: who entered something lately by another policy keeps the queue, for
+a day, unless this user's own file was changed since.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, find_due, is_due
 from rotator.domain.pending_revocation import group_pending
 from rotator.domain.policy import Policy
+from rotator.engine.auditing import load_tellers
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
 from rotator.engine.isolating import naming_bugs
@@ -37,6 +40,8 @@ Found = TypeVar("Found")
 BATCH = 200
 """How many records one transaction computes anew."""
 _ALL = 2**31 - 1
+_KEPT_FOR = timedelta(days=1)
+"""For so long after a run of another policy entered something, others leave the queue as it is."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
         pats = reading.queue.load_due(run.services.clock.now())
         known = {pat.name for pat in pats}
         pats += tuple(pat for pat in reading.inventory.load_named(terms.stale) if pat.name not in known)
-        return load_matters(reading, pats), terms, bool(pats) and _is_kept_by_another(reading, run)
+        basis = _make_basis(replace(run, policy=terms.policy), terms.limits)
+        return load_matters(reading, pats), terms, bool(pats) and _is_kept_by_another(reading, run, basis)
 
     matters, terms, is_left = read_fresh(run, load)
     run = replace(run, policy=terms.policy)
@@ -94,7 +100,7 @@ def read_fresh(run: RunContext, load: Callable[[Reading, Terms], Found]) -> Foun
             in_force, limits = _put_in_force(reading, run), reading.limits.load()
             basis = _make_basis(in_force, limits)
             names, terms = reading.queue.find_stale(basis, BATCH), Terms(in_force.policy, limits)
-            if names and _is_kept_by_another(reading, run):
+            if names and _is_kept_by_another(reading, run, basis):
                 return (), (load(reading, replace(terms, stale=reading.queue.find_stale(basis, _ALL))),)
             return names, (load(reading, terms),) if is_last or not names else ()
 
@@ -131,9 +137,10 @@ def load_matters(reading: Reading, pats: Iterable[ManagedPat]) -> tuple[Matter, 
 
 def make_basis(policy: Policy, settle: timedelta, limits: Limits, now: datetime) -> Basis:
     """Return what entries are computed by now."""
-    plain = _digest(repr((policy, settle)))
+    written = _digest(repr((replace(policy, is_paused=False), settle)))
+    plain = f"{written}{policy.is_paused:d}"
     limited = _digest(repr(sorted((pair, limit.longest, limit.learned_at) for pair, limit in limits.items())))
-    return Basis(plain, plain + limited, now + MOST_SKEW)
+    return Basis(plain, plain + limited, now + MOST_SKEW, written)
 
 
 def _make_basis(run: RunContext, limits: Limits) -> Basis:
@@ -144,10 +151,21 @@ def _put_in_force(reading: Reading, run: RunContext) -> RunContext:
     return replace(run, policy=put_in_force(reading, run.policy))
 
 
-def _is_kept_by_another(reading: Reading, run: RunContext) -> bool:
-    """Whether another daemon is the oldest of those that live."""
+def _is_kept_by_another(reading: Reading, run: RunContext, basis: Basis) -> bool:
+    """Whether another daemon is the oldest of those that live or, without daemons, another user's runs keep it."""
     colleagues = find_colleagues(reading.job_runs.load_heartbeats(), reading.now())
-    return bool(colleagues) and (run.pulse is None or colleagues[0].holder != run.pulse.holder)
+    if colleagues:
+        return run.pulse is None or colleagues[0].holder != run.pulse.holder
+    return run.pulse is None and _is_kept_by_other_runs(reading, run, basis)
+
+
+def _is_kept_by_other_runs(reading: Reading, run: RunContext, basis: Basis) -> bool:
+    newest = reading.queue.find_newest_other(basis.policy)
+    if newest is None or not basis.horizon - _KEPT_FOR < newest <= basis.horizon:
+        return False
+    tellers = load_tellers(reading)
+    told = tellers.pop(run.actor, None)
+    return bool(tellers) and (told is None or told < newest)
 
 
 def _digest(text: str) -> str:

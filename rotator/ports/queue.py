@@ -28,12 +28,13 @@ class Basis:
 
     `plain` is of the policy and the settings. `limited` goes on with what was learned of the servers' limits; it is the
     basis of those entries that a limit puts off. An entry of another basis is stale, and so is one that was computed
-    after `horizon`, by a clock that was ahead.
+    after `horizon`, by a clock that was ahead. `plain` begins with `policy`, which is of what people wrote into files.
     """
 
     plain: str
     limited: str
     horizon: datetime
+    policy: str
 
 
 class QueueReader(Protocol):
@@ -50,6 +51,9 @@ class QueueReader(Protocol):
 
         A new record has a stale entry.
         """
+
+    def find_newest_other(self, policy: str) -> datetime | None:
+        """Return from when on the newest entry holds whose basis begins with another policy; None if there is none."""
 
 
 class Queue(QueueReader, Protocol):

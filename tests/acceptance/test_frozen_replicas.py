@@ -37,7 +37,8 @@ from tests.support.sent import (
 
 pytestmark = pytest.mark.prove
 
-HEARTBEAT = "2s"
+SETTINGS = {"heartbeat": "2s", "refresh": "24h", "reconcile": "24h"}
+"""Of `daemon:`. What other jobs send would come between the requests of the work."""
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
     *(MINT, SHOW, IDENTITY, STORE, WRITTEN, READ),
@@ -95,7 +96,7 @@ def is_at_rest(stage: Stage) -> bool:
 
 def have_another_finish(stage: Stage, patience: int = 60) -> None:
     """Start another daemon, and stop it when nothing is left to do."""
-    other = start_daemon(stage, heartbeat=HEARTBEAT)
+    other = start_daemon(stage, **SETTINGS)
     other.wait_until(lambda: is_at_rest(stage), patience)
     assert other.stop() == 0
 
@@ -106,7 +107,7 @@ def check_thawed(stage: Stage, frozen: RunningDaemon) -> None:
     frozen.run.thaw()
     stage.faults.close()
     frozen.send(signal.SIGUSR1)
-    frozen.wait_until(lambda: max(stage.find_work_begun()) > at)
+    frozen.wait_until(lambda: any(moment > at for moment in stage.find_work_begun()))
     assert frozen.stop() == 0
     assert stage.count_changes() == changes
     stage.check_consumers()
@@ -116,7 +117,7 @@ def check_thawed(stage: Stage, frozen: RunningDaemon) -> None:
 
 def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
     """Have a daemon do it all; it sends exactly these requests."""
-    alone = start_daemon(stage, heartbeat=HEARTBEAT)
+    alone = start_daemon(stage, **SETTINGS)
     alone.wait_until(lambda: is_at_rest(stage))
     assert alone.stop() == 0
     check_requests(stage, requests)
@@ -125,7 +126,7 @@ def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
 def freeze_at(stage: Stage, sent: Sent, skip: int, *, effect: bool) -> RunningDaemon:
     """Start a daemon, and freeze it when that request is open."""
     stage.hold(sent.service, sent.method, sent.path, skip, effect=effect)
-    frozen = start_daemon(stage, heartbeat=HEARTBEAT)
+    frozen = start_daemon(stage, **SETTINGS)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     return frozen
@@ -168,7 +169,7 @@ def test_frozen_daemon_changes_nothing_when_another_took_over_at_a_request_of_a_
 
 def start_forked(stage: Stage, when: str, number: int) -> RunningDaemon:
     """Start a daemon that freezes itself at that commit about the record."""
-    write_settings(stage, heartbeat=HEARTBEAT)
+    write_settings(stage, **SETTINGS)
     run = stage.start("daemon", dying=(when, number), table="managed_pat", blow=signal.SIGSTOP)
     return RunningDaemon(stage, run)
 
@@ -252,7 +253,7 @@ def test_frozen_daemon_loses_nothing_when_its_request_lands_and_it_thaws_after_a
     stage: Stage, service: str, method: str, path: str
 ) -> None:
     stage.postpone(service, method, path)
-    frozen = start_daemon(stage, heartbeat=HEARTBEAT)
+    frozen = start_daemon(stage, **SETTINGS)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     have_another_finish(stage)

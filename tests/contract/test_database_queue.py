@@ -17,7 +17,7 @@ from rotator.ports.database import Database
 from rotator.ports.queue import Basis, Entry
 from tests.support.records import DAY, NOW, make_managed_pat, make_rotation
 
-BASIS = Basis("aa", "aabb", NOW + timedelta(minutes=1))
+BASIS = Basis("aa", "aabb", NOW + timedelta(minutes=1), "a")
 NAMES = ("ci-build", "deploy", "npm-feed")
 
 
@@ -80,6 +80,24 @@ def test_queue_find_stale_returns_what_a_clock_that_was_ahead_has_computed(datab
         work.queue.save("limited", Entry(None, BASIS.limited, NOW))
     assert find_stale(database, replace(BASIS, horizon=NOW)) == []
     assert find_stale(database, replace(BASIS, horizon=NOW - timedelta.resolution)) == ["limited", "plain"]
+
+
+def test_queue_finds_the_newest_entry_that_was_made_by_another_policy(database: Database) -> None:
+    """A new record's entry is of no policy. What begins with the same digits is of the same one."""
+
+    def find() -> datetime | None:
+        with database.read() as reading:
+            return reading.queue.find_newest_other("aa")
+
+    add(database, "plain", "limited", "new")
+    with database.begin() as work:
+        work.inventory.add(make_managed_pat("untouched"))
+        work.queue.save("limited", Entry(None, "aaff", NOW + DAY))
+    assert find() is None
+    for basis, since in (("a9", NOW), ("ab", NOW - DAY), ("99", NOW + DAY)):
+        with database.begin() as work:
+            work.queue.save("new", Entry(None, basis, since))
+        assert find() == since
 
 
 def test_queue_has_a_stale_entry_for_a_new_record(database: Database) -> None:

@@ -563,7 +563,7 @@ def test_queue_is_asked_by_indexes_alone_when_nothing_is_due(tmp_path: Path) -> 
     with database.read() as reading, explained("SELECT") as plans:
         reading.queue.load_due(NOW)
         reading.queue.find_next(NOW)
-        reading.queue.find_stale(Basis("aa", "aabb", NOW), 200)
+        reading.queue.find_stale(Basis("aa", "aabb", NOW, "a"), 200)
     database.close()
     looks = [[line for line in plan if line.startswith(("SEARCH", "SCAN"))] for plan in plans]
     assert [len(look) for look in looks] == [1, 1, 5]

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass
 class History:
-    """What one history went through. `breaks` are the moments at which a late write let consumers read a dead PAT."""
+    """What one history went through.
+
+    `lost_by_heartbeat`: how often a daemon lost its claims before their lease ended. `breaks` are the moments at which
+    a late write let consumers read a dead PAT.
+    """
 
     seed: int
     crashes: int = 0
     killed_before_commit: int = 0
     faults: int = 0
     thaws: int = 0
+    cuts: int = 0
+    lost_by_heartbeat: int = 0
     stops: int = 0
     adoptions: int = 0
     takeovers: int = 0

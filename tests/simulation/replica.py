@@ -7,8 +7,8 @@ are. The connections to the database are this process's own; SIGKILL ends them a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -28,6 +28,8 @@ from rotator.domain.clocks import BootMoment
 from rotator.domain.policy import Policy
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.context import RunContext, Services, Timing
+from rotator.engine.jobs import beat
+from rotator.engine.pulse import Pulse
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.engine.stopping import make_stoppable
@@ -44,6 +46,7 @@ from tests.simulation.world import HostClock, StuckClaims
 from tests.support.engine_fakes import CommitFault
 from tests.support.stop import make_stop
 
+HEARTBEAT = timedelta(seconds=30)
 WROTE = "the open transaction has written"
 
 
@@ -77,7 +80,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Orders:
-    """What one replica is started with. `prepare` is called first, in its process."""
+    """What one replica is started with. `prepare` is called first, in its process.
+
+    `pauses`: it is a daemon, whose claims bind for two heartbeats, and looks again after each of these, in seconds.
+    None: it is `rotator once`.
+    """
 
     database_url: str
     lock_wait: timedelta
@@ -89,6 +96,7 @@ class Orders:
     run_id: str
     halt: Halt | None
     moment: Moment
+    pauses: tuple[float, ...] | None
     prepare: Callable[[], None] | None = None
 
 
@@ -122,9 +130,9 @@ class Line:
             self._pipe.send((Said.HALTS,))
             self.moment = self._pipe.recv()
 
-    def end(self, outcome: RunReport | RotatorError | str) -> None:
-        """Say how the run ended; a text is a bug."""
-        self._pipe.send((Said.ENDS, outcome))
+    def end(self, outcomes: Sequence[RunReport | RotatorError | str]) -> None:
+        """Say how each look ended; a text is a bug."""
+        self._pipe.send((Said.ENDS, outcomes))
 
 
 class Far:
@@ -168,7 +176,14 @@ class ReplicaDatabase:
 
     def __init__(self, inner: SqlDatabase, line: Line, stuck: frozenset[str]) -> None:
         self._inner, self._line, self._stuck = inner, line, set(stuck)
-        self.read: Callable[[], AbstractContextManager[Reading]] = inner.read
+
+    @contextmanager
+    def read(self) -> Iterator[Reading]:
+        """See the port."""
+        if self._line.ask("database", "is_away"):
+            raise CommitFault.DROPPED.make_error()
+        with self._inner.read() as reading:
+            yield reading
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -267,23 +282,36 @@ class GuidedSecrets(Far):
 
 
 def live(orders: Orders, pipe: Pipe) -> None:
-    """One `rotator once`, from its start to its end, as what runs in this process."""
+    """One `rotator once`, or a daemon's looks, from its start to its end, as what runs in this process."""
     allow_on_pipes()
     if orders.prepare is not None:
         orders.prepare()
     line = Line(pipe, orders.moment)
     guide = Guide(orders.halt, line)
     run = _make_run(orders, line, guide)
+    if orders.pauses is not None:
+        run = replace(run, pulse=Pulse(run.claimant, run.services.clock.now(), 2 * HEARTBEAT))
     guide.watch_commits()
-    outcome: RunReport | RotatorError | str
+    outcomes: list[RunReport | RotatorError | str] = []
+    with guide.counting():
+        for number, pause in enumerate((0, *(orders.pauses or ()))):
+            if pause:
+                line.ask("clock", "sleep", pause)
+            outcomes.append(_look(replace(run, run_id=f"{run.run_id}.{number}") if number else run))
+    line.end(outcomes)
+
+
+def _look(run: RunContext) -> RunReport | RotatorError | str:
+    """One heartbeat, if it is a daemon, and one look at everything; a text is a bug."""
     try:
-        with guide.counting():
-            outcome = run_once(run)
+        if run.pulse is not None:
+            with suppress(RotatorError):  # the work says that it lives, before it claims anything
+                beat(run, run.pulse)
+        return run_once(run)
     except RotatorError as error:
-        outcome = error
+        return error
     except Exception as error:
-        outcome = repr(error)
-    line.end(outcome)
+        return repr(error)
 
 
 def _make_run(orders: Orders, line: Line, guide: Guide) -> RunContext:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from signal import SIGCONT, SIGKILL, SIGSTOP
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import bindparam, select, update
 
@@ -41,6 +41,8 @@ _SKIPS = (0, 0, 0, 1, 1, 2, 3)
 _PAUSES = (0, 1, 6, 20)
 _LONG_PAUSES = (6, 20, 130, 130)
 """In minutes, between the runs while one is frozen: its claim is over after five."""
+_LOOKS = (20, 30, 45)
+"""In seconds, between two looks of a daemon: its claims are over a minute after its last heartbeat."""
 PATIENCE = 60
 """Seconds that a replica may take for anything on a busy machine."""
 
@@ -50,9 +52,16 @@ class Faults:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.is_cut = False
+
+    def is_away(self) -> bool:
+        """Whether this replica cannot reach it, and others can."""
+        return self.is_cut
 
     def pick_fault(self) -> CommitFault | None:
         """What is wrong with the transaction that begins now; None too when the connection itself will break."""
+        if self.is_cut:
+            return CommitFault.DROPPED
         fault = self._world.pick_database_fault()
         is_unanswered = fault is not None and fault is not CommitFault.LOCKED
         is_cut = is_unanswered and self._world.database.cut_commit(keep=fault is CommitFault.KEPT)
@@ -63,9 +72,16 @@ class Replica:
     """One process, as its world has it in hand: it goes on until it ends or halts."""
 
     def __init__(
-        self, world: World, history: History, halt: Halt | None, prepare: Callable[[], None] | None = None
+        self,
+        world: World,
+        history: History,
+        halt: Halt | None,
+        prepare: Callable[[], None] | None = None,
+        *,
+        pauses: tuple[float, ...] | None = None,
     ) -> None:
         allow_on_pipes()
+        self._faults, self._meanwhile = Faults(world), list[Callable[[], None]]()
         self._world, self._history, self._life = world, history, Life()
         self._life.began_at, self._life.overlap = world.clock.now(), world.policy.rules[0].overlap
         self._ports: dict[str, object] = {
@@ -75,7 +91,7 @@ class Replica:
             "witnesses": MortalWitnesses(world.clock),
             "clock": MortalClock(world.clock, self._life),
             "entropy": SeededEntropy(world.random),
-            "database": Faults(world),
+            "database": self._faults,
         }
         world.runs += 1
         orders = Orders(
@@ -89,12 +105,15 @@ class Replica:
             f"run-{world.runs}",
             halt,
             self._tell_time(),
+            pauses,
             prepare,
         )
         self._pipe, theirs = NURSERY.Pipe()
         self._process = NURSERY.Process(target=live, args=(orders, theirs), daemon=True)
         self._process.start()
         theirs.close()
+        assert self._process.pid is not None
+        self._pid = self._process.pid
 
     def go_on(self) -> bool:
         """Answer what it asks until it halts (True) or has ended."""
@@ -125,16 +144,26 @@ class Replica:
         self._pipe.send(self._tell_time())
         assert not self.go_on(), "it halts once"
 
+    def go_on_without_database(self, meanwhile: Callable[[], None]) -> None:
+        """Let it go on to its end, cut off from the database until it waits for that, or for good.
+
+        `meanwhile` happens while it waits, or afterwards.
+        """
+        self._history.cuts += 1
+        self._faults.is_cut, self._meanwhile = True, [meanwhile]
+        self.release()
+        for left in self._meanwhile:
+            left()
+
+    def is_holding(self) -> bool:
+        """Whether it holds a claim, as far as the database knows."""
+        return any(f"#{self._pid}." in claimant for claimant in _list_claimants(self._world))
+
     def kill(self) -> None:
         """SIGKILL, wherever it is."""
         self._history.crashes += 1
         self._process.kill()
         self._join(-SIGKILL)
-
-    @property
-    def _pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
 
     def _receive(self) -> Any:
         if not self._pipe.poll(PATIENCE):
@@ -155,19 +184,24 @@ class Replica:
         self, port: str, method: str, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[object, Exception | None]:
         try:
-            return getattr(self._ports[port], method)(*arguments, **options), None
+            found = getattr(self._ports[port], method)(*arguments, **options)
+            if (port, method) == ("clock", "sleep") and self._meanwhile:
+                self._meanwhile.pop()()
+                self._faults.is_cut = self._world.random.random() < 0.3
+            return found, None
         except (RotatorError, InvariantError) as error:
             return None, error
 
-    def _note_end(self, outcome: RunReport | RotatorError | str) -> None:
+    def _note_end(self, outcomes: Sequence[RunReport | RotatorError | str]) -> None:
         self._join(0)
-        match outcome:
-            case RunReport():
-                check_report(self._world, outcome)
-            case RotatorError():
-                note_error(self._world, self._history, outcome)
-            case _:
-                self._world.oracle.breaks.append(f"a replica: {outcome}")
+        for outcome in outcomes:
+            match outcome:
+                case RunReport():
+                    check_report(self._world, outcome)
+                case RotatorError():
+                    note_error(self._world, self._history, outcome)
+                case _:
+                    self._world.oracle.breaks.append(f"a replica: {outcome}")
         self._history.takeovers += self._world.note_taken_over()
 
     def _join(self, code: int) -> None:
@@ -192,6 +226,7 @@ def simulate_replicas(seed: int, make_database: MakeDatabase, prepare: Callable[
     """
     randomness = random.Random(f"replicas {seed}")
     world, history = make_world(randomness, make_database), History(seed)
+    beats = world.database.clocks.has_clock and random.Random(f"beats {seed}").random() < 0.5
     if random.Random(f"between {seed}").random() < 0.4:
         _kill_before_commit(world, history, prepare)
     for _ in range(randomness.randint(1, 2)):
@@ -199,7 +234,7 @@ def simulate_replicas(seed: int, make_database: MakeDatabase, prepare: Callable[
         if not is_calm:
             stir(world, history)
         if randomness.random() < 0.6:
-            _take_over(world, history, prepare)
+            (_take_over_daemon if beats else _take_over)(world, history, prepare)
         else:
             _run_replica(world, history, _pick_halt(randomness, tuple(Side)), prepare)
         world.clock.advance(timedelta(minutes=randomness.choice(_PAUSES)))
@@ -238,9 +273,46 @@ def _take_over(world: World, history: History, prepare: Callable[[], None] | Non
     frozen.thaw()
 
 
-def _run_replica(world: World, history: History, halt: Halt | None, prepare: Callable[[], None] | None) -> None:
+def _take_over_daemon(world: World, history: History, prepare: Callable[[], None] | None) -> None:
+    """A daemon is frozen, or cut off from the database and goes on; another one takes over long before its lease ends.
+
+    That one is there for minutes: nobody is taken for dead before that.
+    """
+    randomness = world.random
+    first = Replica(world, history, _pick_halt(randomness, (Side.AFTER,)), prepare, pauses=())
+    if not first.go_on():
+        return
+
+    def run_other() -> None:
+        was_holding = first.is_holding()
+        point = _pick_halt(randomness, tuple(Side)) if randomness.random() < 0.2 else None
+        pauses = tuple(randomness.choice(_LOOKS) for _ in range(randomness.randint(3, 5)))
+        _run_replica(world, history, point, prepare, pauses=pauses)
+        history.lost_by_heartbeat += was_holding and not first.is_holding()
+
+    if randomness.random() < 0.5:
+        first.go_on_without_database(run_other)
+        return
+    first.freeze()
+    try:
+        run_other()
+    except BaseException:
+        first.kill()
+        raise
+    history.thaws += 1
+    first.thaw()
+
+
+def _run_replica(
+    world: World,
+    history: History,
+    halt: Halt | None,
+    prepare: Callable[[], None] | None,
+    *,
+    pauses: tuple[float, ...] | None = None,
+) -> None:
     """One that is killed where it halts, or in a fifth of the cases goes on after a person did something beside it."""
-    replica = Replica(world, history, halt, prepare)
+    replica = Replica(world, history, halt, prepare, pauses=pauses)
     if not replica.go_on():
         return
     if world.random.random() < 0.2:
@@ -249,6 +321,12 @@ def _run_replica(world: World, history: History, halt: Halt | None, prepare: Cal
         return
     history.killed_before_commit += halt == Halt(change="mint")
     replica.kill()
+
+
+def _list_claimants(world: World) -> list[str]:
+    """Who claims what, of the claims that were not given back."""
+    snapshot = cast(dict[str, list[dict[str, object]]], world.database.snapshot())
+    return [str(row["claimed_by"]) for row in snapshot[managed_pat.name] if row["claimed_by"] is not None]
 
 
 def _pick_halt(randomness: random.Random, sides: tuple[Side, ...]) -> Halt | None:

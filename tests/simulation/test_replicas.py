@@ -7,7 +7,7 @@ over, and go on when the world has moved. The oracle is that of all histories.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,8 @@ from tests.support.proving import with_sample
 SAMPLE = "a few"
 SEEDS = {SAMPLE: (range(53, 56),), **{f"from {first}": (range(first, first + 25),) for first in (100, 200, 300, 400)}}
 """In the few one dies between POST and COMMIT, and one thaws after another took over."""
+SERVER_SEEDS = {**SEEDS, SAMPLE: ((53, 57),)}
+"""On a server one of these is a daemon that was cut off from it, and one a daemon that was frozen: both lost claims."""
 FENCELESS = range(9, 39)
 """One of these histories, on SQLite, breaks without the fence of claims."""
 Open = Callable[[ExitStack, Callable[[], datetime], BootClock], KeptDatabase]
@@ -32,14 +34,16 @@ Open = Callable[[ExitStack, Callable[[], datetime], BootClock], KeptDatabase]
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 
 
-def live(seeds: range, open_database: Open) -> None:
+def live(seeds: Iterable[int], open_database: Open, *, is_server: bool = False) -> None:
     """Live through these histories, each on a database of its own; a broken promise raises."""
     seen: Counter[str] = Counter()
     for seed in seeds:
         with ExitStack() as stack:
             history = simulate_replicas(seed, partial(open_database, stack))
         seen.update(kills=history.crashes, between=history.killed_before_commit, thaws=history.thaws)
-    assert min(seen[what] for what in ("kills", "between", "thaws")) > 0
+        seen.update(cuts=history.cuts, lost_by_heartbeat=history.lost_by_heartbeat)
+    what = ("kills", "between", "thaws", *(("cuts", "lost_by_heartbeat") if is_server else ()))
+    assert min(seen[found] for found in what) > 0, seen
 
 
 @pytest.mark.parametrize("seeds", with_sample(SEEDS, [SAMPLE]))
@@ -47,11 +51,12 @@ def test_promise_holds_on_sqlite_when_replicas_are_killed_or_stopped(seeds: rang
     live(seeds, open_sqlite)
 
 
-@pytest.mark.parametrize("seeds", with_sample(SEEDS, [SAMPLE]))
+@pytest.mark.parametrize("seeds", with_sample(SERVER_SEEDS, [SAMPLE]))
 def test_promise_holds_on_postgresql_when_replicas_are_killed_or_stopped(
-    postgres_server: PostgresServer, seeds: range
+    postgres_server: PostgresServer, seeds: Iterable[int]
 ) -> None:
-    live(seeds, partial(open_postgres, postgres_server))
+    """In half of these histories daemons lose their claims by their heartbeats: frozen, or cut off from the server."""
+    live(seeds, partial(open_postgres, postgres_server), is_server=True)
 
 
 def test_promise_breaks_without_the_fence_of_claims() -> None:

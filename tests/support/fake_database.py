@@ -715,6 +715,11 @@ class _MemoryQueueReader:
         free = (name for name in self._tables.pats if name not in self._tables.claims)
         return tuple(itertools.islice((name for name in free if self._is_stale(name, basis)), limit))
 
+    def find_newest_other(self, policy: str) -> datetime | None:
+        entries = self._tables.entries.values()
+        others = (entry.since for entry in entries if entry.basis and not entry.basis.startswith(policy))
+        return max(others, default=None)
+
     def _is_stale(self, name: str, basis: Basis) -> bool:
         entry = self._tables.entries.get(name, _NO_ENTRY)
         return entry.basis not in (basis.plain, basis.limited) or entry.since > basis.horizon

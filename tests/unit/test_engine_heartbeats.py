@@ -18,6 +18,7 @@ from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import beat, work_due
 from rotator.engine.lives import end_life
 from rotator.engine.pulse import Pulse
+from rotator.engine.queue import make_basis
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import run_once
 from rotator.engine.stalled import note_once
@@ -495,3 +496,53 @@ def test_daemons_with_different_policies_compute_nothing_in_turns_and_nothing_wa
     pat = world.record()
     world.clock.advance(pat.valid_to - pat.lifetime / 4 - world.clock.now() - BEAT)
     assert look() == 2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("other", POLICIES)
+def test_cron_users_with_different_policies_compute_nothing_in_turns_and_nothing_waits(other: str, first: int) -> None:
+    """Each tells of its policy once. What one of them wants to be done is done at its next run."""
+    world = make_world(NAME, "ci-build")
+    policies = (world.policy, replace(POLICIES[other], digest="2" * 64))
+
+    def run(user: int) -> int:
+        world.advance(minutes=1)
+        one = replace(world.make_run(), actor=f"user-{user}@host", policy=policies[user])
+        return len(run_once(one).of_kind(OutcomeKind.ROTATED))
+
+    def run_both() -> int:
+        return run(first) + run(1 - first)
+
+    def list_stale() -> list[tuple[str, ...]]:
+        with world.database.read() as reading:
+            limits, now = reading.limits.load(), world.clock.now()
+            bases = [make_basis(policy, world.timing.settle, limits, now) for policy in policies]
+            return [reading.queue.find_stale(basis, 9) for basis in bases]
+
+    assert sum(run_both() for _ in range(3)) == 2
+    world.advance(hours=25)
+    for _ in range(2):  # the overlaps are over, and what follows is entered
+        run_both()
+    for _ in range(3):
+        before = list_stale()
+        for user in (first, 1 - first) * 5:
+            assert (run(user), list_stale()) == (0, before)
+        world.advance(hours=30)
+        run_both()  # once a day the other one may keep the queue
+    assert len(world.events("policy")) == 2
+    pat = world.record()
+    world.clock.advance(pat.valid_to - pat.lifetime / 4 - world.clock.now())
+    assert run_both() == 2
+
+
+def test_cron_user_computes_anew_at_once_when_its_policy_was_changed() -> None:
+    """Although another user's runs kept the queue."""
+    world = make_world(NAME, "ci-build")
+    for number, policy in enumerate((POLICIES["later"], world.policy, POLICIES["by-hand"]), start=1):
+        world.advance(minutes=1)
+        actor = f"user-{number % 2}@host"
+        run = replace(world.make_run(), actor=actor, policy=replace(policy, digest=str(number) * 64))
+        run_once(run)
+        with world.database.read() as reading:
+            basis = make_basis(run.policy, world.timing.settle, reading.limits.load(), world.clock.now())
+            assert reading.queue.find_stale(basis, 9) == ()

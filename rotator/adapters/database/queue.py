@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, func, select, union_all, update
+from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, func, or_, select, union_all, update
 
 from rotator.adapters.database.engine import make_shares
 from rotator.adapters.database.records import MANAGED_PAT_COLUMNS, make_managed_pat
@@ -31,6 +31,10 @@ _FIND_STALE = union_all(
         )
     )
 ).limit(bindparam("at_most"))
+_OTHER: BindParameter[str] = bindparam("policy")
+_FIND_NEWEST_OTHER = select(func.max(table.c.next_from)).where(
+    table.c.next_basis > "", or_(table.c.next_basis < _OTHER, table.c.next_basis > bindparam("last", type_=Text))
+)
 _SAVE = update(table).where(table.c.name == bindparam("saved_name"))
 
 
@@ -54,6 +58,11 @@ class SqlQueueReader:
         """See the port."""
         values = {"plain": basis.plain, "limited": basis.limited, "horizon": basis.horizon, "at_most": limit}
         return tuple(self._connection.scalars(_FIND_STALE, values))
+
+    def find_newest_other(self, policy: str) -> datetime | None:
+        """See the port. After what begins with it comes what goes on with a letter that is no hexadecimal digit."""
+        found: datetime | None = self._connection.scalar(_FIND_NEWEST_OTHER, {"policy": policy, "last": f"{policy}g"})
+        return found
 
 
 class SqlQueue(SqlQueueReader):
