@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
 from rotator.domain.measurements import Measurements, PatFigures, ReceiverFigures
 from rotator.domain.request_count import RequestOutcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_PAT_LABELS = ("name", "account", "organization")
 _SECOND = timedelta(seconds=1)
+
+
+def _stamp(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+_PAT_GAUGES: tuple[tuple[str, str, Callable[[PatFigures], tuple[str, float | None]]], ...] = (
+    (
+        "rotator_token_expiry_timestamp_seconds",
+        "When the current PAT expires.",
+        lambda pat: ("", _stamp(pat.expires_at)),
+    ),
+    (
+        "rotator_token_rotation_due_timestamp_seconds",
+        "When the PAT is to be rotated, or replaced by hand where its rule only alerts.",
+        lambda pat: ("", _stamp(pat.due_at)),
+    ),
+    (
+        "rotator_token_state",
+        "How the PAT stands, as rotator status calls it: 1 for its current state, no series for another.",
+        lambda pat: (f',state="{pat.state}"', 1),
+    ),
+    (
+        "rotator_token_probe_success",
+        "1 if the value that consumers read signed in when it was last tried, 0 if it did not.",
+        lambda pat: ("", pat.works),
+    ),
+)
+"""What there is of each PAT: name, help, and what finds its value, with one more label where there is one."""
 
 
 def render_metrics(measured: Measurements, version: str, pats: bytes | None = None) -> bytes:
@@ -26,8 +55,27 @@ def render_metrics(measured: Measurements, version: str, pats: bytes | None = No
 
 
 def render_pats(pats: tuple[PatFigures, ...]) -> bytes:
-    """Return the part of the text that is about the PATs."""
-    return _render(_list_pats(pats))
+    """Return the part of the text that is about the PATs: as the client writes it, but each PAT's labels only once."""
+    named = [(_write_labels(pat), pat) for pat in pats]
+    parts: list[str] = []
+    for name, text, find in _PAT_GAUGES:
+        parts.append(_render([GaugeMetricFamily(name, text)]).decode())
+        for labels, pat in named:
+            more, value = find(pat)
+            if value is not None:
+                number = floatToGoString(value)  # type: ignore[no-untyped-call]
+                parts.append(f"{name}{{{labels}{more}}} {number}\n")
+    return "".join(parts).encode()
+
+
+def _write_labels(pat: PatFigures) -> str:
+    """Write a PAT's labels, sorted."""
+    texts = {"account": pat.account, "name": pat.name, "organization": pat.organization}
+    return ",".join(f'{label}="{_escape(text)}"' for label, text in texts.items())
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 def _render(families: Iterable[Metric]) -> bytes:
@@ -54,34 +102,6 @@ def _list_all_but_pats(measured: Measurements, version: str) -> Iterator[Metric]
     yield from _list_jobs(measured)
     yield from _list_receivers(measured.receivers)
     yield from _list_rest(measured)
-
-
-def _list_pats(pats: tuple[PatFigures, ...]) -> Iterator[Metric]:
-    named = [((pat.name, pat.account, pat.organization), pat) for pat in pats]
-    yield _gauge(
-        "rotator_token_expiry_timestamp_seconds",
-        "When the current PAT expires.",
-        _PAT_LABELS,
-        [(labels, _stamp(pat.expires_at)) for labels, pat in named],
-    )
-    yield _gauge(
-        "rotator_token_rotation_due_timestamp_seconds",
-        "When the PAT is to be rotated, or replaced by hand where its rule only alerts.",
-        _PAT_LABELS,
-        [(labels, _stamp(pat.due_at)) for labels, pat in named],
-    )
-    yield _gauge(
-        "rotator_token_state",
-        "How the PAT stands, as rotator status calls it: 1 for its current state, no series for another.",
-        (*_PAT_LABELS, "state"),
-        [((*labels, pat.state), 1) for labels, pat in named],
-    )
-    yield _gauge(
-        "rotator_token_probe_success",
-        "1 if the value that consumers read signed in when it was last tried, 0 if it did not.",
-        _PAT_LABELS,
-        [(labels, pat.works) for labels, pat in named],
-    )
 
 
 def _list_places(measured: Measurements) -> Iterator[Metric]:
@@ -203,7 +223,3 @@ def _gauge(
         if value is not None:
             family.add_metric(texts, value)
     return family
-
-
-def _stamp(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()

@@ -14,7 +14,6 @@ from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict, find_last_call
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
-from rotator.domain.timetable import ALWAYS
 from rotator.domain.urgency import find_last_span
 
 Limits = Mapping[tuple[str, str], LifetimeLimit]
@@ -191,7 +190,7 @@ def _list_turns(matter: Matter, policy: Policy, limits: Limits, now: datetime, s
     turns = list(_list_own_turns(matter, policy, limits, now, settle))
     yield from turns
     rule = policy.rule_for(matter.pat.as_ending())
-    if rule is not None and rule.timetable != ALWAYS:
+    if rule is not None and not rule.timetable.is_always:
         # What a window or a change freeze holds back then goes on at the next opening.
         yield from map(rule.timetable.find_opening, (now, *(turn for turn in turns if turn > now)))
 

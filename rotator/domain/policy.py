@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
 
 from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
@@ -48,10 +49,15 @@ class Threshold:
         """Return the threshold for a PAT of this lifetime."""
         if self.duration is not None:
             return self.duration
-        return lifetime * (self.share or 0.0)
+        return _take_share(lifetime, self.share or 0.0)
 
     def __str__(self) -> str:
         return say_duration(self.duration) if self.duration is not None else f"{(self.share or 0) * 100:g}%"
+
+
+@lru_cache(maxsize=1000)
+def _take_share(span: timedelta, share: float) -> timedelta:
+    return span * share
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Match:
         return _fits(account, self.account) and _fits(organization, self.organization)
 
 
+@lru_cache(maxsize=1000)  # asked often, of few different accounts and organizations
 def _fits(value: str, pattern: str | None) -> bool:
     return pattern is None or fnmatchcase(value, pattern)
 
@@ -122,6 +129,11 @@ class Guardrails:
     max_lifetime: timedelta | None = None
     deny_scopes: tuple[str, ...] = ()
     max_rotations_per_hour: int = 50
+
+    @cached_property
+    def forbidden(self) -> frozenset[str]:
+        """The scopes that it denies."""
+        return frozenset(self.deny_scopes)
 
 
 class Verdict(StrEnum):
@@ -275,7 +287,7 @@ class Policy:
         if self.is_paused:
             return None
         rule = self.rule_for(pat)
-        if rule is None or rule.timetable == ALWAYS:
+        if rule is None or rule.timetable.is_always:
             return moment
         first, again = (_find_turn(pat, rule, each) for each in (moment, now))
         return first if first > now or again == now else again
@@ -342,7 +354,7 @@ class Policy:
 
 
 def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:
-    last = moment if rule.timetable == ALWAYS else find_last_call(pat, rule)
+    last = moment if rule.timetable.is_always else find_last_call(pat, rule)
     return moment if moment >= last else min(rule.timetable.find_opening(moment), last)
 
 
@@ -367,8 +379,9 @@ def find_due(pat: ManagedPat, rule: Rule) -> datetime:
 
 def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> Obstacle | None:
     """Return the obstacle when a guardrail forbids one of the scopes."""
-    denied = sorted(set(scopes) & set(guardrails.deny_scopes))
-    return Obstacle(ObstacleKind.SCOPE_DENIED, scopes=tuple(denied)) if denied else None
+    if guardrails.forbidden.isdisjoint(scopes):
+        return None
+    return Obstacle(ObstacleKind.SCOPE_DENIED, scopes=tuple(sorted(guardrails.forbidden.intersection(scopes))))
 
 
 def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelta(0)) -> Obstacle | None:

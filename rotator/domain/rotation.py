@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypedDict, Unpack
 
 from rotator.domain.clocks import MOST_SKEW, BootMoment
@@ -343,6 +344,7 @@ def _is_marked(rotation: Rotation, mark_key: SecretValue | None) -> bool:
     return rotation.marked and mark_key is not None and carries_mark(rotation.display_name, rotation.id, mark_key)
 
 
+@lru_cache(maxsize=1000)
 def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
     """Bounds, in seconds, of the random span by which a planned expiry falls short of the lifetime.
 
@@ -352,6 +354,7 @@ def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
     return low, 2 * low - 1
 
 
+@lru_cache(maxsize=1000)
 def make_kept_lifetime(lifetime: timedelta) -> timedelta:
     """Return the lifetime that a PAT was meant to have: rounded up to undo the offset, so that clones do not shrink.
 

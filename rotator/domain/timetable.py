@@ -117,6 +117,11 @@ class Timetable:
     windows: tuple[Window, ...] = ()
     freezes: tuple[ChangeFreeze, ...] = ()
 
+    @property
+    def is_always(self) -> bool:
+        """Whether it holds nothing back, ever."""
+        return not (self.windows or self.freezes)
+
     def find_held_back(self, now: datetime) -> HeldBack | None:
         """Return what keeps a run from minting and revoking; None when nothing does."""
         freeze = self.find_freeze(now)

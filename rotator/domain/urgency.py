@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 FIRST_RETRY = timedelta(minutes=5)
 LONGEST_RETRY = timedelta(hours=6)
@@ -22,6 +23,7 @@ def bound_wait(wanted: timedelta, left: timedelta) -> timedelta:
     return min(wanted, max(SHORTEST_WAIT, abs(left) / _SHARE))
 
 
+@lru_cache(maxsize=1000)
 def find_last_span(lifetime: timedelta) -> timedelta:
     """Return how long before its expiry a PAT is near it.
 

@@ -184,7 +184,7 @@ def list_managed(
     rows = []
     for pat in (record.as_ending() for record in pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
-        mine = tuple(item for item in asked.get(pat.name, ()) if item.belongs_to(pat))
+        mine = tuple([item for item in asked.get(pat.name, ()) if item.belongs_to(pat)])
         row = _make_row(Matter(pat, opened.get(pat.name), mine), policy, decision, now, settle)
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)

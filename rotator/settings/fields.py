@@ -30,7 +30,7 @@ DURATION_PATTERN = r"^\s*(\d+[wdhms]\s*)+$"
 class Section(BaseModel):
     """A mapping in one of the files: unknown keys are refused, and it never changes after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 def _fill_empty(value: object) -> object:

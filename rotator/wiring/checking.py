@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rotator.adapters.regular_files import check_regular
-from rotator.domain.timetable import ALWAYS
 from rotator.engine.explaining import say_lacks_window
 from rotator.engine.planning import plan_from
 from rotator.errors import ConfigError, RotatorError
@@ -76,7 +75,7 @@ def list_doubts(installation: Installation) -> list[str]:
 def _list_without_window(installation: Installation) -> list[str]:
     """Name the PATs that no window serves in time; none where the inventory cannot be read."""
     policy, file = installation.policy, find_database_file(installation)
-    has_timetable = any(rule.timetable != ALWAYS for rule in policy.rules)
+    has_timetable = any(not rule.timetable.is_always for rule in policy.rules)
     if not has_timetable or (file is not None and not file.exists()):
         return []
     try:

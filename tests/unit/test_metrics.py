@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from math import inf
 
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
-from rotator.adapters.metrics import render_metrics
+from rotator.adapters.metrics import render_metrics, render_pats
 from rotator.domain.job_run import JobName
 from rotator.domain.measurements import (
     AccountFigures,
@@ -145,3 +149,31 @@ def test_metrics_have_the_figures_and_no_series_for_what_is_not_known() -> None:
 def test_metrics_of_nothing_are_few() -> None:
     counts = {"rotator_pending_revocations", "rotator_unconfirmed_revocations", "rotator_left_behind"}
     assert set(read(NOTHING)) == counts | {"rotator_build_info", "rotator_api_throttled"}
+
+
+class Given(Collector):
+    """Metrics as they are."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self.metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self.metrics
+
+
+def test_pats_are_written_byte_for_byte_as_the_client_writes_them() -> None:
+    pats = (
+        *FULL.pats,
+        PatFigures('b\\n"', "a,b={}", "c\r d\t", "ok", NOW, LATER, None),
+        PatFigures("", "", "", "ok", NOW, NOW),
+    )
+    ours, read_back = render_pats(pats), list[Metric]()
+    for family in text_string_to_metric_families(ours.decode()):
+        made = GaugeMetricFamily(family.name, family.documentation)
+        made.samples = family.samples
+        read_back.append(made)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given(read_back))
+    assert ours == generate_latest(registry)
+    names = {(sample.labels["name"], sample.labels["account"]) for family in read_back for sample in family.samples}
+    assert names == {(pat.name, pat.account) for pat in pats}
