@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from rotator.domain.events import hooks, places, revocations, rotations
+from rotator.domain.events import hooks, inventory, places, revocations, rotations
 from rotator.domain.events.event import Event
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
 from rotator.ports.progress import Progress
@@ -25,8 +25,9 @@ _SAID = (
     rotations.PatVanished,
     revocations.RevocationFailed,
     hooks.HookFailed,
+    inventory.AllPaused,
 )
-"""What a report tells as a failure of its subject, with the reason and the fix."""
+"""What a report tells of its subject: a failure with the reason and the fix, or what a person asked for."""
 
 
 class HeldLog:
