@@ -173,6 +173,17 @@ def test_plan_says_in_one_line_what_one_cause_keeps_many_from() -> None:
     assert len(list(render_plan(plan, everything=True))) == 24 + 11 + 1
 
 
+def test_plan_says_in_one_line_that_very_many_are_in_their_overlap() -> None:
+    """Each has an end of its own; `status` says which."""
+    pats = [_make_pat(f"team{number:02}", left=20) for number in range(11)]
+    ends = [NOW + number * HOUR for number in range(1, 12)]
+    plan = _plan_for(
+        *((pat, _make_rotation(pat, RotationState.OVERLAPPING, end)) for pat, end in zip(pats, ends, strict=True))
+    )
+    said = "wait  (rotated; the old PATs stay valid until the end of their overlap): team00, team01, "
+    assert [line.startswith(f". 11 PATs  {said}") for line in render_plan(plan)] == [True, False]
+
+
 def test_plan_line_stays_one_line_when_names_are_odd() -> None:
     odd = replace(_make_pat("odd", left=1), organization="con\x1b[31mtoso\n\u202eevil")
     [line, _] = render_plan(_plan_for((odd, None)))

@@ -216,6 +216,15 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
     ]
 
 
+def test_scan_says_the_id_of_what_looks_the_same_otherwise() -> None:
+    """The id is what `inventory adopt` then wants."""
+    same = [_make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.code", 30)) for _ in range(2)]
+    first, second = (replace(entry, authorization_id=f"id-{number}") for number, entry in enumerate(same))
+    other = _make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.build", 30))
+    rows = list_scan_rows(ScanReport((first, second, other), ()), NOW)
+    assert [row[-1] for row in rows] == ["untracked, id id-0", "untracked, id id-1", "untracked"]
+
+
 def test_scan_says_whose_each_pat_is_where_several_accounts_have_some() -> None:
     one = _make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.code", 30))
     two = replace(_make_entry(ScanKind.UNTRACKED, _make_listed("b", "vso.code", 30)), account="release-bot")

@@ -93,9 +93,12 @@ def _say_hindrance(action: Action, postponed: Collection[str]) -> str:
     """Why this is not done now, in the words that end its line; empty where its line says more than that."""
     if action.pat.name in postponed:
         return "postponed by max_rotations_per_hour"
-    if action.lack is not None or not (action.held_back is not None or action.kind is ActionKind.BLOCKED):
+    if action.lack is not None or action.kind not in (ActionKind.WAIT, ActionKind.BLOCKED):
         return ""
-    return f"{'wait' if action.held_back is not None else 'blocked'}  ({_say_reason_held(action)})"
+    reason = _say_reason_held(action)
+    if action.reason is ActionReason.OVERLAPPING and action.held_back is None:
+        reason = "rotated; the old PATs stay valid until the end of their overlap"
+    return f"{action.kind.value}  ({reason})"
 
 
 def _say_together(actions: Sequence[Action], postponed: Collection[str]) -> str:
