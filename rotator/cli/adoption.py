@@ -105,7 +105,7 @@ def _make_question(plan: AdoptionPlan) -> str:
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str, int]) -> None:
     note_refusals(cli, ((None, error) for error in plan.errors))
-    for line in render_adoption(plan, now, lines):
+    for line in render_adoption(plan, now, lines, everything=cli.verbosity > 0):
         say(cli, line)
     if not cli.as_json:
         report_others(("", error) for error in plan.errors)

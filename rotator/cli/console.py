@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from rotator.cli.context import CliContext, has_colour, is_terminal
-from rotator.cli.widths import Column, find_lower, share_width
+from rotator.cli.widths import Column, choose_usual, find_lower, find_usual, share_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,39 +186,61 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
     from rich.console import Console
     from rich.text import Text
 
-    gone = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
+    same = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
+    gone = {
+        *same,
+        *(place for place, column in enumerate(columns) if column.may_go and _repeats(place, columns, cells)),
+    }
     shown = [column for place, column in enumerate(columns) if place not in gone]
     titles = [Cell(column.title.upper()) for column in shown]
     rows = [titles, *([cell for place, cell in enumerate(row) if place not in gone] for row in cells)]
-    widths = [max(_width(row[place].text) for row in rows) for place in range(len(shown))]
+    measured = [[_width(row[place].text) for row in rows] for place in range(len(shown))]
+    widths = find_usual(shown, measured, width, len(_GAP))
     lower = find_lower(shown, widths, width, len(_GAP))
     console = Console(width=width, highlight=False, no_color=not has_colour(sys.stdout))
-    for place in gone:
+    for place in same:
         console.print(Text(f"{columns[place].title}: {cells[0][place].text}"), soft_wrap=True)
     upper = [place for place in range(len(shown)) if place not in lower]
     columns, tops = [shown[place] for place in upper], [[row[place] for place in upper] for row in rows]
-    shared = _share_width(columns, tops, width)
-    if not lower:
-        _print_stripped(console, _draw(columns, shared, tops))
-        return
-    for row, top in zip(rows, tops, strict=True):
-        _print_stripped(console, _draw(columns, shared, [top]))
-        below = _GAP.join(row[place].text for place in lower if row[place].text)
+    shared = _share_width(columns, tops, [widths[place] for place in upper], width)
+    kept: list[list[Cell]] = []
+    for number, (row, top) in enumerate(zip(rows, tops, strict=True)):
+        fallen = [place for place in upper if measured[place][number] > widths[place]]
+        fallen += [
+            place
+            for place, most in zip(upper, shared, strict=True)
+            if shown[place].wraps and _measure_word(row[place]) > most
+        ]
+        for place in fallen:
+            top[upper.index(place)] = Cell("")
+            if shown[place].is_key:
+                _print_drawn(console, columns, shared, kept)
+                click.echo(paint(row[place].text, row[place].colour))
+        kept.append(top)
+        sunk = sorted([*lower, *(place for place in fallen if not shown[place].is_key)])
+        below = _GAP.join(row[place].text for place in sunk if row[place].text)
         if below:
+            _print_drawn(console, columns, shared, kept)
             console.print(Text(fold(_INDENT + below, width)), soft_wrap=True)
+    _print_drawn(console, columns, shared, kept)
 
 
-def _print_stripped(console: Console, table: Table) -> None:
-    """Without the blanks that fill up the last column: a pipe, a log and a clipboard would keep them."""
+def _print_drawn(console: Console, columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell]]) -> None:
+    """Print the rows, which are then gone, without the blanks that fill up the last column: clipboards keep them."""
+    if not rows:
+        return
     with console.capture() as drawn:
-        console.print(table)
+        console.print(_draw(columns, widths, rows))
     click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    rows.clear()
 
 
-def _share_width(columns: Sequence[Column], rows: list[list[Cell]], width: int) -> list[int]:
-    texts = [[row[place].text for row in rows] for place in range(len(columns))]
-    widths = [max(map(_width, column)) for column in texts]
-    words = [max(_width(word) for text in column for word in text.split() or [""]) for column in texts]
+def _measure_word(cell: Cell) -> int:
+    return max(map(_width, cell.text.split()), default=0)
+
+
+def _share_width(columns: Sequence[Column], rows: list[list[Cell]], widths: Sequence[int], width: int) -> list[int]:
+    words = [choose_usual([_measure_word(row[place]) for row in rows]) for place in range(len(columns))]
     return share_width(columns, widths, words, width - len(_GAP) * (len(columns) - 1))
 
 
@@ -241,6 +263,12 @@ def _draw(columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell
         ]
         table.add_row(*line)
     return table
+
+
+def _repeats(place: int, columns: Sequence[Column], cells: list[list[Cell]]) -> bool:
+    """Whether a column says in every row what tells the rows apart."""
+    keys = [other for other, column in enumerate(columns) if column.is_key and other != place]
+    return any(all(row[place].text == row[key].text for row in cells) for key in keys)
 
 
 def _is_same(place: int, cells: list[list[Cell]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from rotator.domain.events import hooks, places, revocations, rotations
+from rotator.domain.events import hooks, inventory, places, revocations, rotations
 from rotator.domain.events.event import Event
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
 from rotator.ports.progress import Progress
@@ -25,8 +25,12 @@ _SAID = (
     rotations.PatVanished,
     revocations.RevocationFailed,
     hooks.HookFailed,
+    inventory.AllPaused,
 )
-"""What a report tells as a failure of its subject, with the reason and the fix."""
+"""What a report tells of its subject: a failure with the reason and the fix, or what a person asked for."""
+
+_COUNTED = (rotations.ExpiryForeseen, rotations.RotationBlocked)
+"""What the sum of a run counts: PATs that wait for a person."""
 
 
 class HeldLog:
@@ -40,24 +44,34 @@ class HeldLog:
     def __call__(self, event: Event, subject: str, /) -> None:
         """See the port."""
         with self._lock:
-            if self._held is not None and isinstance(event, _SAID):
+            if self._held is not None and isinstance(event, _SAID + _COUNTED):
                 self._held.append((event, subject))
                 return
         self._progress(event, subject)
 
-    def release(self, report: RunReport | None = None, *, told: Collection[str] = (), is_skewed: bool = False) -> None:
+    def release(
+        self,
+        report: RunReport | None = None,
+        *,
+        told: Collection[str] = (),
+        is_skewed: bool = False,
+        is_counted: bool = False,
+    ) -> None:
         """Log what was held back, but for what the report tells. From now on nothing is held back.
 
         `told`: the subjects whose failure was shown before. `is_skewed`: the error that ends the run says that a clock
-        is wrong.
+        is wrong. `is_counted`: a person reads the sum that counts who waits for one.
         """
         failures = () if report is None else report.of_kind(OutcomeKind.FAILED, OutcomeKind.BLOCKED)
         said = set(told) | {subject for outcome in failures for subject in (outcome.name, outcome.place)}
         kinds: tuple[type[Event], ...] = (places.ClockDoubted,) if is_skewed else ()
         if any(outcome.reason is OutcomeReason.HOOK_FAILED for outcome in failures):
             kinds += (hooks.HookFailed,)
+        if is_counted:
+            kinds += _COUNTED
         with self._lock:
             held, self._held = self._held or [], None
         for event, subject in held:
-            if subject not in said and not isinstance(event, kinds):
+            is_said = isinstance(event, _SAID) and subject in said
+            if not is_said and not isinstance(event, kinds):
                 self._progress(event, subject)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _TOLD = timedelta(days=30)
 """Who expires within this span is named."""
+_MOST = 10
+"""So many of them; of the others the number is said."""
 
 
 def check_names(names: tuple[str, ...], *, all_of_them: bool, command: str) -> None:
@@ -47,8 +50,10 @@ def pause_everything(cli: CliContext) -> int:
         soon = [pat for pat in done.expiring if pat.valid_to <= now + _TOLD]
         if soon:
             say(cli, f"{say_pats(len(soon))} {'expires' if len(soon) == 1 else 'expire'} within 30 days:")
-        for pat in soon:
+        for pat in soon[:_MOST]:
             say(cli, f"    {clean(pat.name)} expires {say_expiry(pat.valid_to, now)}")
+        if len(soon) > _MOST:
+            say(cli, f"    and {len(soon) - _MOST} more: `rotator status --expires-within {_TOLD.days}d` lists them")
         if len(soon) < len(done.expiring):
             first = done.expiring[len(soon)]
             more = f"{'The first' if not soon else 'The next'} PAT to expire is {clean(first.name)}"
@@ -78,13 +83,19 @@ def _apply(
     tell: Callable[[RunContext, Pause], None],
 ) -> int:
     from rotator.cli.console import print_json
+    from rotator.cli.held_log import HeldLog
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_pause_document
     from rotator.domain.exit_code import DONE
+    from rotator.engine.pausing import SUBJECT
 
     with open_installation(cli) as installation:
         run = installation.make_run(cli.reason)
-        done = apply(run)
+        log = HeldLog(run.progress)
+        if cli.as_json or cli.verbosity:
+            log.release()
+        done = apply(replace(run, progress=log))
+        log.release(told=[SUBJECT])
     if cli.as_json:
         print_json(make_pause_document(change, done))
     else:

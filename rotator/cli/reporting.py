@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rotator.cli.console import echo, note, print_json, progress, say, shows_progress
-from rotator.cli.context import CliContext
+from rotator.cli.context import CliContext, is_terminal
 from rotator.cli.counting import Count
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.report import render_done, render_failures, render_standing, render_totals
@@ -72,7 +73,7 @@ def do_and_print(
         log.release(error.report, is_skewed=True)
         raise
     finally:
-        log.release(report)
+        log.release(report, is_counted=report is not None and _is_counted(cli, report, mode))
     if cli.as_json:
         # What is blocked or held back, and was left alone, is no news, but scripts want the whole list.
         plan = _make_plan(run)
@@ -88,6 +89,12 @@ def do_and_print(
             say(cli, line)
     note_stop(cli, report)
     return report
+
+
+def _is_counted(cli: CliContext, report: RunReport, mode: RunMode) -> bool:
+    """Whether a person on a terminal is going to read how many PATs wait for one: a log is not needed beside that."""
+    is_summed = mode is RunMode.DUE and not (report.is_stopped or cli.quiet)
+    return is_summed and is_terminal(sys.stderr) and is_terminal(sys.stdout)
 
 
 def _make_plan(run: RunContext) -> Plan | None:

@@ -7,15 +7,19 @@ from typing import NamedTuple
 
 _LEAST = 12
 """What is left of a column that gives way."""
+_ONE_IN = 10
+"""One row in so many may be too long for a column."""
 
 
 class Column(NamedTuple):
     """A column of a table, and how it gives way on a terminal that is too narrow for a row.
 
-    One that `may_go` is left out where it says the same in every row, and one that is `lower` stands below its row,
-    where nothing of it is lost. If that is not enough, a name is cut, and ends in `…`; prose (`wraps`) goes on in the
-    next line, between words. What tells the rows apart (`is_key`) gives way last, and goes on in the next line too,
-    so that nothing of it is lost. What is `fixed` never gives way.
+    One that `may_go` is left out where it says the same in every row, or what tells the rows apart, and one that is
+    `lower` stands below its row, where nothing of it is lost; so does a single cell of it that is far longer than
+    most. If that is not enough, a name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between
+    words. What tells the rows apart (`is_key`) gives way last, and goes on in the next line too, so that nothing of it
+    is lost; in the first column, where few are too long, each of them has a line to itself. What is `fixed` never gives
+    way.
     """
 
     title: str
@@ -24,6 +28,25 @@ class Column(NamedTuple):
     may_go: bool = False
     is_key: bool = False
     lower: bool = False
+
+
+def find_usual(columns: Sequence[Column], widths: Sequence[Sequence[int]], available: int, gap: int) -> Sequence[int]:
+    """Return the width of each column, given those of its cells, the title first: that of the longest, as a rule.
+
+    Where no row then fits, few long cells do not widen the column that tells the rows apart, nor one that may stand
+    below them.
+    """
+    longest = [max(column) for column in widths]
+    usual = [
+        choose_usual(column) if about.lower or (about.is_key and about is columns[0]) else max(column)
+        for about, column in zip(columns, widths, strict=True)
+    ]
+    return usual if sum(longest) + gap * (len(longest) - 1) > available else longest
+
+
+def choose_usual(lengths: Sequence[int]) -> int:
+    """Return a length that all but few do not exceed, nor the first one: the title's."""
+    return max(lengths[0], sorted(lengths)[len(lengths) - 1 - len(lengths) // _ONE_IN])
 
 
 def find_lower(columns: Sequence[Column], widths: Sequence[int], available: int, gap: int) -> list[int]:

@@ -276,7 +276,10 @@ def find_state(
     """Return the one word for a record as it is in effect now, with its open rotation, if there is one."""
     rule = decision.rule
     is_rotated = decision.verdict is not Verdict.IGNORED and rule is not None and rule.action is RuleAction.ROTATE
-    is_paused = pat.state is ManagedPatState.PAUSED or (policy.is_paused and (is_rotated or rotation is not None))
+    waits_for_all = (
+        policy.is_paused and decision.verdict is not Verdict.BLOCKED and (is_rotated or rotation is not None)
+    )
+    is_paused = pat.state is ManagedPatState.PAUSED or waits_for_all
     if pat.valid_to <= now and pat.has_pat:
         return PatState.EXPIRED
     if is_paused and not pat.blocked:

@@ -158,6 +158,24 @@ def test_text_has_the_width_of_the_terminal(
     assert (longest <= 60) if columns == 60 else (80 < longest <= 140)
 
 
+def test_run_on_a_terminal_says_in_words_alone_who_waits_for_a_person(
+    sandbox: Sandbox, adopted: Rotator, tmp_path: Path
+) -> None:
+    """The sum counts them and says where to look. What reads a pipe gets the log as well."""
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "NO_COLOR": "1"}
+    process, ours = start_on_terminal([COMMAND, "once"], environment, tmp_path, 140)
+    try:
+        shown = read_to_end(ours).decode()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert "3 PATs wait for a person" in shown
+    assert "expiry_foreseen" not in shown
+    assert "rotation_blocked" not in shown
+
+
 def test_nobody_is_asked_about_an_overlap_that_is_not_there(sandbox: Sandbox, adopted: Rotator) -> None:
     """On a terminal the command would ask; there is nothing to say yes to."""
     ours, theirs = os.openpty()

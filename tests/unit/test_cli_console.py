@@ -99,6 +99,49 @@ def test_nothing_is_cut_when_the_last_columns_stand_below_their_rows(
     ]
 
 
+@pytest.mark.parametrize("width", [40, 44])
+def test_few_long_names_do_not_move_the_columns_of_all_other_rows(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is too long is whole on a line of its own; so is what stands below its row."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [[f"team{number:02}", "1", "here", "rotate now"] for number in range(19)]
+    odd = ["team19-" + "x" * 30, "1", "a-place-whose-name-is-" + "y" * 30, "rotate now"]
+    print_table(CliContext(), LOWER, [*rows, odd])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "ID", "PLACE", "WHY"]
+    assert lines[:19] == [
+        head.replace("NAME  ", name).replace("ID", "1 ").replace("PLACE", "here ").replace("WHY", "rotate now")
+        for name, *_ in rows
+    ]
+    assert [line.strip() for line in lines[19:]] == [odd[0], "1          rotate now", odd[2]]
+
+
+def test_one_long_word_of_prose_takes_no_width_from_the_other_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = [Column("name", is_key=True), Column("state", wraps=True)]
+    rows = [[f"pat-of-team-{number:02}", "managed, all organizations"] for number in range(19)]
+    print_table(CliContext(), columns, [*rows, ["pat-of-team-19", "managed as " + "z" * 30]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "pat-of-team-00  managed, all"
+    assert lines[-3:] == ["pat-of-team-19", "    managed as", "        " + "z" * 30]
+
+
+def test_column_that_repeats_the_name_in_every_row_goes_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = [Column("name", is_key=True), Column("display name", may_go=True), Column("state")]
+    for width, titles in (("80", ["NAME", "STATE"]), (None, ["NAME", "DISPLAY", "NAME", "STATE"])):
+        if width is None:
+            monkeypatch.delenv("COLUMNS")
+        else:
+            monkeypatch.setenv("COLUMNS", width)
+        print_table(CliContext(), columns, [["a", "a", "ok"], ["b", "b", "ok"]])
+        assert capsys.readouterr().out.splitlines()[0].split() == titles
+
+
 def test_command_to_copy_is_alone_on_its_line_and_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,35 @@ def test_plan_counts_postponed_apart_when_over_the_cap() -> None:
     assert lines[-1] == "Plan: 2 to rotate, 1 postponed. No changes were made."
 
 
+def test_plan_says_in_one_line_what_one_cause_keeps_many_from() -> None:
+    """What a run does has a line each; with everything asked for, so has the rest."""
+    denied = [_make_pat(f"denied{number:02}", left=5, scope="app_token") for number in range(11)]
+    late = [_make_pat(f"late{number:02}", left=6) for number in range(12)]
+    pairs = [(pat, None) for pat in (_make_pat("npm-feed", left=5), *denied, *late)]
+    plan = _plan_for(*pairs, postponed=tuple(pat.name for pat in late))
+    rotate, blocked, fix, postponed, total = render_plan(plan)
+    assert rotate.startswith("~ npm-feed  ")
+    assert blocked == (
+        "x 11 PATs  blocked  (its scope app_token (full access) is denied by guardrails.deny_scopes): "
+        "denied00, denied01, denied02, denied03, denied04, denied05, denied06, denied07, denied08, denied09 and 1 more"
+    )
+    assert fix.startswith("    fix: Replace it by hand")
+    assert postponed.startswith("~ 12 PATs  postponed by max_rotations_per_hour: late00, late01, ")
+    assert total == "Plan: 1 to rotate, 12 postponed, 11 blocked. No changes were made."
+    assert len(list(render_plan(plan, everything=True))) == 24 + 11 + 1
+
+
+def test_plan_says_in_one_line_that_very_many_are_in_their_overlap() -> None:
+    """Each has an end of its own; `status` says which."""
+    pats = [_make_pat(f"team{number:02}", left=20) for number in range(11)]
+    ends = [NOW + number * HOUR for number in range(1, 12)]
+    plan = _plan_for(
+        *((pat, _make_rotation(pat, RotationState.OVERLAPPING, end)) for pat, end in zip(pats, ends, strict=True))
+    )
+    said = "wait  (rotated; the old PATs stay valid until the end of their overlap): team00, team01, "
+    assert [line.startswith(f". 11 PATs  {said}") for line in render_plan(plan)] == [True, False]
+
+
 def test_plan_line_stays_one_line_when_names_are_odd() -> None:
     odd = replace(_make_pat("odd", left=1), organization="con\x1b[31mtoso\n\u202eevil")
     [line, _] = render_plan(_plan_for((odd, None)))

@@ -11,7 +11,13 @@ from rotator.cli.commands.accounts import make_organization_row
 from rotator.cli.console import print_table
 from rotator.cli.context import CliContext
 from rotator.cli.output import inventory, status
-from rotator.cli.output.inventory import list_record_rows, render_adoption, render_record, render_record_notes
+from rotator.cli.output.inventory import (
+    list_record_rows,
+    render_adoption,
+    render_record,
+    render_record_notes,
+    render_record_summary,
+)
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, make_scan_table, render_scan_summary
 from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
@@ -120,6 +126,29 @@ def test_status_notes_name_who_must_do_what_when_something_failed() -> None:
     ]
 
 
+def test_notes_say_once_what_is_the_same_for_many() -> None:
+    """One cause is one line, in `status` and in `inventory list`, and no list of thousands."""
+    names, denied = [f"team{number:02}" for number in range(30)], Failure("forbidden", "its scope is denied", "Do it.")
+    said = [
+        "team00, team01, team02, team03, team04, team05, team06, team07, team08, team09 and 20 more, each: "
+        "its scope is denied",
+        "    fix: Do it.",
+    ]
+    other = Failure("forbidden", "its scope is denied", "Do that.")
+    rows = [replace(OK, name=name, state=PatState.BLOCKED, last_error=denied) for name in names]
+    assert list(render_status_notes([*rows, replace(OK, last_error=other)])) == [
+        *said, "npm-feed: its scope is denied", "    fix: Do that."
+    ]  # fmt: skip
+    records = [replace(RECORD, name=name, blocked=True, last_failure=denied) for name in names]
+    assert list(render_record_notes(records)) == said
+    by_hand = [replace(OK, name=name, next_action=NextAction.REPLACE_BY_HAND) for name in names]
+    assert len(list(render_status_notes(by_hand))) == 2
+
+
+def test_list_of_records_ends_with_how_many_there_are() -> None:
+    assert render_record_summary([RECORD, replace(RECORD, blocked=True), RECORD]) == "3 PATs: 2 active, 1 blocked"
+
+
 def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None:
     left = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
     said, fix = render_status_notes([left])
@@ -185,6 +214,15 @@ def test_scan_rows_mark_in_words_when_a_pat_is_special() -> None:
         "drifted as npm-feed",
         "missing as npm-feed",
     ]
+
+
+def test_scan_says_the_id_of_what_looks_the_same_otherwise() -> None:
+    """The id is what `inventory adopt` then wants."""
+    same = [_make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.code", 30)) for _ in range(2)]
+    first, second = (replace(entry, authorization_id=f"id-{number}") for number, entry in enumerate(same))
+    other = _make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.build", 30))
+    rows = list_scan_rows(ScanReport((first, second, other), ()), NOW)
+    assert [row[-1] for row in rows] == ["untracked, id id-0", "untracked, id id-1", "untracked"]
 
 
 def test_scan_says_whose_each_pat_is_where_several_accounts_have_some() -> None:
@@ -255,6 +293,24 @@ LISTED = (
     Listing("build-bot", "contoso", Identity("user-1", "Build Bot"), ()),
     Pat("id-1", "npm", "vso.packaging", ("org-1",), RECORD.valid_from, RECORD.valid_to),
 )
+
+
+def test_adoption_of_very_many_says_once_what_they_have_in_common() -> None:
+    """What differs in more than name and expiry, and what is few, is shown as always."""
+    rule = Rule("ci", Match(), RuleAction.ALERT, Threshold(share=0.3), None, DAY, "https://v", "{name}")
+    names = [f"team{number:02}" for number in range(25)]
+    records = [replace(RECORD, name=name, display_name=name, secret_name=f"contoso-{name}") for name in names]
+    blocked = replace(RECORD, blocked=True, last_failure=Failure("forbidden", "its scope is denied", "Do it."))
+    proposals = [Proposal(record, rule, LISTED) for record in (*records, blocked)]
+    plan = AdoptionPlan(tuple(proposals), ())
+    assert list(render_adoption(plan, NOW))[6:] == [
+        "+ 25 PATs  build-bot/contoso  (rule ci): team00, team01, team02, team03, team04, team05, team06, team07, "
+        "team08, team09 and 15 more",
+        "    each has a secret of its own, like contoso-team00 in https://v",
+        "    not looked at: its rule only alerts, so rotator never writes it",
+        "PATs that are alike are shown together; with `-v` each is shown.",
+    ]
+    assert sum(line.startswith("+ ") for line in render_adoption(plan, NOW, everything=True)) == 26
 
 
 def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> None:

@@ -15,7 +15,7 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import RotationPlanned
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
-from rotator.domain.policy import LeakAction
+from rotator.domain.policy import Guardrails, LeakAction
 from rotator.engine.alarm import Alarm, Cause, Tolerance, judge
 from rotator.engine.keeping import pause, resume, revoke_previous
 from rotator.engine.overview import view_record, view_status
@@ -211,6 +211,17 @@ def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
     assert next(iter(render_plan(make_plan(world.make_run())))).startswith("~ due")
     seen = view_record(world.database, world.policy, NAME, now)
     assert (seen.pause, seen.pause_reason) == (None, None)
+
+
+def test_what_the_policy_forbids_is_blocked_for_status_and_plan_although_everything_is_paused() -> None:
+    """The end of the pause would change nothing for it: a person has to act before and after."""
+    world = make_world("denied", policy=make_policy(RULE, guardrails=Guardrails(deny_scopes=("vso.code",))))
+    for act in (pause_all, resume_all):
+        act(world.make_run())
+        rows = {row.name: row for row in world.show_status()}
+        kinds = {action.pat.name: action.kind for action in make_plan(world.make_run()).actions}
+        assert (rows["denied"].state, kinds["denied"]) == (PatState.BLOCKED, ActionKind.BLOCKED)
+        assert not rows["denied"].waits_for_all
 
 
 def test_plan_says_first_that_everything_is_paused_although_nothing_waits() -> None:

@@ -45,6 +45,15 @@ def test_forge_may_only_read_and_uses_actions_of_one_version() -> None:
     assert "secrets." not in (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 
 
+def test_forge_measures_what_the_tests_reach_and_fails_when_it_is_less() -> None:
+    """Forked commands count too: they end without the end of an interpreter, which would save what was measured."""
+    steps = load_workflow()["jobs"]["coverage"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ["make coverage ARGS=tests/unit"]
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]
+    assert coverage["report"]["fail_under"] >= 73
+    assert set(coverage["run"]["patch"]) == {"_exit", "subprocess"}
+
+
 def test_commits_are_checked_with_the_tools_that_are_tested() -> None:
     """Those of `.venv`: no hook is fetched from elsewhere, in a version of its own."""
     found = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))

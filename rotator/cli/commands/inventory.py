@@ -52,6 +52,7 @@ def list_records(cli: CliContext) -> int:
         list_record_rows,
         list_wide_rows,
         render_record_notes,
+        render_record_summary,
     )
     from rotator.cli.output.plan import NONE_CHOSEN, say_no_pats
     from rotator.cli.session import open_installation
@@ -76,8 +77,8 @@ def list_records(cli: CliContext) -> int:
         print_table(cli, COLUMNS, list(list_record_rows(records, now)))
     else:
         say(cli, NONE_CHOSEN if every else say_no_pats(signed_out))
-    if cli.selection.form not in (Form.NAME, Form.CSV):
-        for line in render_record_notes(records):
+    if cli.selection.form not in (Form.NAME, Form.CSV) and records:
+        for line in (*render_record_notes(records), render_record_summary(records)):
             say(cli, line)
     return 0
 

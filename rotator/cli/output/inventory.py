@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
-from rotator.cli.output.words import say_all_paused, say_both, say_expiry
+from rotator.cli.output.words import render_causes, say_all_paused, say_both, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ManagedPat
@@ -16,7 +17,7 @@ from rotator.domain.policy import RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.sight import Holding, Sight
-from rotator.domain.words import say_did_you_mean, say_duration, say_moment
+from rotator.domain.words import say_did_you_mean, say_duration, say_moment, say_names
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
@@ -28,7 +29,7 @@ from rotator.errors import FailureKind
 COLUMNS = (
     Column("name", is_key=True),
     Column("organization", may_go=True, lower=True),
-    Column("display name", lower=True),
+    Column("display name", may_go=True, lower=True),
     Column("secret", lower=True),
     Column("expires", fixed=True),
     Column("state", fixed=True, may_go=True),
@@ -41,6 +42,8 @@ WIDE_COLUMNS = (
     Column("authorization id", lower=True),
 )
 BLOCKED = "blocked"
+_MOST_ALONE = 20
+"""So many PATs that are alike have a paragraph each when they are adopted."""
 NO_PAT = "not created yet"
 """In place of what only a PAT has, while the first one is still to be made."""
 
@@ -75,17 +78,22 @@ def _say_state(pat: ManagedPat) -> str:
 
 def render_record_notes(records: Iterable[ManagedPat]) -> Iterator[str]:
     """Say why each blocked PAT is blocked, and why others stop working before their own expiry."""
-    early = []
+    early, failures = [], []
     for pat in records:
         failure = pat.last_failure if pat.blocked else None
         if failure is not None:
-            yield clean(f"{pat.name}: {failure.message}")
-            if failure.fix:
-                yield clean(f"    fix: {failure.fix}")
+            failures.append((pat.name, failure))
         if pat.ends_with_all and (failure is None or failure.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(pat.name))
+    yield from render_causes(failures)
     if early:
-        yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
+        yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
+
+
+def render_record_summary(records: Sequence[ManagedPat]) -> str:
+    """`5 PATs: 3 active, 2 blocked`."""
+    counts = Counter(map(_say_state, records))
+    return f"{say_pats(len(records))}: {say_counts(counts)}"
 
 
 def _say_end(pat: ManagedPat, now: datetime) -> str:
@@ -190,10 +198,25 @@ def render_pending(item: PendingRevocation) -> str:
     )
 
 
-def render_adoption(plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] | None = None) -> Iterator[str]:
-    """What would be written, one PAT per paragraph, then what cannot be adopted and why."""
+def render_adoption(
+    plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] | None = None, *, everything: bool = False
+) -> Iterator[str]:
+    """What would be written, one PAT per paragraph, then what cannot be adopted and why.
+
+    Very many that differ in names and expiry only share a paragraph, unless `everything` is asked for.
+    """
+    alike: dict[tuple[str, ...], list[Proposal]] = {}
     for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
-        yield from _render_proposal(proposal, now)
+        alike.setdefault(tuple(_render_shared(proposal)), []).append(proposal)
+    many = [group for group in alike.values() if len(group) > _MOST_ALONE and not everything]
+    together = {id(proposal) for group in many for proposal in group}
+    for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
+        if id(proposal) not in together:
+            yield from _render_proposal(proposal, now)
+    for group in many:
+        yield from _render_group(group)
+    if many:
+        yield "PATs that are alike are shown together; with `-v` each is shown."
     for item in plan.managed:
         yield from _render_managed(item)
     yield from render_refusals(plan, lines or {})
@@ -221,9 +244,25 @@ def _name_refused(refusal: Refusal, plan: AdoptionPlan) -> str:
 
 def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     pat = proposal.effective
-    yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
+    place, vault, *shared = _render_shared(proposal)
+    yield clean(f'+ {pat.name}  "{pat.display_name}"  {place}')
     yield clean(f"    id {pat.authorization_id}, expires {_say_end(pat, now)}")
-    yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+    yield clean(f"    secret {pat.secret_name} {vault}")
+    yield from shared
+
+
+def _render_group(proposals: Sequence[Proposal]) -> Iterator[str]:
+    place, vault, *shared = _render_shared(proposals[0])
+    yield clean(f"+ {say_pats(len(proposals))}  {place}: {say_names([item.record.name for item in proposals])}")
+    yield clean(f"    each has a secret of its own, like {proposals[0].record.secret_name} {vault}")
+    yield from shared
+
+
+def _render_shared(proposal: Proposal) -> Iterator[str]:
+    """What other PATs may have in common with it: whose it is, by which rule, its vault, and what is said of both."""
+    pat = proposal.effective
+    yield f"{pat.account}/{pat.organization}  (rule {proposal.rule.name})"
+    yield f"in {pat.vault}"
     if proposal.sight is not None:
         yield from _render_sight(proposal.sight)
     elif proposal.rule.action is RuleAction.ALERT:

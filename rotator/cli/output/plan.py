@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean, say
@@ -11,7 +11,7 @@ from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
-from rotator.domain.words import say_duration, say_moment, say_span
+from rotator.domain.words import say_duration, say_moment, say_names, say_span
 from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
@@ -29,6 +29,8 @@ _NO_PATS = (
     "and `rotator inventory adopt --all` adopts them."
 )
 NONE_CHOSEN = "No PAT matches."
+_MOST_ALONE = 10
+"""So many PATs with one cause have a line each."""
 
 
 def say_no_pats(signed_out: Sequence[str] = ()) -> str:
@@ -46,7 +48,8 @@ def describe_action(action: Action) -> Facts:
 def render_plan(
     plan: Plan, *, ending: str = "No changes were made.", everything: bool = False, secrets: bool = False
 ) -> Iterator[str]:
-    """The plan's lines, made as they are read. ManagedPats with nothing to do are only counted unless `everything`.
+    """The plan's lines. ManagedPats with nothing to do are only counted unless `everything`, and many that one cause
+    keeps from being rotated are one line.
 
     `secrets`: each rotation is followed by where its value would go.
     """
@@ -59,17 +62,58 @@ def render_plan(
         account, count = clean(name), plan.waiting.get(name, 0)
         waits = f"{say_pats(count)} {'waits' if count == 1 else 'wait'}" if count else "none of its PATs can be rotated"
         yield f"{account} must sign in: {waits} until somebody runs `rotator login {account}`."
-    for action in plan.actions:
-        if everything or action.lacks_window or action.kind is not ActionKind.NONE:
-            yield render_action(action, plan.made_at, postponed=action.pat.name in postponed)
-            if secrets and action.kind is ActionKind.ROTATE:
-                yield clean(f"    secret {action.pat.secret_name} in {action.pat.vault}")
-            is_said = action.reason is ActionReason.SIGN_IN_NEEDED
-            if action.failure is not None and action.failure.fix and not is_said:
-                yield f"    fix: {clean(action.failure.fix)}"
-            if action.lack is not None and action.held_until is not None:
-                yield f"    {clean(say_lacks_window(action.lack, action.held_until))}"
+    shown = [
+        action for action in plan.actions if everything or action.lacks_window or action.kind is not ActionKind.NONE
+    ]
+    for told in _group(shown, postponed, everything=everything):
+        if len(told) > 1:
+            yield _say_together(told, postponed)
+        else:
+            yield from _render_one(told[0], plan.made_at, postponed=told[0].pat.name in postponed, secrets=secrets)
+        failure = told[0].failure
+        if failure is not None and failure.fix and told[0].reason is not ActionReason.SIGN_IN_NEEDED:
+            yield f"    fix: {clean(failure.fix)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
+
+
+def _group(actions: Sequence[Action], postponed: Collection[str], *, everything: bool) -> Iterator[list[Action]]:
+    """Each action alone, and together what one cause keeps from being done, where it is many of them."""
+    causes = ["" if everything else _say_hindrance(action, postponed) for action in actions]
+    groups: dict[str, list[Action]] = {}
+    for action, cause in zip(actions, causes, strict=True):
+        groups.setdefault(cause, []).append(action)
+    for action, cause in zip(actions, causes, strict=True):
+        if not cause or len(groups[cause]) <= _MOST_ALONE:
+            yield [action]
+        elif groups[cause][0] is action:
+            yield groups[cause]
+
+
+def _say_hindrance(action: Action, postponed: Collection[str]) -> str:
+    """Why this is not done now, in the words that end its line; empty where its line says more than that."""
+    if action.pat.name in postponed:
+        return "postponed by max_rotations_per_hour"
+    if action.lack is not None or action.kind not in (ActionKind.WAIT, ActionKind.BLOCKED):
+        return ""
+    reason = _say_reason_held(action)
+    if action.reason is ActionReason.OVERLAPPING and action.held_back is None:
+        reason = "rotated; the old PATs stay valid until the end of their overlap"
+    return f"{action.kind.value}  ({reason})"
+
+
+def _say_together(actions: Sequence[Action], postponed: Collection[str]) -> str:
+    """`x 22 PATs  blocked  (...): old-admin, team01-build and 20 more`."""
+    named = say_names([action.pat.name for action in actions])
+    hindrance = _say_hindrance(actions[0], postponed)
+    return clean(f"{_SIGNS[actions[0].kind]} {say_pats(len(actions))}  {hindrance}: {named}")
+
+
+def _render_one(action: Action, now: datetime, *, postponed: bool, secrets: bool) -> Iterator[str]:
+    yield render_action(action, now, postponed=postponed)
+    if secrets and action.kind is ActionKind.ROTATE:
+        yield clean(f"    secret {action.pat.secret_name} in {action.pat.vault}")
+    if action.lack is not None and action.held_until is not None:
+        yield f"    {clean(say_lacks_window(action.lack, action.held_until))}"
 
 
 def print_plan(cli: CliContext, plan: Plan, *, ending: str, secrets: bool = False) -> None:
@@ -82,13 +126,17 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     """One line: sign, name, organization, scopes, what happens, and the reason."""
     pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
-    reason = _say_reason(action)
-    if action.held_back is not None:
-        continues = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
-        reason = f"{say_held_back(action.held_back)}; continues {continues}"
+    reason = _say_reason_held(action)
     if action.despite is not None:
         reason += f"; {say_held_back(action.despite)}, but does not wait"
     return "  ".join(clean(part) for part in (*parts, f"({reason})"))
+
+
+def _say_reason_held(action: Action) -> str:
+    if action.held_back is None:
+        return _say_reason(action)
+    continues = say_moment(action.held_until) if action.held_until is not None else RESUME_ALL
+    return f"{say_held_back(action.held_back)}; continues {continues}"
 
 
 def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:

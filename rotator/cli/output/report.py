@@ -10,6 +10,7 @@ from rotator.cli.output.words import RESUME_ALL, say_counts, say_for_person, say
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
+from rotator.domain.words import say_names
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.status import Need
 
@@ -36,7 +37,6 @@ _TOLD_FIRST = (
     OutcomeKind.RETIRED,
 )
 """What a run has done, in the order of the total."""
-_MOST_NAMES = 10
 _FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 
 
@@ -79,8 +79,7 @@ def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
     if len(outcomes) == 1:
         return _say(first, message)
     names = list(dict.fromkeys(outcome.name for outcome in outcomes if not outcome.is_of_place))
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    wait = f"this run did nothing with {say_pats(len(names))}: {', '.join(names[:_MOST_NAMES])}{more}"
+    wait = f"this run did nothing with {say_pats(len(names))}: {say_names(names)}"
     return clean(f"{_WORDS[first.kind]}  {first.place}: {message}{f'; {wait}' if names else ''}")
 
 
@@ -177,10 +176,8 @@ def _say_postponed(outcomes: Sequence[PatOutcome]) -> Iterator[str]:
     if len(outcomes) == 1:
         yield _say(outcomes[0], f"{why}; a later run rotates it")
     elif outcomes:
-        names = [outcome.name for outcome in outcomes]
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        named = f"{', '.join(names[:_MOST_NAMES])}{more}"
-        yield clean(f"postponed  {say_pats(len(names))}: {why}; later runs rotate them: {named}")
+        named = say_names([outcome.name for outcome in outcomes])
+        yield clean(f"postponed  {say_pats(len(outcomes))}: {why}; later runs rotate them: {named}")
 
 
 def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from rotator.cli.output.words import say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.documents.scan import FULL_ACCESS, count_scan
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, ManagedPat, Pat
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.scanning import ScanReport
 
@@ -41,18 +42,25 @@ def describe_entry(entry: ScanEntry) -> Facts:
 
 
 def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
-    """One row of `COLUMNS` per PAT; its state comes with whatever is special about it, in words."""
-    for entry in report.entries:
-        known = entry.pat or entry.record
-        if known is None:
-            continue
-        yield (
-            clean(known.display_name),
-            clean(entry.organization),
-            " ".join(known.scopes),
-            say_expiry(known.valid_to, now),
-            ", ".join([_say_kind(entry), *_list_marks(entry, now)]),
-        )
+    """One row of `COLUMNS` per PAT; its state comes with whatever is special about it, in words.
+
+    Of those that look the same otherwise, it says the authorization id too.
+    """
+    rows = [(entry, _make_row(entry, known, now)) for entry in report.entries if (known := entry.pat or entry.record)]
+    seen = Counter((entry.account, *row) for entry, row in rows)
+    for entry, row in rows:
+        is_alone = seen[entry.account, *row] == 1
+        yield row if is_alone else (*row[:-1], f"{row[-1]}, id {entry.authorization_id}")
+
+
+def _make_row(entry: ScanEntry, known: Pat | ManagedPat, now: datetime) -> tuple[str, ...]:
+    return (
+        clean(known.display_name),
+        clean(entry.organization),
+        " ".join(known.scopes),
+        say_expiry(known.valid_to, now),
+        ", ".join([_say_kind(entry), *_list_marks(entry, now)]),
+    )
 
 
 def make_scan_table(report: ScanReport, now: datetime) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:

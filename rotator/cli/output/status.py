@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import say_all_paused, say_counts, say_expiry, say_pats
+from rotator.cli.output.words import render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.cases import advise_refused_value
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
+from rotator.domain.managed_pat import Failure
 from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
-from rotator.domain.words import say_ago, say_in, say_moment
+from rotator.domain.words import say_ago, say_in, say_moment, say_names
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
@@ -202,27 +203,24 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
 
     Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
     """
-    early = []
+    early, failures, replacement = [], [], None
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
         if row.next_action is NextAction.REPLACE_BY_HAND and row.last_error is None:
-            yield from _say_replacement(row)
+            replacement = replacement or _make_replacement(row.name)  # by the example of the first
+            failures.append((row.name, replacement))
         if row.last_error is not None and not row.signed_out:
-            yield clean(f"{row.name}: {row.last_error.message}")
-            if row.last_error.fix:
-                yield clean(f"    fix: {row.last_error.fix}")
+            failures.append((row.name, row.last_error))
+    yield from render_causes(failures)
     if early:
-        yield f"{', '.join(early)}: {say_ends_with_all(len(early))}"
+        yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
 
 
-def _say_replacement(row: PatStatus) -> Iterator[str]:
+def _make_replacement(name: str) -> Failure:
     """How a person replaces a PAT that runs leave to one; the runbook says it too."""
-    meaning, _, how = (
-        CONDITIONS[ConditionKind.PAT_EXPIRING].name_in([row.name]).reasons["replace_by_hand"].partition(". ")
-    )
-    yield clean(f"{row.name}: {meaning[0].lower()}{meaning[1:]}")
-    yield clean(f"    fix: {how}")
+    meaning, _, how = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in([name]).reasons["replace_by_hand"].partition(". ")
+    return Failure(NextAction.REPLACE_BY_HAND.value, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from rotator.cli.console import clean
+from rotator.domain.managed_pat import Failure
 from rotator.domain.timetable import HeldBack, HeldBackBy
-from rotator.domain.words import say_in, say_moment, say_span
+from rotator.domain.words import say_in, say_moment, say_names, say_span
 from rotator.engine.status import Need
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -20,6 +21,17 @@ NOT_CONFIRMED = (
 
 
 RESUME_ALL = "after `rotator inventory resume --all`"
+
+
+def render_causes(failures: Iterable[tuple[str, Failure]]) -> Iterator[str]:
+    """What is wrong with whom, and who must do what; what is the same for several PATs is said once."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, failure in failures:
+        names.setdefault((failure.message, failure.fix or ""), []).append(name)
+    for (message, fix), told in names.items():
+        yield clean(f"{say_names(told)}{', each' if len(told) > 1 else ''}: {message}")
+        if fix:
+            yield clean(f"    fix: {fix}")
 
 
 def say_for_person(needs: Mapping[Need, int]) -> str:
