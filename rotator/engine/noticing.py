@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.condition import Condition, ConditionKind, VaultRequest
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import LeftBehindResolved, PatDropped, PatLeftBehind
 from rotator.domain.events.places import (
@@ -38,6 +38,7 @@ from rotator.engine.standing import Standing, load_standings
 from rotator.engine.subjects import find_place, name_organization, name_vault
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
@@ -99,18 +100,41 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
     _record_changes(run, find_changes)
 
 
-def notice_vault(run: RunContext, vault: str, event: VaultDown | VaultRestored, at: datetime) -> None:
-    """Record and tell that a vault is down, or works, if that is news. A failure outweighs an answer that is older.
+def notice_vault_down(run: RunContext, vault: str, event: VaultDown) -> None:
+    """Record and tell that a vault is down, if that is news: it is also when more cannot be done than was told."""
 
-    A failure in the future was noted by a wrong clock, and outweighs none.
+    def find_changes(reading: Reading) -> list[Change]:
+        told = _find_told(reading, vault)
+        return [(event, vault)] if told is None or told[0] < VaultRequest[event.asked_to.upper()] else []
+
+    _record_changes(run, find_changes)
+
+
+def notice_vault_works(run: RunContext, vault: str, answered: Mapping[VaultRequest, datetime]) -> None:
+    """Record and tell that a vault works, if that is news: it did what it could not, and `answered` says when.
+
+    A failure outweighs an answer that is older. One in the future was noted by a wrong clock, and outweighs none.
     """
 
     def find_changes(reading: Reading) -> list[Change]:
-        found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
-        is_over = found is not None and not at < found.since <= run.services.clock.now()
-        return [(event, vault)] if (found is None if isinstance(event, VaultDown) else is_over) else []
+        told = _find_told(reading, vault)
+        if told is None or (at := answered.get(told[0])) is None:
+            return []
+        return [] if at < told[1] <= run.services.clock.now() else [(VaultRestored(), vault)]
 
     _record_changes(run, find_changes)
+
+
+def _find_told(reading: Reading, vault: str) -> tuple[VaultRequest, datetime] | None:
+    """Return what was last told that a vault cannot do, and when; None when it is not down."""
+    found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
+    if found is None:
+        return None
+    for event in reading.audit.load_newest(1, AuditFilter(event=VaultDown.type.name, subject=vault)):
+        asked_to = str(event.entry.details.get("asked_to", "")).upper()
+        if asked_to in VaultRequest.__members__:
+            return VaultRequest[asked_to], event.occurred_at
+    return VaultRequest.READ, found.since  # told by an older version, or in an archive now
 
 
 def _make_down_event(pair: Pair, error: RotatorError) -> Change:
@@ -227,7 +251,7 @@ _ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenC
 def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], key: Key) -> Event | None:
     """Return the event that ends a condition which this look did not see; None when that proves nothing.
 
-    A vault is not looked at: its next answer ends that it is down, see `vaults`, or that nobody is retried there.
+    A vault is not looked at: what it does next ends that it is down, see `vaults`.
     """
     kind, subject = key
     match kind:
@@ -256,9 +280,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             return OrganizationDropped() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:
             stored = [standing for standing in standings.values() if name_vault(standing.pat) == subject]
-            if not stored:
-                return VaultDropped()
-            return None if any(standing.is_retried for standing in stored) else VaultRestored()
+            return None if stored else VaultDropped()
         case (
             ConditionKind.CLOCK_WRONG
             | ConditionKind.AUDIT_BROKEN

@@ -39,6 +39,7 @@ from rotator.engine.records import Known, known_in, load_known, load_late_places
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.revoking import Sightings, save_sightings, sort_pending
+from rotator.engine.vaults import ask_vaults
 from rotator.engine.waiting import keep_books
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.database import Reading
@@ -101,6 +102,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     now = run.services.clock.now()
     overdue = tuple(item for item in known.pending if not item.is_detached and item.is_overdue(now))
     pairs = frozenset(known.list_pairs(run.services.accounts, run.policy))
+    ask_vaults(run)
     notice(run, Seen(found.down, unreadable, pairs, left, overdue))
     remember_organizations(run, unreadable, found.down, pairs)
     return found
