@@ -54,6 +54,7 @@ _SEEN_IN_PLACES = frozenset(
     }
 )
 """What a look at one account and organization begins or ends."""
+_LOOK = "look"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
     _record_changes(run, find_changes)
 
 
+def find_unproven(run: RunContext, pairs: Collection[Pair]) -> set[Pair]:
+    """Return those that a list of their PATs does not prove to work: a PAT that was to be revoked could not be seen."""
+    with run.services.database.read() as reading:
+        lasting = _load_lasting(reading, {ConditionKind.ORGANIZATION_DOWN})
+        down = {pair: name_organization(pair) for pair in pairs}
+        return {
+            pair
+            for pair, subject in down.items()
+            if (ConditionKind.ORGANIZATION_DOWN, subject) in lasting
+            and _find_asked(reading, OrganizationDown.type.name, subject)[0] == _LOOK
+        }
+
+
 def notice_vault_down(run: RunContext, vault: str, event: VaultDown) -> None:
     """Record and tell that a vault is down, if that is news: it is also when more cannot be done than was told."""
 
@@ -130,21 +144,28 @@ def _find_told(reading: Reading, vault: str) -> tuple[VaultRequest, datetime] | 
     found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
     if found is None:
         return None
-    for event in reading.audit.load_newest(1, AuditFilter(event=VaultDown.type.name, subject=vault)):
-        asked_to = str(event.entry.details.get("asked_to", "")).upper()
-        if asked_to in VaultRequest.__members__:
-            return VaultRequest[asked_to], event.occurred_at
-    return VaultRequest.READ, found.since  # told by an older version, or in an archive now
+    asked_to, told_at = _find_asked(reading, VaultDown.type.name, vault)
+    if asked_to.upper() in VaultRequest.__members__ and told_at is not None:
+        return VaultRequest[asked_to.upper()], told_at
+    return VaultRequest.READ, found.since
 
 
-def _make_down_event(pair: Pair, error: RotatorError) -> Change:
+def _find_asked(reading: Reading, event: str, subject: str) -> tuple[str, datetime | None]:
+    """Return what a place could not do when that was told last, and when; "" by an older version or in an archive."""
+    for told in reading.audit.load_newest(1, AuditFilter(event=event, subject=subject)):
+        return str(told.entry.details.get("asked_to", "")), told.occurred_at
+    return "", None
+
+
+def _make_down_event(pair: Pair, error: RotatorError, *, is_listed: bool) -> Change:
     """Return what cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
         return SignInLapsed(code=error.code, message=error.message), error.account
     if not organization:
         return AccountDown(code=error.code, message=error.message), account
-    return OrganizationDown(code=error.code, message=error.message), name_organization(pair)
+    asked_to = _LOOK if is_listed else ""
+    return OrganizationDown(code=error.code, message=error.message, asked_to=asked_to), name_organization(pair)
 
 
 def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> None:
@@ -219,7 +240,7 @@ def _list_news(troubles: Mapping[Key, Event], lasting: Mapping[Key, Condition]) 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     """Return what is wrong now, each with the event that begins it."""
-    events = [_make_down_event(pair, error) for pair, error in seen.down.items()]
+    events = [_make_down_event(pair, error, is_listed=pair in seen.looked) for pair, error in seen.down.items()]
     events += [(PatLeftBehind(name=left.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left]
     events += [
         (RevocationUnconfirmed(name=item.name, requested_at=item.since, requests=item.requests), item.authorization_id)

@@ -15,9 +15,10 @@ from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.report import OutcomeKind
-from rotator.engine.run import Run, recover_interrupted
+from rotator.engine.run import Run, recover_interrupted, work_on_named
 from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatFilter, PatList
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_overlapping
@@ -195,6 +196,33 @@ def test_organization_is_dropped_when_nothing_is_managed_there_any_more() -> Non
     world.run()
     assert list_conditions(world) == {}
     assert world.events(CONTOSO)[-1] == "organization_dropped succeeded"
+
+
+def test_organization_that_can_only_be_listed_is_down_until_revoked_pats_can_be_looked_for() -> None:
+    """Work on another PAT lists, each minute: that neither ends it, nor has it told again."""
+    world = make_overlapping()
+    world.add_managed("other", days_left=20)
+    world.advance(hours=25)
+    fetch_pats = world.pats.fetch_pats
+
+    def fetch(account: str, organization: str, which: PatFilter) -> PatList:
+        if which is PatFilter.REVOKED:
+            raise make_busy("list_pats")
+        return fetch_pats(account, organization, which)
+
+    world.pats.fetch_pats = fetch  # type: ignore[method-assign]
+    world.run()
+    for _ in range(6):
+        world.advance(minutes=20)
+        world.run()
+        work_on_named(world.make_run(), ["other"])
+        assert list_conditions(world)["organization_down"] == CONTOSO
+        with world.database.read() as reading:
+            assert [memory.failure is not None for memory in reading.organizations.load()] == [True]
+    assert world.events(CONTOSO) == ["organization_down failed"]
+    world.pats.fetch_pats = fetch_pats  # type: ignore[method-assign]
+    work_on_named(world.make_run(), [NAME])
+    assert world.events(CONTOSO) == ["organization_down failed", "organization_restored succeeded"]
 
 
 def test_sign_in_is_needed_when_azure_devops_says_so() -> None:

@@ -245,17 +245,21 @@ class OrganizationDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ORGANIZATION_DOWN,
 ):
-    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs."""
+    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs.
+
+    `asked_to`: `look`, where it could, and could not look for one that was to be revoked: a list then proves nothing.
+    """
 
     code: str
     message: str = ""
+    asked_to: str = ""
     pats: str = ""
 
 
 class OrganizationRestored(
     Event, name="organization_restored", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
 ):
-    """The PATs of an organization can be listed again."""
+    """An account can do again in an organization what it could not: list its PATs, or look for one."""
 
 
 class OrganizationDropped(
