@@ -46,6 +46,7 @@ class Worker:
         """How often each job has failed in a row; none that works is in it."""
         self._awareness = Awareness()
         self._failed_first: dict[JobName, datetime] = {}
+        self._failed_by: dict[JobName, str] = {}
         self._proven: set[JobName] = set()
         """The jobs that have succeeded in this process."""
         self._late: set[JobName] = set()
@@ -104,6 +105,7 @@ class Worker:
         """Note what came of a job that did not fail: other jobs than the probes tell themselves what is down."""
         has_failed = self.failures.pop(job.name, 0) > 0
         self._failed_first.pop(job.name, None)
+        self._failed_by.pop(job.name, None)
         if has_failed:
             run.progress(JobRestored(), job.name.value)
         if job.name is JobName.PROBE and result.is_down:
@@ -150,8 +152,15 @@ class Worker:
         seconds = round(after.total_seconds())
         first_at = self._failed_first.setdefault(job.name, run.services.clock.now())
         note_failure(run, Stall(job.name, job.interval, self._holder, error, Failures(failures, first_at)))
-        failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
-        run.progress(failed, job.name.value)
+        is_news, self._failed_by[job.name] = self._failed_by.get(job.name) != error.code, error.code
+        if is_news or _is_doubled(failures):  # hours without a database are a few lines
+            failed = JobFailed(code=error.code, message=error.message, failures=failures, retry_seconds=seconds)
+            run.progress(failed, job.name.value)
         if isinstance(error, InternalError):
             run.progress(BugFound(stack="".join(traceback.format_exception(error.__cause__ or error))), job.name.value)
         return after
+
+
+def _is_doubled(failures: int) -> bool:
+    """Whether a failure is the first one, or there were half as many when one was told last."""
+    return failures & (failures - 1) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum, auto
+from enum import IntEnum, StrEnum, auto
 
 from rotator.domain.managed_pat import check_aware
 
@@ -38,6 +38,22 @@ class ConditionKind(StrEnum):
     DAEMONS_MIXED = auto()
     DATABASE_DOWN = auto()
     ALL_PAUSED = auto()
+
+
+class VaultRequest(IntEnum):
+    """What a vault is asked to do, by what hurts the more when it cannot.
+
+    A value is read; a version that is there is changed, as its tags are before a mint; a new version is written.
+    """
+
+    READ = auto()
+    CHANGE = auto()
+    WRITE = auto()
+
+    @property
+    def word(self) -> str:
+        """As events say it."""
+        return self.name.lower()
 
 
 @dataclass(frozen=True)

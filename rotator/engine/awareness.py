@@ -35,8 +35,11 @@ class Awareness:
         with run.services.database.read() as reading:
             lasting = {(found.kind, found.subject): found for found in reading.conditions.load()}
         with self._lock:
-            found, ended = lasting.keys() - self._told, self._told - lasting.keys()
-            self._told = set(lasting)
+            kept = {
+                key for key in self._told if key[0] is ConditionKind.DATABASE_DOWN
+            }  # not in the database: see `outage`
+            found, ended = lasting.keys() - self._told, self._told - lasting.keys() - kept
+            self._told = set(lasting) | kept
         for key in sorted(found):
             condition, headline = lasting[key], CONDITIONS[key[0]].say_one(key[1])
             told = ConditionContinued(

@@ -82,7 +82,7 @@ def explain_refused_value(pat: ManagedPat, cause: RefusalCause, said: str = "") 
         RefusalCause.SECRET_CHANGED: f"{secret} holds something that is not the value of the current PAT. Find out who "
         "writes it",
         RefusalCause.WRONG_IDENTITY: f"the value in {secret} is the PAT of another user. Find out who writes it",
-        RefusalCause.ACCESS_LOST: f"the PAT is genuine, but its user no longer has any access in {pat.organization}",
+        RefusalCause.ACCESS_LOST: f"its user no longer has any access in {pat.organization}",
         RefusalCause.PAT_EXPIRED: "the PAT has expired",
         RefusalCause.PAT_REVOKED: "the PAT was revoked outside rotator",
         RefusalCause.OWNER_MUST_SIGN_IN: f"Azure DevOps lists the PAT as active and refuses its value. The user of "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.condition import Condition, ConditionKind, VaultRequest
 from rotator.domain.events.event import Event, SubjectKind
 from rotator.domain.events.inventory import LeftBehindResolved, PatDropped, PatLeftBehind
 from rotator.domain.events.places import (
@@ -38,6 +38,7 @@ from rotator.engine.standing import Standing, load_standings
 from rotator.engine.subjects import find_place, name_organization, name_vault
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError, SignInRequiredError
+from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
 Pair = tuple[str, str]
@@ -53,6 +54,7 @@ _SEEN_IN_PLACES = frozenset(
     }
 )
 """What a look at one account and organization begins or ends."""
+_LOOK = "look"
 
 
 @dataclass(frozen=True)
@@ -99,28 +101,71 @@ def notice_places(run: RunContext, down: Mapping[Pair, RotatorError], looked: Ma
     _record_changes(run, find_changes)
 
 
-def notice_vault(run: RunContext, vault: str, event: VaultDown | VaultRestored, at: datetime) -> None:
-    """Record and tell that a vault is down, or works, if that is news. A failure outweighs an answer that is older.
+def find_unproven(run: RunContext, pairs: Collection[Pair]) -> set[Pair]:
+    """Return those that a list of their PATs does not prove to work: a PAT that was to be revoked could not be seen."""
+    with run.services.database.read() as reading:
+        lasting = _load_lasting(reading, {ConditionKind.ORGANIZATION_DOWN})
+        down = {pair: name_organization(pair) for pair in pairs}
+        return {
+            pair
+            for pair, subject in down.items()
+            if (ConditionKind.ORGANIZATION_DOWN, subject) in lasting
+            and _find_asked(reading, OrganizationDown.type.name, subject)[0] == _LOOK
+        }
 
-    A failure in the future was noted by a wrong clock, and outweighs none.
-    """
+
+def notice_vault_down(run: RunContext, vault: str, event: VaultDown) -> None:
+    """Record and tell that a vault is down, if that is news: it is also when more cannot be done than was told."""
 
     def find_changes(reading: Reading) -> list[Change]:
-        found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
-        is_over = found is not None and not at < found.since <= run.services.clock.now()
-        return [(event, vault)] if (found is None if isinstance(event, VaultDown) else is_over) else []
+        told = _find_told(reading, vault)
+        return [(event, vault)] if told is None or told[0] < VaultRequest[event.asked_to.upper()] else []
 
     _record_changes(run, find_changes)
 
 
-def _make_down_event(pair: Pair, error: RotatorError) -> Change:
+def notice_vault_works(run: RunContext, vault: str, answered: Mapping[VaultRequest, datetime]) -> None:
+    """Record and tell that a vault works, if that is news: it did what it could not, and `answered` says when.
+
+    A failure outweighs an answer that is older. One in the future was noted by a wrong clock, and outweighs none.
+    """
+
+    def find_changes(reading: Reading) -> list[Change]:
+        told = _find_told(reading, vault)
+        if told is None or (at := answered.get(told[0])) is None:
+            return []
+        return [] if at < told[1] <= run.services.clock.now() else [(VaultRestored(), vault)]
+
+    _record_changes(run, find_changes)
+
+
+def _find_told(reading: Reading, vault: str) -> tuple[VaultRequest, datetime] | None:
+    """Return what was last told that a vault cannot do, and when; None when it is not down."""
+    found = _load_lasting(reading, {ConditionKind.VAULT_DOWN}).get((ConditionKind.VAULT_DOWN, vault))
+    if found is None:
+        return None
+    asked_to, told_at = _find_asked(reading, VaultDown.type.name, vault)
+    if asked_to.upper() in VaultRequest.__members__ and told_at is not None:
+        return VaultRequest[asked_to.upper()], told_at
+    return VaultRequest.READ, found.since
+
+
+def _find_asked(reading: Reading, event: str, subject: str) -> tuple[str, datetime | None]:
+    """Return what a place could not do when that was told last, and when; "" by an older version or in an archive."""
+    for told in reading.audit.load_newest(1, AuditFilter(event=event, subject=subject)):
+        return str(told.entry.details.get("asked_to", "")), told.occurred_at
+    return "", None
+
+
+def _make_down_event(pair: Pair, error: RotatorError, *, is_listed: bool) -> Change:
     """Return what cannot be worked with now, as an event and its subject."""
     account, organization = pair
     if isinstance(error, SignInRequiredError):
         return SignInLapsed(code=error.code, message=error.message), error.account
     if not organization:
         return AccountDown(code=error.code, message=error.message), account
-    return OrganizationDown(code=error.code, message=error.message), name_organization(pair)
+    asked_to = _LOOK if is_listed else ""
+    return OrganizationDown(code=error.code, message=error.message, asked_to=asked_to), name_organization(pair)
 
 
 def _record_changes(run: RunContext, find_changes: Callable[[Reading], list[Change]]) -> None:
@@ -195,7 +240,7 @@ def _list_news(troubles: Mapping[Key, Event], lasting: Mapping[Key, Condition]) 
 
 def _list_troubles(run: RunContext, seen: Seen) -> dict[Key, Event]:
     """Return what is wrong now, each with the event that begins it."""
-    events = [_make_down_event(pair, error) for pair, error in seen.down.items()]
+    events = [_make_down_event(pair, error, is_listed=pair in seen.looked) for pair, error in seen.down.items()]
     events += [(PatLeftBehind(name=left.name, kind=left.kind.value), left.pat.authorization_id) for left in seen.left]
     events += [
         (RevocationUnconfirmed(name=item.name, requested_at=item.since, requests=item.requests), item.authorization_id)
@@ -227,7 +272,7 @@ _ENDS: dict[ConditionKind, type[LeftBehindResolved | RevocationResolved | TokenC
 def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], key: Key) -> Event | None:
     """Return the event that ends a condition which this look did not see; None when that proves nothing.
 
-    A vault is not looked at: its next answer ends that it is down, see `vaults`, or that nobody is retried there.
+    A vault is not looked at: what it does next ends that it is down, see `vaults`.
     """
     kind, subject = key
     match kind:
@@ -256,9 +301,7 @@ def _find_end(run: RunContext, seen: Seen, standings: Mapping[str, Standing], ke
             return OrganizationDropped() if is_down else ListingRepaired()
         case ConditionKind.VAULT_DOWN:
             stored = [standing for standing in standings.values() if name_vault(standing.pat) == subject]
-            if not stored:
-                return VaultDropped()
-            return None if any(standing.is_retried for standing in stored) else VaultRestored()
+            return None if stored else VaultDropped()
         case (
             ConditionKind.CLOCK_WRONG
             | ConditionKind.AUDIT_BROKEN

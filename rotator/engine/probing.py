@@ -44,6 +44,7 @@ from rotator.engine.tags import AUTHORIZATION_TAG
 from rotator.engine.waiting import keep_books
 from rotator.errors import (
     DatabaseError,
+    DeniedError,
     RejectedError,
     RotatorError,
     SignInRequiredError,
@@ -208,6 +209,8 @@ class _Pass:
             raise
         except SignInRequiredError as refused:
             return RefusalCause.SIGN_IN_REQUIRED, refused.message
+        except DeniedError as refused:  # the organization lets nothing of this user in, whatever it carries
+            return RefusalCause.ACCESS_LOST, refused.message
         except RotatorError as refused:
             return RefusalCause.CAUSE_UNKNOWN, refused.message
         if seen.is_gone:

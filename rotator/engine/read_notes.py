@@ -74,6 +74,12 @@ class NotedSecrets:
             self._notes.note(location, found)
         return found
 
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """See the port."""
+        if (found := self._inner.prove_access(location)) is not None:
+            self._notes.note(location, found)
+        return found
+
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port; it reads no value."""
         return self._inner.fetch_names(vault, account, tag)

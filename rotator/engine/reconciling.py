@@ -33,12 +33,13 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.left_behind import LeftBehind, find_left_behind, load_left_behind
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_earliest, read_clocks
-from rotator.engine.noticing import Seen, notice, notice_places
+from rotator.engine.noticing import Seen, find_unproven, notice, notice_places
 from rotator.engine.organizations import remember_organizations
 from rotator.engine.records import Known, known_in, load_known, load_late_places, load_listed
 from rotator.engine.restoring import find_late_write
 from rotator.engine.retiring import guard_revocation
 from rotator.engine.revoking import Sightings, save_sightings, sort_pending
+from rotator.engine.vaults import ask_vaults
 from rotator.engine.waiting import keep_books
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.database import Reading
@@ -101,6 +102,7 @@ def reconcile(run: RunContext, view: ServerView) -> Reconciliation:
     now = run.services.clock.now()
     overdue = tuple(item for item in known.pending if not item.is_detached and item.is_overdue(now))
     pairs = frozenset(known.list_pairs(run.services.accounts, run.policy))
+    ask_vaults(run)
     notice(run, Seen(found.down, unreadable, pairs, left, overdue))
     remember_organizations(run, unreadable, found.down, pairs)
     return found
@@ -243,7 +245,7 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
 
     Store what it saw of them. What nobody tracks, and what took effect late, is left to `reconcile`.
     """
-    found, now = Reconciliation(), run.services.clock.now()
+    found, now, seen = Reconciliation(), run.services.clock.now(), set[Pair]()
     accounts = {account.name for account in run.services.accounts}
     pairs: dict[Pair, list[Matter]] = {}
     for matter in matters:
@@ -256,7 +258,7 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
         here = [item for item in pending if (item.account, item.organization) == pair]
         try:
             with naming_bugs():
-                listing = view.fetch_listing(*pair)
+                listing = found.listings[pair] = view.fetch_listing(*pair)
                 _note_records(mine, listing, found, now)
                 sort_pending(run, view, listing, here, found.revocations)
         except DatabaseError:
@@ -264,11 +266,13 @@ def look_at(run: RunContext, view: ServerView, matters: Sequence[Matter]) -> Rec
         except RotatorError as error:
             view.note_error(*pair, error)
             found.down[pair] = error
-        else:
-            found.listings[pair] = listing
+        if here:
+            seen.add(pair)
     save_sightings(run, found.revocations)
-    notice_places(run, found.down, {pair: listing.unreadable for pair, listing in found.listings.items()})
-    remember_organizations(run, found.listings, found.down)
+    unproven = find_unproven(run, found.listings.keys() - seen)
+    looked = {pair: listing.unreadable for pair, listing in found.listings.items() if pair not in unproven}
+    notice_places(run, found.down, looked)
+    remember_organizations(run, looked, found.down)
     return found
 
 

@@ -78,9 +78,9 @@ class Run:
     def work_on(self, names: list[str], found: Reconciliation) -> None:
         """Work on each ManagedPat, the most urgent first, `max_parallel` at a time in threads of their own."""
         self._work_on(names, found)
-        for vault, answered_at in self.vaults.list_working():
+        for vault, answered in self.vaults.list_working():
             try:
-                self.vaults.end(vault, answered_at)
+                self.vaults.end(vault, answered)
             except StoppedError:
                 return  # the next run does it: what was to be done here is done
             except DatabaseError as error:
@@ -225,7 +225,7 @@ class Run:
     def _guarded(self, held: ClaimedPat, work: PatWork) -> None:
         """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
         try:
-            with naming_bugs():
+            with naming_bugs(), self.vaults.seeing_written(held):
                 work.work(held)
         except DatabaseError:
             raise
@@ -245,16 +245,13 @@ class Run:
         if blocked and is_refused_update(held, error):
             drop_wish(held, error)
             return
-        noted = replace(
-            pat,
-            failures=pat.failures + 1,
-            retry_at=make_retry_at(pat, now),
-            last_failure=Failure.of(error),
-            blocked=blocked,
-            hold=find_next_hold(pat, error),
-        )
+        noted = replace(pat, failures=pat.failures + 1, retry_at=make_retry_at(pat, now))
         held.note_answer(error.answer_ids)
-        held.save(noted, *list_cleared(pat, error), make_failure_event(error, blocked=blocked, down=place))
+        if place and pat.blocked and not blocked:
+            held.save(noted)  # what is down is told separately, and does not show that what needs a person is over
+        else:
+            noted = replace(noted, last_failure=Failure.of(error), blocked=blocked, hold=find_next_hold(pat, error))
+            held.save(noted, *list_cleared(pat, error), make_failure_event(error, blocked=blocked, down=place))
         self.vaults.note_error(pat, error)
 
 

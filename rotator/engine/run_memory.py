@@ -66,14 +66,18 @@ def fail_run(run: RunContext, began: JobRun, error: RotatorError) -> JobRun:
 
 
 def save_end(run: RunContext, ended: JobRun) -> None:
-    """Note how a job's run ended, after a stop too. Where that cannot be written, it is told: the work is done."""
+    """Note how a job's run ended, after a stop too. Where that cannot be written, it is told: the work is done.
+
+    Not where it is for the same reason that the run failed, which is told as that.
+    """
     try:
         try:
             _save(run, ended, is_audited=True)
         except AuditChainError:
             _save(run, ended, is_audited=False)
     except DatabaseError as error:
-        run.progress(RunUnrecorded(code=error.code), ended.job.value)
+        if ended.failure is None or ended.failure.code != error.code:
+            run.progress(RunUnrecorded(code=error.code), ended.job.value)
 
 
 def _save(run: RunContext, ended: JobRun, *, is_audited: bool) -> None:

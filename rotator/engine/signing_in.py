@@ -19,6 +19,7 @@ from rotator.domain.events.places import (
 from rotator.domain.managed_pat import Failure
 from rotator.domain.organization import OrganizationMemory
 from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
+from rotator.domain.policy import PAUSED
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
 from rotator.engine.moments import judge_clock
@@ -131,6 +132,10 @@ def choose_organizations(account: str, organizations: Iterable[OrganizationMemor
     return tuple(found for found in organizations if found.account == account)
 
 
+_AHEAD = (ActionKind.ADOPT, ActionKind.WAIT)
+"""What is to be done beside changes, or later: that waits for a sign-in too, whatever it waits for now."""
+
+
 def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, int] | None = None) -> Plan:
     """Return the plan with nothing to be done for the accounts that a person must sign in first.
 
@@ -139,7 +144,7 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
 
     def hold(action: Action) -> Action:
         account = needed.get(action.pat.next_account)
-        if account is None or (action.kind not in CHANGES and action.kind is not ActionKind.ADOPT):
+        if account is None or action.held_back == PAUSED or action.kind not in (*CHANGES, *_AHEAD):
             return action
         failure, reason = account.explain(action.pat.next_account), ActionReason.SIGN_IN_NEEDED
         return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)

@@ -144,6 +144,11 @@ class StoppableSecretStore:
         self._stop.check()
         return self._inner.prove_writable(location, intent, permit=permit)
 
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """See the port."""
+        self._stop.check()
+        return self._inner.prove_access(location)
+
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""
         self._stop.check()

@@ -259,10 +259,14 @@ class PatWork:
         return restored is Restored.KEPT
 
     def _clear_denial(self, held: ClaimedPat) -> None:
-        """Clear that the vault denied something before: what is not due gets no other occasion for that."""
+        """Clear that the vault denied something before, if it no longer does; raise what it says.
+
+        What is not due gets no other occasion for that.
+        """
         pat, failure = held.pat, held.pat.last_failure
         is_denied = pat.blocked and pat.hold is None and failure is not None and failure.kind is FailureKind.DENIED
         if is_denied and not is_waiting(pat, self.run.services.clock.now()):
+            self.run.services.secrets.prove_access(held.location)
             held.save(pat.healed(), FailureCleared())
 
     def _restore(self, held: ClaimedPat) -> Restored:

@@ -69,7 +69,17 @@ class WrittenVersion(str):
         return made
 
 
-class SecretStore(Protocol):
+class SecretAccess(Protocol):
+    """Whether the vaults let us do what a rotation needs. May raise what SecretStore may."""
+
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """Prove list, get and set on one secret, and change nothing. Return its newest version, None if there is none.
+
+        RejectedError for a name that is soft-deleted, and for a newest version that is disabled.
+        """
+
+
+class SecretStore(SecretAccess, Protocol):
     """Where consumers read the current value: Azure Key Vault.
 
     Every method may raise DeniedError, RejectedError and TransientError; `store` raises UnknownOutcomeError when
@@ -115,13 +125,3 @@ class SecretStore(Protocol):
 
     def disable(self, location: SecretLocation, version: str, *, permit: Permit) -> AnswerIds:
         """Make one version unreadable. It may be disabled already. Return the ids of the vault's answer."""
-
-
-class SecretAccess(Protocol):
-    """Whether the vaults let us do what a rotation needs. May raise what SecretStore may."""
-
-    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
-        """Prove list, get and set on one secret, and change nothing. Return its newest version, None if there is none.
-
-        RejectedError for a name that is soft-deleted, and for a newest version that is disabled.
-        """

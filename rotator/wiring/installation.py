@@ -269,6 +269,7 @@ class Installation:
         """Azure DevOps."""
         from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
         from rotator.adapters.azure_devops.throttle import SharedHolds
+        from rotator.adapters.logs import make_progress
 
         azure_devops = self.settings.azure_devops
         service = AzureDevOpsPatService(
@@ -281,6 +282,7 @@ class Installation:
             self.boot_clock,
             self.stop,
             shared=SharedHolds(self.database, self.boot_clock),
+            progress=make_progress(),
         )
         self._stack.callback(service.close)
         return service

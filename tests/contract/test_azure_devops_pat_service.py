@@ -8,7 +8,8 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -19,6 +20,8 @@ from rotator.adapters.azure_devops.pat_service import MOST_PAGES, AzureDevOpsPat
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.stop import ProcessStop
+from rotator.domain.events.event import Event
+from rotator.domain.events.places import RequestsHeld
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     DeniedError,
@@ -759,6 +762,38 @@ def test_request_waits_and_is_sent_again_when_the_rate_limit_stops_it(
 
     assert len(azure_devops.requests(method)) == 2
     assert sum(azure_devops.clock.slept) == pytest.approx(30, abs=1)
+
+
+@pytest.mark.parametrize("seconds", [90, 300])
+def test_log_says_that_a_throttled_mint_waits_until_when_and_for_which_account(
+    azure_devops: SandboxAzureDevOps, seconds: int
+) -> None:
+    """Once, before the wait, which may take two minutes; and also when that is too long to wait for."""
+    told: list[tuple[Event, str, datetime]] = []
+    service = azure_devops.make_service(
+        progress=lambda event, subject: told.append((event, subject, azure_devops.clock.now()))
+    )
+    azure_devops.plant("rate_limited", "POST", seconds=seconds)
+    end = azure_devops.clock.now() + timedelta(days=30)
+
+    for _ in range(2):
+        with suppress(TransientError):
+            service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end)
+    service.close()
+
+    ((event, subject, at),) = told
+    assert isinstance(event, RequestsHeld)
+    assert subject == ACCOUNT
+    assert abs(event.until - at - timedelta(seconds=seconds)) < timedelta(seconds=5)
+
+
+def test_log_says_nothing_of_a_wait_of_a_moment(azure_devops: SandboxAzureDevOps) -> None:
+    told: list[Event] = []
+    service = azure_devops.make_service(progress=lambda event, subject: told.append(event))
+    azure_devops.plant("rate_limited", "GET", seconds=2)
+    service.fetch_identity(ACCOUNT, HOME)
+    service.close()
+    assert told == []
 
 
 def test_change_is_sent_again_when_a_429_names_no_time(azure_devops: SandboxAzureDevOps) -> None:

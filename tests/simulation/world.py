@@ -896,6 +896,11 @@ class MortalSecrets:
         self._world.proven[location.vault, location.name] = newest.version if newest is not None else None
         return newest
 
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """See the port."""
+        self._life.check()
+        return self._inner.prove_access(location)
+
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """See the port."""
         self._life.check()

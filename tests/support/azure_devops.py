@@ -14,6 +14,7 @@ from rotator.adapters.http import HttpOptions
 from rotator.domain.clocks import BootMoment
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError
+from rotator.ports.progress import Progress
 from rotator.ports.stop import Stop
 from rotator.sandbox import seeds
 from rotator.sandbox.faults import Fault
@@ -123,13 +124,16 @@ class SandboxAzureDevOps:
         http: HttpOptions | None = None,
         max_wait: timedelta = timedelta(minutes=2),
         stop: Stop | None = None,
+        progress: Progress | None = None,
     ) -> AzureDevOpsPatService:
         """Make another service, which the caller closes."""
         address = url or self.sandbox.addresses.azure_devops_url
         options = http or HttpOptions(self.sandbox.addresses.ca_path, read_timeout=timedelta(seconds=5))
         ours = stop or make_stop(self.clock)
         clock = self.clock
-        return AzureDevOpsPatService(address, address, version, self.bearers, options, clock, clock, ours, max_wait)
+        return AzureDevOpsPatService(
+            address, address, version, self.bearers, options, clock, clock, ours, max_wait, progress=progress
+        )
 
     @property
     def organization(self) -> Organization:

@@ -164,6 +164,12 @@ class FakeSecretStore:
             secret.versions[index] = replace(newest, version=replace(newest.version, tags=tags))
             return newest.version
 
+    def prove_access(self, location: SecretLocation) -> SecretVersion | None:
+        """As the port says."""
+        with self._lock, self._call("prove_access", location, _LIST, _GET, _SET):
+            versions = self._alive(location).versions
+            return self._readable(location, versions[-1]).version if versions else None
+
     def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
         """As the port says."""
         location = SecretLocation(vault, "", account)

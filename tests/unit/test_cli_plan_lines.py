@@ -10,7 +10,7 @@ import pytest
 from rotator.cli.output.plan import render_action, render_plan, say_no_pats
 from rotator.documents.plan import make_plan_document
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
-from rotator.domain.plan import Action, Plan
+from rotator.domain.plan import Action, ActionKind, Plan
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import SignInMemory
@@ -94,6 +94,19 @@ def test_plan_names_reason_and_fix_when_blocked() -> None:
     assert "full access" in lines[0]
     assert lines[1].startswith("    fix: Replace it by hand")
     assert lines[2] == "Plan: nothing to rotate, 1 blocked. No changes were made."
+
+
+def test_plan_says_as_status_does_that_a_pat_which_is_tried_later_waits_for_a_sign_in() -> None:
+    failed = replace(
+        _make_pat("npm-feed", left=5),
+        last_failure=Failure("throttled", "Azure DevOps asked to wait", "Wait."),
+        failures=1,
+        retry_at=NOW + HOUR,
+    )
+    plan = _plan_for((failed, None))
+    assert plan.actions[0].kind is ActionKind.WAIT
+    held = hold_for_sign_ins(plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}, {"build-bot": 1})
+    assert next(line for line in render_plan(held) if "npm-feed" in line).endswith("blocked  (build-bot must sign in)")
 
 
 def test_plan_repeats_no_failure_as_change_when_waiting_for_another_try() -> None:

@@ -107,7 +107,7 @@ def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_wo
     bench.fail(DatabaseUnreachableError("the database is away"))
     assert [bench.do().total_seconds() for _ in range(4)] == [10, 20, 40, 60]
     told = bench.list_told("job_failed")
-    assert [line["failures"] for line in told] == [1, 2, 3, 4]
+    assert [line["failures"] for line in told] == [1, 2, 4]
     assert told[0] == {
         "job": "work",
         "code": "database_unreachable",
@@ -120,6 +120,19 @@ def test_job_that_fails_is_told_and_tried_again_at_growing_intervals_until_it_wo
     assert (bench.do(), bench.do()) == (MINUTE, MINUTE)
     assert bench.list_told("job_restored") == [{"job": "work"}]
     assert bench.worker.failures == {}
+
+
+def test_day_without_a_database_is_a_few_lines_of_the_log() -> None:
+    """And another cause is a line at once."""
+    bench = Bench()
+    bench.fail(DatabaseUnreachableError("the database is away"))
+    for _ in range(1440):
+        bench.do()
+    assert [line["failures"] for line in bench.list_told("job_failed")] == [2**power for power in range(11)]
+    bench.fail(DatabaseError("the disk is full", code="database_full"))
+    for _ in range(3):
+        bench.do()
+    assert [line["code"] for line in bench.list_told("job_failed")][11:] == ["database_full"]
 
 
 def test_monitor_hears_that_a_job_begins_and_how_it_ends() -> None:

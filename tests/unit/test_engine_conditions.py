@@ -15,9 +15,10 @@ from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.report import OutcomeKind
-from rotator.engine.run import Run, recover_interrupted
+from rotator.engine.run import Run, recover_interrupted, work_on_named
 from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatFilter, PatList
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_overlapping
@@ -197,6 +198,33 @@ def test_organization_is_dropped_when_nothing_is_managed_there_any_more() -> Non
     assert world.events(CONTOSO)[-1] == "organization_dropped succeeded"
 
 
+def test_organization_that_can_only_be_listed_is_down_until_revoked_pats_can_be_looked_for() -> None:
+    """Work on another PAT lists, each minute: that neither ends it, nor has it told again."""
+    world = make_overlapping()
+    world.add_managed("other", days_left=20)
+    world.advance(hours=25)
+    fetch_pats = world.pats.fetch_pats
+
+    def fetch(account: str, organization: str, which: PatFilter) -> PatList:
+        if which is PatFilter.REVOKED:
+            raise make_busy("list_pats")
+        return fetch_pats(account, organization, which)
+
+    world.pats.fetch_pats = fetch  # type: ignore[method-assign]
+    world.run()
+    for _ in range(6):
+        world.advance(minutes=20)
+        world.run()
+        work_on_named(world.make_run(), ["other"])
+        assert list_conditions(world)["organization_down"] == CONTOSO
+        with world.database.read() as reading:
+            assert [memory.failure is not None for memory in reading.organizations.load()] == [True]
+    assert world.events(CONTOSO) == ["organization_down failed"]
+    world.pats.fetch_pats = fetch_pats  # type: ignore[method-assign]
+    work_on_named(world.make_run(), [NAME])
+    assert world.events(CONTOSO) == ["organization_down failed", "organization_restored succeeded"]
+
+
 def test_sign_in_is_needed_when_azure_devops_says_so() -> None:
     world = make_world()
     world.pats.fail("fetch_pats", LAPSED)
@@ -244,14 +272,15 @@ def test_vault_that_failed_after_it_answered_is_down() -> None:
     world = make_world()
     this = Run(world.make_run())
     this.run.services.secrets.fetch_versions(world.location())
-    ((vault, answered_at),) = this.vaults.list_working()
+    this.run.services.secrets.prove_access(world.location())
+    ((vault, answered),) = this.vaults.list_working()
     world.advance(minutes=1)
     world.secrets.fail("prove_writable", make_busy("store", "key_vault"))
     world.run()
-    this.vaults.end(vault, answered_at)
+    this.vaults.end(vault, answered)
     assert list_conditions(world)["vault_down"] == VAULT
     world.advance(minutes=-1)
-    this.vaults.end(vault, answered_at)
+    this.vaults.end(vault, answered)
     assert "vault_down" not in list_conditions(world), "its beginning is in the future: a wrong clock noted it"
 
 
@@ -268,6 +297,68 @@ def test_vault_is_the_same_one_when_another_record_spells_its_address_otherwise(
     world.run()
     assert "vault_down" not in list_conditions(world)
     assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+
+
+def test_vault_that_takes_no_writes_is_down_until_it_takes_one() -> None:
+    """It can be read, and changed, all the time: an operator is told once, and status says so as long as it is true."""
+    world = make_world(NAME, "other")
+    world.secrets.fail("store", make_busy("store", "key_vault"), times=9999)
+    for _ in range(40):
+        world.run()
+        assert list_conditions(world)["vault_down"] == VAULT
+        world.advance(hours=1)
+    assert world.events(VAULT) == ["vault_down failed"]
+    world.heal()
+    for _ in range(12):
+        world.run()
+        world.advance(hours=1)
+    assert list_conditions(world) == {}
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+
+
+def test_vault_that_takes_no_writes_after_it_could_not_be_read_is_told_of_again() -> None:
+    """Else what was told first would end it: that it can be read."""
+    world = make_overlapping()
+    world.advance(hours=25)
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=1)
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.add_managed("other", days_left=1)
+    world.secrets.fail("store", make_busy("store", "key_vault"), times=9999)
+    for _ in range(5):
+        world.run()
+        world.advance(hours=1)
+    assert list_conditions(world)["vault_down"] == VAULT
+    assert world.events(VAULT) == ["vault_down failed", "vault_down failed"]
+
+
+def test_vault_took_a_write_when_it_is_found_there_although_no_answer_came() -> None:
+    world = make_world()
+    for _ in range(9):
+        world.secrets.postpone_store()
+    world.run()
+    assert list_conditions(world)["vault_down"] == VAULT
+    world.heal()
+    world.secrets.apply_late()
+    world.advance(minutes=1)
+    world.run()
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_vault_that_nothing_is_tried_at_any_more_works_again_only_when_it_answers(answers: bool) -> None:
+    """Its PAT is paused: no run works on it, so a look asks the vault, without a change to it."""
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("prove_writable", "key_vault"))
+    world.run()
+    pause(world.make_run(), NAME)
+    versions = world.secrets.fetch_versions(world.location())
+    if not answers:
+        world.secrets.fail("prove_access", make_busy("prove_access", "key_vault"), times=99)
+    run_twice(world)
+    assert ("vault_down" in list_conditions(world)) is not answers
+    assert world.events(VAULT) == ["vault_down failed", *(["vault_restored succeeded"] if answers else [])]
+    assert world.secrets.fetch_versions(world.location()) == versions
 
 
 def test_vault_is_not_down_when_something_else_is() -> None:
@@ -338,6 +429,37 @@ def test_rotation_is_no_longer_failing_when_it_needs_no_further_try() -> None:
     world.run()
     assert "failure_cleared succeeded" in world.events()
     assert list_conditions(world) == {}
+
+
+def test_rotation_stays_blocked_while_its_organization_is_down() -> None:
+    """Nobody saw that the vault lets rotator in again, so nobody is told that this is over."""
+    world = make_world()
+    world.secrets.denied.add("set")
+    world.run()
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    told = world.events()
+    world.pats.fail("fetch_identity", make_busy("fetch_identity"), times=60)
+    run_twice(world)
+    assert list_conditions(world) == {"organization_down": CONTOSO, "rotation_blocked": NAME}
+    assert world.events() == told
+    record = world.record()
+    assert (record.blocked, record.last_failure and record.last_failure.code) == (True, "vault_denied")
+    world.heal()
+    run_twice(world)
+    assert list_conditions(world) == {}
+
+
+def test_denial_is_not_over_because_a_look_for_a_late_write_may_read() -> None:
+    """The vault still denies what it denied before: to write."""
+    world = make_world()
+    world.secrets.fail("store", times=99)
+    world.run()
+    world.heal()
+    world.secrets.denied.add("set")
+    run_twice(world)
+    run_twice(world)
+    assert list_conditions(world)["rotation_blocked"] == NAME
+    assert "failure_cleared succeeded" not in world.events()
 
 
 def test_rotation_is_blocked_from_the_refusal_until_it_can_go_on() -> None:

@@ -425,7 +425,7 @@ def test_foreign_write_is_never_overwritten_when_a_passing_error_came_after_the_
     else:
         world.run()
     world.advance(hours=13)
-    world.secrets.fail("prove_writable")
+    world.pats.fail("fetch_pat")
     if dies:
         world.rotate(NAME)
     else:

@@ -13,7 +13,7 @@ from rotator.domain.managed_pat import Hold
 from rotator.domain.policy import Match, RuleAction
 from rotator.domain.probe import make_pause
 from rotator.engine.jobs import JobResult, probe_values
-from rotator.errors import SignInRequiredError, StoppedError
+from rotator.errors import DeniedError, SignInRequiredError, StoppedError
 from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
@@ -139,10 +139,18 @@ def fail_to_list(world: EngineWorld) -> None:
     world.pats.fail("fetch_pat", times=99)
 
 
+def leave_organization(world: EngineWorld) -> None:
+    """The user is no member any more: the organization refuses the PAT, and the account too."""
+    kill(world)
+    refused = DeniedError("TF400813", service="azure_devops", operation="fetch_pat", code="bearer_refused")
+    world.pats.fail("fetch_pat", refused, times=99)
+
+
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
         (kill, "owner_must_sign_in"),
+        (leave_organization, "access_lost"),
         (write_elsewhere, "secret_changed"),
         (write_text, "secret_changed"),
         (write_another_users, "wrong_identity"),

@@ -11,14 +11,16 @@ import pytest
 
 from rotator.cli.output.status import render_down, render_others, render_status_head
 from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.events.places import DatabaseLost, DatabaseRestored
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
 from rotator.domain.words import say_moment
 from rotator.engine.alarm import Alarm, Tolerance, find_findings, find_max_age, judge
+from rotator.engine.awareness import Awareness
 from rotator.engine.context import RunContext
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import load_run_times, run_and_remember
-from rotator.errors import RotatorError, SignInRequiredError
+from rotator.errors import DatabaseError, DatabaseUnreachableError, RotatorError, SignInRequiredError
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
 from tests.support.records import NOW
@@ -124,6 +126,29 @@ def test_run_that_is_stopped_leaves_its_end_all_the_same() -> None:
     ended = find_last(world)
     assert ended is not None
     assert ended.outcome is JobOutcome.STOPPED
+
+
+def test_run_without_a_database_is_told_once_by_what_ended_it() -> None:
+    """That its end cannot be written either is the same cause."""
+    world = make_world()
+
+    def act(run: RunContext) -> RunReport:
+        world.database.faults[world.database.begun + 1] = CommitFault.DROPPED
+        raise DatabaseUnreachableError("the database is away")
+
+    with suppress(DatabaseError):
+        run_and_remember(world.make_run(), act)
+    assert "run_unrecorded" not in [name for name, _ in world.told]
+
+
+def test_loss_of_the_database_ends_when_it_is_said_and_not_because_the_database_does_not_hold_it() -> None:
+    """No condition in the database tells of it; whoever told of it tells of its end."""
+    world, awareness = make_world(), Awareness()
+    awareness.hear(DatabaseLost(code="database_unreachable", message="away"), "database")
+    awareness.look(world.make_run())
+    assert world.told == []
+    awareness.hear(DatabaseRestored(), "database")
+    assert not awareness.knows(ConditionKind.DATABASE_DOWN, "database")
 
 
 def test_run_is_reported_when_its_end_cannot_be_written() -> None:

@@ -17,16 +17,18 @@ from datetime import timedelta
 import requests
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make_unknown_outcome
-from rotator.adapters.azure_devops.credential import Credential
+from rotator.adapters.azure_devops.credential import OF_ACCOUNT, Credential
 from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_answer
 from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.adapters.permits import permitted
 from rotator.domain.backoff import make_backoff
+from rotator.domain.events.places import RequestsHeld
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError, UnknownOutcomeError
 from rotator.ports.clock import BootClock, Clock
+from rotator.ports.progress import Progress
 from rotator.ports.stop import Stop
 
 MOST_TRIES = 5
@@ -43,7 +45,10 @@ class _ThreadSession(threading.local):
 
 
 class AzureDevOpsClient:
-    """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats."""
+    """Calls in, replies out. Thread-safe. `max_wait` bounds how long one call waits and repeats.
+
+    `progress` tells of a wait that the service asked for.
+    """
 
     def __init__(
         self,
@@ -53,12 +58,14 @@ class AzureDevOpsClient:
         stop: Stop,
         max_wait: timedelta,
         shared: SharedHolds | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._http = http
         self._clock, self._boot = clock, boot
         self._stop = stop
         self._max_wait = max_wait
-        self._gate = ThrottleGate(boot, stop, shared)
+        self._gate = ThrottleGate(boot, stop, shared, self._tell_hold)
+        self._progress = progress
         self._local = _ThreadSession()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -90,6 +97,11 @@ class AzureDevOpsClient:
                     raise outcome.error
             elif not outcome.again or tries >= MOST_TRIES or not self._pause(outcome, tries, deadline):
                 raise outcome.error
+
+    def _tell_hold(self, key: str, span: timedelta) -> None:
+        if self._progress is not None and key.startswith(OF_ACCOUNT):
+            until = self._clock.now() + span
+            self._progress(RequestsHeld(until=until), key.removeprefix(OF_ACCOUNT))
 
     def _pass_gate(self, call: Call, credential: Credential, deadline: timedelta) -> None:
         seconds = self._gate.wait(credential.throttle_key, deadline)

@@ -28,6 +28,10 @@ class Credential(Protocol):
         """
 
 
+OF_ACCOUNT = "account "
+"""What the throttle key of an account begins with."""
+
+
 class AccountBearer:
     """The sign-in of one of our accounts."""
 
@@ -38,7 +42,7 @@ class AccountBearer:
     @property
     def throttle_key(self) -> str:
         """The account: the service counts by user."""
-        return f"account {self._account}"
+        return f"{OF_ACCOUNT}{self._account}"
 
     def make_header(self) -> SecretValue:
         """Return a bearer, refreshed when needed; raises what BearerSource raises."""

@@ -44,6 +44,7 @@ from rotator.errors import DeniedError, RejectedError, VerificationError
 from rotator.ports.clock import BootClock, Clock
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.permit import Permit
+from rotator.ports.progress import Progress
 from rotator.ports.stop import Stop
 
 PAGE_SIZE = 100
@@ -59,7 +60,7 @@ class AzureDevOpsPatService:
     """The port PatService on the real API. Thread-safe; `close` it at the end.
 
     `identity_url` serves PATs (`https://vssps.dev.azure.com`), `core_url` connectionData (`https://dev.azure.com`).
-    `max_wait` bounds how long one call waits for a throttled or failing service.
+    `max_wait` bounds how long one call waits for a throttled or failing service; `progress` tells of such waits.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class AzureDevOpsPatService:
         stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
         shared: SharedHolds | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._identity_url = identity_url.rstrip("/")
         self._core_url = core_url.rstrip("/")
         self._api_version = api_version
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait, shared)
+        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait, shared, progress)
 
     def close(self) -> None:
         """Close the connections of all threads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -19,6 +19,8 @@ _LONGEST_RESET = timedelta(seconds=30)
 _READ_EVERY = timedelta(seconds=1)
 _READ_LATER = timedelta(seconds=30)
 """After a read that failed."""
+_NOTICED = timedelta(seconds=5)
+"""A shorter wait is not worth a line in the log."""
 _SAME = timedelta(seconds=1)
 """Two holds that end within this span are one: it is written once."""
 
@@ -82,13 +84,22 @@ class ThrottleGate:
     """Holds the requests of one key (an account) back until the moment that an answer named. Thread-safe.
 
     Moments are spans since the boot, which nobody sets: a wall clock that is put right would hold requests for years.
+    `tell` hears of each hold that a request meets, once: of which key, and for how long.
     """
 
-    def __init__(self, boot: BootClock, stop: Stop, shared: SharedHolds | None = None) -> None:
+    def __init__(
+        self,
+        boot: BootClock,
+        stop: Stop,
+        shared: SharedHolds | None = None,
+        tell: Callable[[str, timedelta], None] = lambda key, span: None,
+    ) -> None:
         self._boot = boot
         self._stop = stop
         self._shared = shared
+        self._tell = tell
         self._open_at: dict[str, timedelta] = {}
+        self._told: dict[str, timedelta] = {}
         self._lock = threading.Lock()
 
     def hold(self, key: str, seconds: float) -> None:
@@ -112,10 +123,24 @@ class ThrottleGate:
             for held, span in self._shared.load_anew().items():
                 self._hold(held, span)
         left = self._left(key)
+        self._tell_once(key, left)
         while left > 0 and self._boot.read_boot().elapsed + timedelta(seconds=left) <= deadline:
             self._stop.wait(left)
             left = self._left(key)
+            self._tell_once(key, left)
         return max(0.0, left)
+
+    def _tell_once(self, key: str, left: float) -> None:
+        """Tell of a hold that a request meets, if it is long enough to be noticed, and was not told before."""
+        if left < _NOTICED.total_seconds():
+            return
+        with self._lock:
+            until, told = self._open_at[key], self._told.get(key)
+            is_news = told is None or until > told + _SAME
+            if is_news:
+                self._told[key] = until
+        if is_news:
+            self._tell(key, timedelta(seconds=left))
 
     def _left(self, key: str) -> float:
         with self._lock:

@@ -160,6 +160,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
 """How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
 UNSAID = frozenset(
     {"account", "organization", "severity", "delivery_id", "sha256", "text", "key", "signature", "stack", "refused"}
+    | {"asked_to"}
     | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash", "old_key", "new_key", "new_signature"}
 )
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""

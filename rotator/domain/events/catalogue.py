@@ -97,6 +97,7 @@ EVENTS: tuple[type[Event], ...] = (
     places.SettingsChanged,
     places.PolicyChanged,
     places.LimitForgotten,
+    places.RequestsHeld,
     places.ClockDoubted,
     places.ClockConfirmed,
     places.AuditBroken,

@@ -104,7 +104,10 @@ class SchedulerRestarted(
 
 
 class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
-    """A job failed, `failures` times in a row; it is tried again after `retry_seconds`."""
+    """A job failed, `failures` times in a row; it is tried again after `retry_seconds`.
+
+    For one cause it is told at the 1st failure, the 2nd, the 4th, the 8th and so on.
+    """
 
     code: str
     message: str

@@ -205,6 +205,12 @@ class AccountDown(
     pats: str = ""
 
 
+class RequestsHeld(Event, name="requests_held", subject=SubjectKind.ACCOUNT, severity=Severity.WARNING):
+    """Azure DevOps asked to wait: until then nothing is sent for an account, and its PATs wait. Only the log tells."""
+
+    until: datetime
+
+
 class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
     """An account can be used again."""
 
@@ -246,17 +252,21 @@ class OrganizationDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ORGANIZATION_DOWN,
 ):
-    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs."""
+    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs.
+
+    `asked_to`: `look`, where it could, and could not look for one that was to be revoked: a list then proves nothing.
+    """
 
     code: str
     message: str = ""
+    asked_to: str = ""
     pats: str = ""
 
 
 class OrganizationRestored(
     Event, name="organization_restored", subject=SubjectKind.ORGANIZATION, ends=(ConditionKind.ORGANIZATION_DOWN,)
 ):
-    """The PATs of an organization can be listed again."""
+    """An account can do again in an organization what it could not: list its PATs, or look for one."""
 
 
 class OrganizationDropped(
@@ -273,15 +283,19 @@ class VaultDown(
     severity=Severity.ERROR,
     begins=ConditionKind.VAULT_DOWN,
 ):
-    """A vault did not answer a run as it should; each run tries again. `pats`: only in logs."""
+    """A vault did not `read`, `change` or `write` as a run asked it to; each run tries again. `pats`: only in logs.
+
+    It works again once it does that. If what cannot be done hurts more than what was told, that is told too.
+    """
 
     code: str
     message: str = ""
+    asked_to: str = ""
     pats: str = ""
 
 
 class VaultRestored(Event, name="vault_restored", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
-    """A vault that was down works again, or no managed PAT with its value there is failing now."""
+    """A vault that was down was seen to do again what it could not."""
 
 
 class VaultDropped(Event, name="vault_dropped", subject=SubjectKind.VAULT, ends=(ConditionKind.VAULT_DOWN,)):
