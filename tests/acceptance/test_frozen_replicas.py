@@ -96,7 +96,7 @@ def is_at_rest(stage: Stage) -> bool:
 
 def have_another_finish(stage: Stage, patience: int = 60) -> None:
     """Start another daemon, and stop it when nothing is left to do."""
-    other = start_daemon(stage, **SETTINGS)
+    other = start_daemon(stage, None, **SETTINGS)
     other.wait_until(lambda: is_at_rest(stage), patience)
     assert other.stop() == 0
 
@@ -117,7 +117,7 @@ def check_thawed(stage: Stage, frozen: RunningDaemon) -> None:
 
 def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
     """Have a daemon do it all; it sends exactly these requests."""
-    alone = start_daemon(stage, **SETTINGS)
+    alone = start_daemon(stage, None, **SETTINGS)
     alone.wait_until(lambda: is_at_rest(stage))
     assert alone.stop() == 0
     check_requests(stage, requests)
@@ -126,7 +126,7 @@ def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
 def freeze_at(stage: Stage, sent: Sent, skip: int, *, effect: bool) -> RunningDaemon:
     """Start a daemon, and freeze it when that request is open."""
     stage.hold(sent.service, sent.method, sent.path, skip, effect=effect)
-    frozen = start_daemon(stage, **SETTINGS)
+    frozen = start_daemon(stage, None, **SETTINGS)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     return frozen
@@ -253,7 +253,7 @@ def test_frozen_daemon_loses_nothing_when_its_request_lands_and_it_thaws_after_a
     stage: Stage, service: str, method: str, path: str
 ) -> None:
     stage.postpone(service, method, path)
-    frozen = start_daemon(stage, **SETTINGS)
+    frozen = start_daemon(stage, None, **SETTINGS)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     have_another_finish(stage)

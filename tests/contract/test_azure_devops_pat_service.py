@@ -778,7 +778,7 @@ def test_log_says_that_a_throttled_mint_waits_until_when_and_for_which_account(
 
     for _ in range(2):
         with suppress(TransientError):
-            service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end)
+            service.mint(ACCOUNT, HOME, display_name="x", scope="vso.code", valid_to=end, permit=unclaimed)
     service.close()
 
     ((event, subject, at),) = told
