@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.engine import make_url
 
+from rotator.sandbox.faults import Fault
+from tests.support.commit_proxy import CommitProxy
+from tests.support.daemon import start_daemon, write_settings
 from tests.support.killing import CHANGES, COMMITS, NAME, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
@@ -65,6 +69,39 @@ def test_once_loses_nothing_when_killed_at_a_commit_on_postgresql(stage: Stage, 
     stage.die("before", number)
     stage.run_until_at_rest()
     stage.check_end()
+
+
+THROTTLED = {change[1]: change for change in CHANGES if change[0] == "azure_devops"}
+
+
+@pytest.mark.parametrize(("service", "method", "path"), with_sample(THROTTLED, []))
+def test_daemon_that_is_cut_off_while_it_waits_sends_nothing_any_more(
+    stage: Stage, service: str, method: str, path: str
+) -> None:
+    """It waits for a rate limit; meanwhile others may have taken over, long before its lease ends."""
+    stage.reset(lease="30s")
+    place = make_url(stage.database.url())
+    proxy = CommitProxy(f"{place.query['host']}/.s.PGSQL.5432")
+    there = f"postgresql+psycopg://postgres@127.0.0.1:{proxy.port}/{place.database}?sslmode=disable&gssencmode=disable"
+    write_settings(stage, heartbeat="2s", work="1s")
+    settings = stage.sandbox.addresses.config_path
+    behind = settings.with_name("behind.yaml")
+    behind.write_text(settings.read_text(encoding="utf-8").replace(stage.database.url(), there), encoding="utf-8")
+    stage.faults.add(Fault(service, "status", method=method, path=path, status=429, headers={"Retry-After": "15"}))
+    daemon = start_daemon(stage, {"ROTATOR_CONFIG": str(behind)}, heartbeat="2s", work="1s")
+    daemon.wait_until(lambda: _list_sent(stage, service, method, path) == 1)
+    proxy.cut_off()
+    daemon.wait_until(lambda: any(line.get("job") == "work" for line in daemon.read_log()))  # it has given up
+    assert _list_sent(stage, service, method, path) == 1
+    daemon.run.kill()
+    proxy.close()
+    stage.run_until_at_rest()
+    stage.check_end()
+
+
+def _list_sent(stage: Stage, service: str, method: str, path: str) -> int:
+    sent = stage.world.record.all(service, method)
+    return sum(path in entry.path and entry.auth == "Bearer" for entry in sent)
 
 
 @pytest.mark.sample

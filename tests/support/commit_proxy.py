@@ -19,6 +19,7 @@ class CommitProxy:
         self._left: int | None = None
         self._keep = False
         self.cuts = 0
+        self._clients = list[socket.socket]()
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -35,12 +36,20 @@ class CommitProxy:
         """Listen no more."""
         self._listener.close()
 
+    def cut_off(self) -> None:
+        """Break every connection, and take no other."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing it alone lets one more in, where it is waited for
+        for client in self._clients:
+            with suppress(OSError):  # one that has ended already
+                client.shutdown(socket.SHUT_RDWR)
+
     def _serve(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self._clients.append(client)
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._server)
             threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
