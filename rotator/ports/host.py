@@ -45,7 +45,7 @@ class DatabaseFacts:
     """How a database is kept.
 
     `size` is in bytes, as is `free`, what is left on its disk (None: another host's). `durability` and `archiving` are
-    None for SQLite, and `archiving` where it is off.
+    None for SQLite, and `archiving` where it is off. `vacuums`: what is deleted and overwritten makes room by itself.
     """
 
     engine: str
@@ -53,6 +53,7 @@ class DatabaseFacts:
     free: int | None = None
     durability: Durability | None = None
     archiving: Archiving | None = None
+    vacuums: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rotator.domain.checkup import Grade
 from rotator.domain.job_run import Heartbeat
@@ -218,6 +219,20 @@ def test_vault_fails_when_it_does_not_allow_what_a_rotation_needs(signed_in: War
 def test_vault_fails_when_its_firewall_is_closed(signed_in: Ward) -> None:
     signed_in.vault.firewall = True
     assert [grade for _, _, grade in find_problems(signed_in.examine("vault"))] == [FAIL]
+
+
+def test_vault_and_secret_fail_when_the_vault_is_gone(ward: Ward) -> None:
+    """That of the policy, and that of a PAT which the policy does not name any more."""
+    gone = "https://127.0.0.1:1"  # nobody answers there
+    policy = yaml.safe_load((ward.folder / "policy.yaml").read_text(encoding="utf-8"))
+    defaults = policy["defaults"]
+    ward.change("policy.yaml", defaults={**defaults, "vault": gone})
+    assert [(name, grade) for name, _, grade in find_problems(ward.examine("vault"))] == [("vault", FAIL)]
+    ward.change("policy.yaml", defaults=defaults)
+    execute(ward.url, "UPDATE managed_pat SET vault = 'https://127.0.0.1:1'")
+    results = ward.examine("vault", "secret")
+    assert find_problems(results) == [("secret", PAT, FAIL)], say(results)
+    assert "refused the connection" in say(results)
 
 
 def test_secret_fails_when_it_was_written_by_somebody_else(ward: Ward) -> None:

@@ -91,6 +91,20 @@ def test_backup_fails_when_the_server_cannot_archive_its_log(server: PostgresSer
     assert find_problems(results) == [("backup", "", FAIL)], say(results)
 
 
+def test_disk_space_is_doubted_when_nothing_cleans_up_on_the_server(ward: Ward) -> None:
+    """As on the tests' servers, which are small and short-lived; by default a server does."""
+    results = ward.examine("disk_space")
+    assert find_problems(results) == [("disk_space", "autovacuum", WARN)], say(results)
+    usual = PostgresServer(autovacuum="on")
+    try:
+        url = usual.url(usual.create_database())
+        upgrade(url)
+        ward.change("rotator.yaml", database=url)
+        assert find_problems(ward.examine("disk_space")) == []
+    finally:
+        usual.stop()
+
+
 def test_database_fails_when_its_server_is_away(server: PostgresServer, ward: Ward) -> None:
     server.halt()
     results = ward.examine(*CHECKS, "inventory", "clock")

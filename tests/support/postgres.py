@@ -107,9 +107,10 @@ def _copy_binaries(binaries: Path, target: Path) -> Path:
 
 
 class PostgresServer:
-    """A running server. As root it runs as `nobody`, because PostgreSQL refuses root."""
+    """A running server. As root it runs as `nobody`, because PostgreSQL refuses root. `settings` are its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**_SETTINGS, **settings}
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._room = _make_room()
         self._numbers = itertools.count(1)
@@ -169,7 +170,7 @@ class PostgresServer:
 
     def _serve(self, data: Path, port: int = 5432) -> subprocess.Popen[str]:
         """Start a server on its data."""
-        options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]
+        options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(port)}.items()]
         process = self.spawn(self._binaries / "postgres", "-D", data, "-k", self._room, *options)
         ready = self._ready = threading.Event()
         threading.Thread(target=self._read_log, args=(process, ready), daemon=True).start()

@@ -14,7 +14,8 @@ from rotator.ports.host import Archiving, DatabaseFacts, Durability
 _SERVER = text(
     "SELECT current_setting('server_version') AS version, pg_database_size(current_database()) AS size, "
     "current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit, "
-    "current_setting('synchronous_standby_names') AS names, current_setting('archive_mode') AS archive_mode"
+    "current_setting('synchronous_standby_names') AS names, current_setting('archive_mode') AS archive_mode, "
+    "current_setting('autovacuum') AS autovacuum"
 )
 _STANDBYS = text("SELECT sync_state, count(*) AS number FROM pg_stat_replication GROUP BY sync_state")
 _ARCHIVER = text("SELECT last_archived_time, last_failed_time FROM pg_stat_archiver")
@@ -37,4 +38,10 @@ def load_facts(connection: Connection, path: Path | None) -> DatabaseFacts:
         archiver = connection.execute(_ARCHIVER).one()
         archiving = Archiving(archiver.last_archived_time, archiver.last_failed_time)
     version = str(found.version).split()[0]
-    return DatabaseFacts(f"PostgreSQL {version}", int(found.size), durability=durability, archiving=archiving)
+    return DatabaseFacts(
+        f"PostgreSQL {version}",
+        int(found.size),
+        durability=durability,
+        archiving=archiving,
+        vacuums=found.autovacuum == "on",
+    )

@@ -74,8 +74,15 @@ def check_database(patient: Patient) -> Iterator[Remark]:
 
 
 def check_space(patient: Patient) -> Iterator[Remark]:
-    """The disk of an SQLite database has room for what an upgrade writes: as much again."""
+    """The disk of an SQLite database has room for what an upgrade writes: as much again. PostgreSQL stays small."""
     facts = patient.host.read_database()
+    if not facts.vacuums:
+        yield warn(
+            "autovacuum",
+            f"off: the database, {_say_size(facts.size)} now, grows without end, as each heartbeat and step of a "
+            "rotation leaves an old row behind",
+            "Have the administrator of PostgreSQL set autovacuum = on.",
+        )
     if facts.free is None:
         return
     needed = max(_LEAST_FREE, facts.size)
