@@ -22,6 +22,7 @@ from rotator.daemon.job import Workshop, Workshops
 from rotator.daemon.jobs import Intervals, make_jobs
 from rotator.daemon.worker import Worker
 from rotator.domain.condition import ConditionKind
+from rotator.domain.events.rotations import RotationPlanned
 from rotator.domain.job_run import JobName
 from rotator.engine.context import RunContext
 from rotator.engine.pulse import Pulse
@@ -302,7 +303,9 @@ class Years:
         for table in (*BOUNDED, *STEADY):
             if table in tables:
                 yield table, len(tables[table])
-        yield EVENTS, len(tables["events"]) // len(tables["rotations"])
+        # Old rotations leave the journal, and the log keeps all of them.
+        begun = sum(event.entry.event == RotationPlanned.type.name for event in tables["events"])
+        yield EVENTS, len(tables["events"]) // begun
         gc.collect()
         yield "objects", sum(str(type(found).__module__).startswith(_LEAKING) for found in gc.get_objects())
         yield "threads", threading.active_count()
