@@ -303,8 +303,9 @@ class Years:
         for table in (*BOUNDED, *STEADY):
             if table in tables:
                 yield table, len(tables[table])
-        planned = sum(event.entry.event == RotationPlanned.type.name for event in tables["events"])
-        yield EVENTS, len(tables["events"]) // planned  # the journal has only the newest rotations
+        # Old rotations leave the journal, and the log keeps all of them.
+        begun = sum(event.entry.event == RotationPlanned.type.name for event in tables["events"])
+        yield EVENTS, len(tables["events"]) // begun
         gc.collect()
         yield "objects", sum(str(type(found).__module__).startswith(_LEAKING) for found in gc.get_objects())
         yield "threads", threading.active_count()
