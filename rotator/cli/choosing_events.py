@@ -27,22 +27,27 @@ _TURN_SECONDS = 1.0
 
 
 class _Count(click.ParamType[int]):
-    """A number that a database can count to, from 1 on."""
+    """A number that a database can count to, from the least one on."""
 
     name = "number"
+
+    def __init__(self, least: int) -> None:
+        self._least = least
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number; a usage error when it is none."""
         try:
             number = int(value)
         except ValueError:
-            number = 0
-        if not 1 <= number <= _MOST:
-            self.fail(f"{value!r} is not a whole number from 1 to {_MOST}", param, ctx)
+            number = -1
+        if not self._least <= number <= _MOST:
+            self.fail(f"{value!r} is not a whole number from {self._least} to {_MOST}", param, ctx)
         return number
 
 
-COUNT = _Count()
+COUNT = _Count(1)
+CURSOR = _Count(0)
+"""The number of an event that somebody has; 0: they have none."""
 
 
 @dataclass(frozen=True)

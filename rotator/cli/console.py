@@ -15,6 +15,7 @@ import click
 
 from rotator.cli.context import CliContext, has_colour, is_terminal
 from rotator.cli.widths import Column, choose_usual, find_lower, find_usual, share_width
+from rotator.domain.outside import show_hidden
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,6 @@ _INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _PART = re.compile(r"\S+(?: \S+)*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Cell(NamedTuple):
@@ -75,7 +75,7 @@ def note_warnings(cli: CliContext, warnings: Iterable[str]) -> None:
 
 def clean(text: str) -> str:
     """Return text from outside in one line, without control characters."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return show_hidden(text)
 
 
 def paint(text: str, colour: str | None) -> str:

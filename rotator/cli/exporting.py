@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,23 +47,26 @@ def is_file(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path | None, *, force: bool) -> Iterator[IO[str]]:
-    """A stream to stdout, or to a file that its owner alone may read, whatever its mode was.
+def opened(path: Path | None, *, force: bool, grows: bool = False) -> Iterator[IO[str]]:
+    """A stream to stdout, or to a file that its owner alone may read, whatever its mode was; as `opened_whole`.
 
-    UsageError when the file cannot be written, or exists and nobody said with `force` that it may be overwritten. What
-    is no file, such as a pipe, is written to.
+    `grows`: others read the file while it is written.
     """
     if path is None:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with opened_raw(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
+    open_it = opened_raw if grows else opened_whole
+    with open_it(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
         yield stream
 
 
 @contextmanager
 def opened_raw(path: Path, *, force: bool) -> Iterator[BinaryIO]:
-    """A stream of bytes to a file, as `opened` gives one of text."""
+    """A stream of bytes to a file, which is there from the beginning. What is no file, such as a pipe, is written to.
+
+    UsageError when it cannot be written, or exists and nobody said with `force` that it may be overwritten.
+    """
     check_free(path, force=force)
     try:
         # Without `force` a file that appears meanwhile is not overwritten either.
@@ -72,11 +76,70 @@ def opened_raw(path: Path, *, force: bool) -> Iterator[BinaryIO]:
             if stat.S_ISREG(os.fstat(number).st_mode):
                 os.fchmod(number, 0o600)
             yield stream
-    except FileExistsError as error:
-        raise UsageError(
-            f"{path} exists", code="output", fix="Choose another file, or overwrite it with --force."
-        ) from error
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", code="output", fix="Choose another file."
-        ) from error
+        raise _make_unwritable(path, error) from error
+
+
+@contextmanager
+def opened_whole(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """Do as `opened_raw`, but the file has its name only when all of it is on the disk: until then the old one has it.
+
+    A process that is killed leaves a file of another name at most.
+    """
+    check_free(path, force=force)
+    if _is_special(path):
+        with opened_raw(path, force=force) as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(path))
+    fresh: Path | None = None
+    try:
+        number, name = tempfile.mkstemp(prefix=".rotator-", suffix=".partial", dir=target.parent)
+        fresh = Path(name)
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+        _sync(fresh)  # whoever wrote into it may have closed it
+        _put(fresh, target, force=force)
+    except OSError as error:
+        raise _make_unwritable(path, error) from error
+    finally:
+        if fresh is not None:
+            fresh.unlink(missing_ok=True)
+
+
+def _put(fresh: Path, target: Path, *, force: bool) -> None:
+    """Give a file its name; FileExistsError if there is one meanwhile that must not be overwritten."""
+    if force:
+        fresh.replace(target)
+        return
+    try:
+        os.link(fresh, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError(target) from None
+        fresh.replace(target)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that is no file: a pipe, a device, a folder."""
+    try:
+        return path.exists() and not path.is_file()
+    except OSError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _make_unwritable(path: Path, error: OSError) -> UsageError:
+    if isinstance(error, FileExistsError):
+        fix = "Choose another file, or overwrite it with --force."
+        return UsageError(f"{path} exists", code="output", fix=fix)
+    return UsageError(f"{path} cannot be written: {error.strerror}", code="output", fix="Choose another file.")

@@ -271,7 +271,7 @@ class CheckpointDocument(TypedDict):
 class HeldAnchorsDocument(TypedDict):
     """The anchors that a place holds now, of all time."""
 
-    name: Annotated[str, "The place: a vault, a file, or the managed PAT whose secret names the log in its tags."]
+    name: Annotated[str, "The vault, file or other place; the tags of all managed PATs' secrets are one."]
     held: Annotated[int, "How many."]
     newest: Annotated[int, "The greatest number of an event that they name."]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What changes how other characters are shown, or is not shown itself: control characters, marks of direction."""
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -14,6 +16,11 @@ def make_harmless(text: str) -> str:
     No database, log, terminal or file stumbles over what is left.
     """
     return _HARMFUL.sub("\ufffd", text)
+
+
+def show_hidden(text: str, *, keep: str = "") -> str:
+    """Return text from outside with escapes in place of what would hide in it, or turn it around, but for `keep`."""
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
 
 
 def find_id(text: str) -> str | None:

@@ -43,6 +43,8 @@ class Anchor:
     fault: str | None = None
     stamped_at: datetime | None = None
     is_ahead: bool = False
+    place: str = ""
+    """The vault, or the name of the file or other place, of an anchor of our own."""
 
     @property
     def key(self) -> str:
@@ -206,7 +208,7 @@ def _fetch_elsewhere(run: RunContext, place: AnchorPlace, made: _Made, search: _
         stamp = place.read_stamp(text) or Stamp()
         fault, where = find_fault(run.services.trust, found) or stamp.fault, f"{place.name} {found.size}"
         is_ahead = stamp.at is not None and stamp.at - run.services.clock.now() > MOST_SKEW
-        search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at, is_ahead))
+        search.anchors.append(Anchor(where, found.size, found.head, True, fault, stamp.at, is_ahead, place.name))
     gone = made.get((place.name, ""), {}).keys() - sizes
     search.gone += [GoneAnchor(place.name, "", size) for size in sorted(gone)]
 
@@ -227,7 +229,8 @@ def _make_anchor(run: RunContext, place: SecretLocation, version: SecretVersion)
     if found is None:
         return None
     where = f"{place.vault} {place.name} {version.version}"
-    return Anchor(where, found.size, found.head, is_own=True, fault=find_fault(run.services.trust, found))
+    fault = find_fault(run.services.trust, found)
+    return Anchor(where, found.size, found.head, is_own=True, fault=fault, place=place.vault)
 
 
 def find_fault(trust: Trust | None, found: Checkpoint) -> str | None:

@@ -21,6 +21,7 @@ from rotator.domain.marker import strip_mark
 from rotator.domain.policy import LeakAction, RuleAction
 from rotator.domain.probe import ProbeResult
 from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, Owner, ServiceLogEntry, find_owner
+from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
 from rotator.engine.isolating import naming_bugs
@@ -84,7 +85,8 @@ class _Comparing:
 
     def find_start(self, until: datetime) -> datetime:
         """Return where the next one begins: more than a day before the end of the last one, or as early as there is."""
-        ends = [_read_until(event.entry.details) for event in self._load_newest(ServiceLogCompared)]
+        read = [_read_until(event.entry.details) for event in self._load_newest(ServiceLogCompared)]
+        ends = [end for end in read if end is not None and end <= until]
         return max(ends) - _OVERLAP if ends else until - KEPT_FOR
 
     def compare(self, since: datetime, until: datetime, tell: Tell) -> OrganizationLog:
@@ -102,6 +104,8 @@ class _Comparing:
                     read = self._log.fetch(
                         account.name, self._organization, begin, until, lambda count: tell(self._organization, count)
                     )
+                    # By a wrong clock another period was asked for, and what was not in it would count as missing.
+                    check_clocks(self._run, revokes=False)
             except DatabaseError:
                 raise
             except RotatorError as error:
@@ -223,7 +227,7 @@ class _Comparing:
     def _was_read(self) -> bool:
         """Whether a comparison of the last weeks found entries."""
         before = (event.entry.details for event in self._load_newest(ServiceLogCompared, _MOST_BEFORE))
-        return any(int(str(details[name])) for details in before for name in ("explained", "foreign"))
+        return any(details.get(name) not in (None, 0) for details in before for name in ("explained", "foreign"))
 
     def _load_newest(self, kind: type[Event], most: int = 1) -> list[AuditEvent]:
         with self._run.services.database.read() as reading:
@@ -245,5 +249,10 @@ def _make_off(organization: str, settled: int) -> RotatorError:
     )
 
 
-def _read_until(details: Mapping[str, object]) -> datetime:
-    return datetime.fromisoformat(str(details["until"]))
+def _read_until(details: Mapping[str, object]) -> datetime | None:
+    """Return where a comparison ended; None for what somebody may have put there who altered the log."""
+    try:
+        end = datetime.fromisoformat(str(details.get("until")))
+    except ValueError:
+        return None
+    return None if end.tzinfo is None else end

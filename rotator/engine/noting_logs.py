@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from rotator.domain.account import Account
+from rotator.domain.audit_event import Detail
 from rotator.domain.events.event import Event
 from rotator.domain.events.service_log import (
     LeakReported,
@@ -26,6 +27,7 @@ from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading
 
 _MOST_NUMBERS, _MOST_TOLD = 100, 100_000
+_LONGEST_NUMBER = 19
 
 
 def load_told(reading: Reading, since: datetime) -> tuple[set[str], set[int]]:
@@ -36,8 +38,15 @@ def load_told(reading: Reading, since: datetime) -> tuple[set[str], set[int]]:
         for event in reading.audit.load_newest(_MOST_TOLD, wanted):
             details = event.entry.details
             entries.add(str(details.get("entry_id", "")))
-            numbers |= {int(number) for number in str(details.get("numbers", "")).split(", ") if number}
+            numbers |= set(_read_numbers(details.get("numbers")))
     return entries, numbers
+
+
+def _read_numbers(value: Detail) -> Iterator[int]:
+    """Yield the numbers of an event that names several; what is none, as of somebody who altered it, is passed over."""
+    for number in str(value or "").split(", "):
+        if number.isdecimal() and len(number) <= _LONGEST_NUMBER:
+            yield int(number)
 
 
 def record_news(run: RunContext, accounts: Sequence[Account], result: OrganizationLog) -> None:

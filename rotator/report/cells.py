@@ -9,6 +9,7 @@ from datetime import timedelta
 from markupsafe import Markup
 
 from rotator.documents.review_parts import ProofDocument, ReachDocument
+from rotator.domain.outside import show_hidden
 from rotator.domain.words import say_duration
 from rotator.report.summary import say_time
 
@@ -19,6 +20,7 @@ _PLACE = frozenset(
 """Fields of events that a table says elsewhere, or not at all."""
 _LONG = re.compile(r"\S{15,}")
 _DIVIDED = re.compile(r"(?<=[/_@.:=;,|])(?=\w)")
+_MOST_SHOWN = 2_000
 _LETTERS = re.compile(r"\w{16}(?=\w{4})|.+?(?=\w{20})|.+", re.DOTALL)
 """A long word may be broken after what divides it, and where nothing does, as in a hash, every 16 letters."""
 
@@ -79,7 +81,13 @@ def say_reason(details: Mapping[str, object]) -> str:
 
 
 def soften(text: str) -> Markup:
-    """Return the text with the places where its long words may be broken, so that they break nowhere else."""
+    """Return the text with the places where its long words may be broken, so that they break nowhere else.
+
+    What is longer than a cell can show is cut off: the event has it all.
+    """
+    text = show_hidden(text)
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}... ({len(text)} characters; the event has them all)"
     parts, last = list[Markup](), 0
     for found in _LONG.finditer(text):
         parts += [Markup.escape(text[last : found.start()]), Markup("<wbr>").join(_cut(found[0]))]

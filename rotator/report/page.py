@@ -10,7 +10,7 @@ from rotator.report.answers import answer_all
 from rotator.report.cells import soften
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.policies import list_texts
-from rotator.report.rendering import hash_source, make_environment
+from rotator.report.rendering import hash_source, make_environment, show_lines
 from rotator.report.summary import list_limits, list_warnings, say_nothing, say_time, summarize
 from rotator.report.tables import make_tables
 
@@ -30,9 +30,10 @@ QUESTIONS = (
 
 def render_page(review: ReviewDocument) -> str:
     """Return the page. Whatever the review holds is text in it, and never markup."""
-    environment = make_environment()
+    environment = make_environment(shows_hidden=True)
     environment.filters["time"] = say_time
     environment.filters["soft"] = soften
+    environment.filters["lines"] = show_lines
     environment.filters["span"] = lambda seconds: say_duration(timedelta(seconds=seconds))
     return environment.get_template("page.html").render(
         review=review,

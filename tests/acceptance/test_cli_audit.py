@@ -183,6 +183,7 @@ def test_export_begins_after_an_event_in_each_format(database: SqlDatabase, rota
         assert [line.startswith(first) for line in lines] == [True]
     assert [row["sequence"] for row in csv.DictReader(_export(rotator, "csv", "--since-sequence", "1"))] == ["2"]
     assert _export(rotator, "jsonl", "--since-sequence", "2") == []
+    assert _export(rotator, "jsonl", "--since-sequence", "0") == _export(rotator, "jsonl")
     ahead = rotator("audit", "export", "--since-sequence", "3")
     assert (ahead.returncode, ahead.stdout) == (2, "")
     assert "the audit log has no event 3 yet: its newest is 2" in ahead.stderr

@@ -130,6 +130,20 @@ def test_entry_counts_once_when_pages_overlap(reader: Reader) -> None:
     assert 10 <= len(reader.read(timedelta(minutes=10)).entries) <= 11
 
 
+def test_entries_that_differ_and_have_one_id_are_both_read(reader: Reader) -> None:
+    """The same two at each read, under the same ids, whatever their order."""
+    home, world = reader.sandbox.organization, reader.sandbox.world
+    at = reader.sandbox.clock.now() - timedelta(hours=2)
+    for name, later in (("ours", 0), ("theirs", 1)):
+        document = {"id": "e-1", "actionId": "Token.PatCreateEvent", "data": {"DisplayName": name}}
+        add_to_log(world, home, at + timedelta(minutes=later), document)
+    entries = reader.read().entries
+    assert [entry.display_name for entry in entries] == ["ours", "theirs"]
+    assert len({entry.id for entry in entries}) == 2
+    assert all(entry.id.startswith("e-1:") for entry in entries)
+    assert reader.read().entries == entries
+
+
 @pytest.mark.parametrize(
     "pages",
     [

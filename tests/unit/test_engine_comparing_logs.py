@@ -11,10 +11,11 @@ import pytest
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Severity
+from rotator.domain.events.service_log import OwnChangesUnlisted
 from rotator.domain.policy import LeakAction
 from rotator.domain.probe import ProbeResult
 from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, ServiceLogRead
-from rotator.engine.auditing import load_events
+from rotator.engine.auditing import load_events, record
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.log_findings import OrganizationLog
 from rotator.engine.log_job import reconcile_audit
@@ -97,6 +98,46 @@ def test_dry_comparison_records_nothing() -> None:
     before = world.events(None)
     assert compare(world, their, dry=True).needs_person
     assert world.events(None) == before
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=9), timedelta(days=-9)])
+def test_nothing_is_lost_or_told_by_a_clock_that_is_wrong(ahead: timedelta) -> None:
+    """Another period than the true one was asked for: nothing is compared until the clock is right again."""
+    world, their = make_replaced_world()
+    world.host_clock.ahead = world.database.skew = ahead
+    found = compare(world, their)
+    assert found.error is not None
+    assert found.error.code == "clock_skew"
+    assert (found.findings, found.lacking) == ((), ())
+    assert told(world, "service_log_compared") == []
+    world.host_clock.ahead = world.database.skew = timedelta(0)
+    assert compare(world, their).error is None
+
+
+@pytest.mark.parametrize("numbers", ["9" * 5000, "x, 3", "-1", "\u0663", ", ,", "1e3"])
+def test_numbers_that_somebody_altered_stop_no_comparison(numbers: str) -> None:
+    world, their = make_replaced_world()
+    run = world.make_run()
+    lacks = OwnChangesUnlisted(
+        changes=1, first_at=run.services.clock.now(), last_at=run.services.clock.now(), numbers=numbers
+    )
+    with world.database.begin() as work:
+        record(work, run, f"{ACCOUNT}/{ORGANIZATION}", lacks, run.services.clock.now())
+    assert compare(world, their).error is None
+
+
+@pytest.mark.parametrize("until", ["never", "2026-12-01", "9999-01-01T00:00:00+00:00"])
+def test_end_of_a_comparison_that_is_no_time_or_to_come_is_passed_over(until: str) -> None:
+    """The next comparison begins as early as there is something."""
+    world, their = make_replaced_world()
+    reconcile_audit(world.make_run(), their)
+    [event] = load_events(
+        world.database, AuditFilter(event="service_log_compared", subject=f"{ACCOUNT}/{ORGANIZATION}")
+    )
+    details = {**event.entry.details, "until": until, "explained": "x"}
+    world.database.alter(replace(event, entry=replace(event.entry, details=details)))
+    reconcile_audit(world.make_run(), their)
+    assert their.asked[-1][1] == world.clock.now() - KEPT_FOR
 
 
 def test_what_they_lack_is_told_once_after_a_day_and_not_while_entries_are_hidden() -> None:

@@ -67,6 +67,15 @@ def test_each_pat_is_said_to_be_managed_or_not() -> None:
     }
 
 
+def test_pat_for_all_organizations_is_counted_as_such() -> None:
+    world = make_world()
+    now = world.clock.now()
+    world.pats.add_pat("release-bot", None, "wide", SCOPE, now + timedelta(days=2), valid_from=now)
+    found = look(world, FakeTokenAdmin(world))
+    assert [pat.pat.display_name for pat in found.pats if pat.pat.all_organizations] == ["wide"]
+    assert told(world)["all_organizations"] == 1
+
+
 @pytest.mark.parametrize(("longest", "is_long"), [(None, False), (timedelta(days=7), True)])
 def test_policy_says_what_is_long_lived(longest: timedelta | None, is_long: bool) -> None:
     world = make_world(policy=replace(make_policy(), guardrails=Guardrails(max_lifetime=longest)))

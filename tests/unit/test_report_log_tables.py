@@ -26,12 +26,17 @@ def test_place_is_one_row_of_what_it_was_given_and_what_it_holds() -> None:
     ]
     log = document["log"]
     log["vaults_asked"] = True
-    log["anchor_places"] = make_held([Anchor("vault", 1, ""), Anchor("vault", 9, ""), Anchor("npm-feed", 4, "")])
+    log["anchor_places"] = make_held(
+        [
+            *(Anchor(f"vault rotator-audit {size}", size, "", is_own=True, place="vault") for size in (1, 9)),
+            *(Anchor(name, 4, "") for name in ("npm-feed", "deploy")),
+        ]
+    )
     log["unread"] = [{"name": "anchors.txt", "code": "x", "message": "gone", "fix": "", "runbook": ""}]
     at = "2026-12-02 09:00:00"
     assert make_tables(document)["anchors"].rows == (
         ("anchors.txt", "1", at, "3", at, "3", "could not be read", "could not be read"),
-        ("npm-feed", "0", "none", "none", "none", "none", "1", "4"),
+        ("the tags of managed PATs' secrets", "0", "none", "none", "none", "none", "2", "4"),
         ("vault", "2", at, "1", at, "2", "2", "9"),
     )
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -78,7 +79,7 @@ class AzureDevOpsServiceLog:
         self, account: str, organization: str, since: datetime, until: datetime, tell: Callable[[int], None]
     ) -> ServiceLogRead:
         """Return what the log says of PATs in the period, or raise."""
-        found: dict[str, ServiceLogEntry] = {}
+        found: dict[str, list[ServiceLogEntry]] = {}
         unreadable, read = set[str](), 0
         call = self._make_call(account, organization, since, until)
         for entries in fetch_pages(call, self._fetch_page, MOST_PAGES, _ENDLESS):
@@ -88,11 +89,12 @@ class AzureDevOpsServiceLog:
                 except MalformedError:
                     unreadable.add(_make_key(raw))
                     continue
-                if entry is not None:
-                    found[entry.id] = entry
+                if entry is not None and entry not in (alike := found.setdefault(entry.id, [])):
+                    alike.append(entry)
             read += len(entries)
             tell(read)
-        kept = sorted(found.values(), key=lambda entry: (entry.at, entry.id))
+        told_apart = (entry for alike in found.values() for entry in _tell_apart(alike))
+        kept = sorted(told_apart, key=lambda entry: (entry.at, entry.id))
         return ServiceLogRead(tuple(kept), read, len(unreadable))
 
     def _make_call(self, account: str, organization: str, since: datetime, until: datetime) -> Call:
@@ -172,6 +174,14 @@ def parse_entry(raw: object) -> ServiceLogEntry | None:
         valid_to=_find_moment(data.get("validto")),
         answer_ids=frozenset(filter(None, ids)),
     )
+
+
+def _tell_apart(alike: Sequence[ServiceLogEntry]) -> Iterator[ServiceLogEntry]:
+    """Yield different entries that have one id, each with an id of its own: neither may hide the other."""
+    for entry in alike:
+        said = (entry.kind, entry.at, entry.actor, entry.actor_id, entry.owner, entry.display_name, entry.valid_to)
+        digest = _make_key([str(part) for part in (*said, *sorted(entry.answer_ids))])
+        yield entry if len(alike) == 1 else replace(entry, id=f"{entry.id}:{digest[:16]}")
 
 
 def _make_key(raw: object) -> str:

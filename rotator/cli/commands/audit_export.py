@@ -9,7 +9,15 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from rotator.cli.choosing_events import COUNT, Asked, check_cursor, check_follow, event_filters, make_filter, make_pause
+from rotator.cli.choosing_events import (
+    CURSOR,
+    Asked,
+    check_cursor,
+    check_follow,
+    event_filters,
+    make_filter,
+    make_pause,
+)
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
 
@@ -31,7 +39,9 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "form", type=click.Choice(["jsonl", "csv", "cef", "ocsf"]), default="jsonl", show_default=True
 )
-@click.option("--since-sequence", "after", metavar="N", type=COUNT, help="Only events after event N: a cursor.")
+@click.option(
+    "--since-sequence", "after", metavar="N", type=CURSOR, help="Only events after event N: a cursor. 0: all."
+)
 @click.option("--follow", is_flag=True, help="Keep writing events as they are recorded, until Ctrl-C.")
 @click.option("--output", type=NamedPath(dir_okay=False), help="File to write (mode 0600). Default: stdout.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
@@ -74,7 +84,7 @@ def export(
             events = _find_events(installation, asked, after, None, follow=follow)
             send_events(cli, installation, syslog, form, events, follow=follow)
             return 0
-        stream = stack.enter_context(opened(output, force=force))
+        stream = stack.enter_context(opened(output, force=force, grows=follow))
         count = write_events(_find_events(installation, asked, after, stream, follow=follow), stream, form)
     if output is not None:
         note(cli, f"{count} events written to {output}")

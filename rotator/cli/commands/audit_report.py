@@ -52,7 +52,7 @@ def report(
     without rotator.
     """
     from rotator.cli.console import progress
-    from rotator.cli.exporting import check_free, opened, opened_raw
+    from rotator.cli.exporting import check_free, opened, opened_whole
     from rotator.cli.reviewing import gather_contents, review_period
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
@@ -75,7 +75,7 @@ def report(
         if archive is not None:
             contents = gather_contents(installation, review, document, page, trust)
             signer = None if review.log.key_problem else make_signer(installation)
-            with opened_raw(archive, force=force) as raw:
+            with opened_whole(archive, force=force) as raw:
                 write_archive(raw, contents, signer)
     _tell(cli, document)
     return _find_code(review)

@@ -1,0 +1,97 @@
+"""Where a report or export goes: whole or not at all, for its owner alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rotator.cli.exporting import opened, opened_raw, opened_whole
+from rotator.errors import UsageError
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rotator.cli.exporting import opened_whole
+with opened_whole(Path(sys.argv[1]), force=True) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_file_has_its_name_when_all_of_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    with opened(path, force=False) as stream:
+        stream.write("a page\n")
+        assert not path.exists()
+    assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == ("a page\n", 0o600)
+    assert [found.name for found in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_kill_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.zip"
+    path.write_bytes(b"of yesterday")
+    done = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"of yesterday"
+
+
+def test_failure_leaves_the_file_that_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.zip"
+    path.write_bytes(b"of yesterday")
+    opening = opened_whole(path, force=True)
+    opening.__enter__().write(b"half")
+    assert opening.__exit__(ZeroDivisionError, ZeroDivisionError(), None) is not True
+    assert path.read_bytes() == b"of yesterday"
+    assert [found.name for found in tmp_path.iterdir()] == ["evidence.zip"]
+
+
+def test_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    opening = opened_whole(path, force=False)
+    opening.__enter__().write(b"ours")
+    path.write_bytes(b"theirs")
+    with pytest.raises(UsageError, match="exists"):
+        opening.__exit__(None, None, None)
+    assert path.read_bytes() == b"theirs"
+    assert [found.name for found in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_link_is_followed_and_a_wide_mode_made_narrow(tmp_path: Path) -> None:
+    target, link = tmp_path / "kept" / "report.html", tmp_path / "report.html"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    target.chmod(0o644)
+    link.symlink_to(target)
+    with opened_whole(link, force=True) as stream:
+        stream.write(b"new")
+    assert link.is_symlink()
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+def test_pipe_is_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with opened_whole(path, force=False) as stream:
+        stream.write(b"through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["missing/report.html", "file/report.html", "x" * 300])
+def test_path_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError), opened_whole(tmp_path / name, force=False) as stream:
+        stream.write(b"x")
+
+
+def test_file_that_grows_is_there_from_the_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with opened_raw(path, force=False):
+        assert path.exists()
