@@ -3,8 +3,9 @@
 What is mutated stands in `pyproject.toml`; mutmut makes the mutants, `judging` runs the unit tests against them.
 Mutants that were tried before and whose function is as it was are not tried again: modules that are named
 (`rotator/engine/retiring.py`) are tried whole, `--survivors` tries those that survived, `--sample 500` so many of all,
-drawn at random, always the same of the same code; `--report` none. They are tried in random order: where a run is
-stopped, what it tried is a sample too, and the next run continues. The exit code is 1 when fewer than 95 % were killed.
+drawn at random, always the same of the same code with the same `--seed`; `--report` none. They are tried in random
+order: where a run is stopped, what it tried is a sample too, and the next run continues. The exit code is 1 when fewer
+than 95 % were killed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 from tests.mutation import judging, switching
 
 GOAL = 95.0
-SEED = 0
 _KILLED = {"killed", "timeout"}
 
 
@@ -103,7 +103,7 @@ def choose(arguments: argparse.Namespace) -> list[str]:
         for found in load_results(arguments.modules)
         for name, code in found.exit_code_by_key.items()
     }
-    names = random.Random(SEED).sample(sorted(states), len(states))
+    names = random.Random(arguments.seed).sample(sorted(states), len(states))
     if arguments.sample:
         names = names[: arguments.sample]
     if arguments.survivors:
@@ -176,6 +176,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="rotator/engine/retiring.py: try it whole")
     parser.add_argument("--survivors", action="store_true", help="try those that survived, of the modules if any")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="try N of them, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="which draw")
     parser.add_argument("--report", action="store_true", help="try nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
