@@ -11,12 +11,16 @@ from rotator.cli.context import CliContext
 from rotator.cli.refusals import note_refusals
 from rotator.cli.selection import check_known, expand
 from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.words import say_names
 from rotator.engine.context import RunContext
 from rotator.errors import RotatorError
 
 if TYPE_CHECKING:
     from rotator.documents.inventory import Change
     from rotator.ports.database import Database
+
+_MOST_ALONE = 10
+"""So many records have a line each."""
 
 
 def change_records(
@@ -59,13 +63,23 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-        for pat in changed:
-            done = f"would be {change}" if dry_run else change
-            say(cli, f"{done}  {pat.name}. {after.format(name=pat.name)}")
+        _say_changed(cli, [pat.name for pat in changed], f"would be {change}" if dry_run else change, after)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
+
+
+def _say_changed(cli: CliContext, names: list[str], done: str, after: str) -> None:
+    from rotator.cli.console import say
+    from rotator.cli.output.words import say_pats
+
+    if len(names) > _MOST_ALONE and not cli.verbosity:
+        after = after.format(name="NAME")
+        say(cli, f"{done}  {say_pats(len(names))}: {say_names(names)}. {after} `-v` names them all.")
+        return
+    for name in names:
+        say(cli, f"{done}  {name}. {after.format(name=name)}")
 
 
 def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool, yes: bool) -> int:
@@ -88,7 +102,7 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
                 check_known("PAT", names, every, "See `rotator inventory list` for the names.", globs=False)
         they, command = "It" if len(known) == 1 else "They", f"inventory forget {shlex.join(patterns)}"
         check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
-        agreed = is_sure(cli, f"Forget {', '.join(known)}? {they} will no longer be rotated, and will expire.", yes=yes)
+        agreed = is_sure(cli, f"Forget {say_names(known)}? {they} will no longer be rotated, and will expire.", yes=yes)
         if not agreed:
             say(cli, "Nothing was forgotten.")
         return agreed

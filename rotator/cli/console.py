@@ -186,11 +186,7 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
     from rich.console import Console
     from rich.text import Text
 
-    same = [place for place, column in enumerate(columns) if column.may_go and _is_same(place, cells)]
-    gone = {
-        *same,
-        *(place for place, column in enumerate(columns) if column.may_go and _repeats(place, columns, cells)),
-    }
+    same, gone = _find_gone(columns, cells)
     shown = [column for place, column in enumerate(columns) if place not in gone]
     titles = [Cell(column.title.upper()) for column in shown]
     rows = [titles, *([cell for place, cell in enumerate(row) if place not in gone] for row in cells)]
@@ -205,11 +201,10 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
     shared = _share_width(columns, tops, [widths[place] for place in upper], width)
     kept: list[list[Cell]] = []
     for number, (row, top) in enumerate(zip(rows, tops, strict=True)):
-        fallen = [place for place in upper if measured[place][number] > widths[place]]
-        fallen += [
+        fallen = [
             place
             for place, most in zip(upper, shared, strict=True)
-            if shown[place].wraps and _measure_word(row[place]) > most
+            if measured[place][number] > widths[place] or (shown[place].wraps and _measure_word(row[place]) > most)
         ]
         for place in fallen:
             top[upper.index(place)] = Cell("")
@@ -223,6 +218,13 @@ def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], widt
             _print_drawn(console, columns, shared, kept)
             console.print(Text(fold(_INDENT + below, width)), soft_wrap=True)
     _print_drawn(console, columns, shared, kept)
+
+
+def _find_gone(columns: Sequence[Column], cells: list[list[Cell]]) -> tuple[list[int], set[int]]:
+    """The columns that say the same in every row, and with them all that tell nothing more than another column."""
+    movable = [place for place, column in enumerate(columns) if column.may_go]
+    same = [place for place in movable if _is_same(place, cells)]
+    return same, {*same, *(place for place in movable if _repeats(place, columns, cells))}
 
 
 def _print_drawn(console: Console, columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell]]) -> None:

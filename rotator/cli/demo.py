@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-
-import click
 
 from rotator.cli.console import fold, paint, print_json, progress, say
 from rotator.cli.context import CliContext
@@ -156,8 +155,8 @@ class Story:
         self._check(all(states.get(name) == "overlapping" for name in ROTATED), "all four are rotated")
         self._tell(
             "For each of the four, rotator minted a clone with the same name, scope and organization, proved that it "
-            "works, wrote it to the vault, and read it back. The lines in braces are the log, "
-            "which is JSON unless it goes to a terminal: they name PATs that need a person."
+            "works, wrote it to the vault, and read it back. The lines with a time are "
+            "the log, shortened: they name PATs that need a person."
             + (
                 f" Exit code {code} means partly failed: rotator never reports success while a PAT needs a person."
                 if code
@@ -257,7 +256,7 @@ class Story:
             if line["event"] == "hook_succeeded":
                 say(self._cli, f"  {line['timestamp'][11:19]}  hook succeeded: {line['output']}")
             elif line.get("name") == KEPT or "daemon" in line:
-                say(self._cli, f"  {line['timestamp'][11:19]}  {line['event'].replace('_', ' ')}")
+                say(self._cli, _say_logged(line))
             left.discard(line["event"])
             if not left:
                 return
@@ -272,11 +271,11 @@ class Story:
         tell(self._cli, text)
 
     def _show(self, line: str) -> None:
-        """Show a line of a command; one of the log, which is JSON, is not folded, so that it can be copied."""
-        if line.startswith("{") and not self._cli.as_json:
-            click.echo(line)
-        else:
-            say(self._cli, fold(line, find_demo_width()))
+        """Show a line of a command; of one of the log, which is JSON, when it happened, what and to whom."""
+        if line.startswith("{"):
+            logged = json.loads(line)
+            line = f"{_say_logged(logged)} {logged.get('name', '')}".rstrip()
+        say(self._cli, fold(line, find_demo_width()))
 
     def _show_text(self, text: str) -> None:
         """Show a file or a message, moved in from the margin."""
@@ -338,3 +337,8 @@ class Story:
                 update(f"waiting for the overlap to end: {left:.0f} s")
                 time.sleep(min(left, 1.0))
                 left -= 1.0
+
+
+def _say_logged(line: Mapping[str, str]) -> str:
+    """When it happened, and what: `  09:00:00  rotation completed`."""
+    return f"  {line['timestamp'][11:19]}  {line['event'].replace('_', ' ')}"

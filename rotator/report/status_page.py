@@ -90,7 +90,7 @@ def render_status_page(page: StatusPage) -> bytes:
     numbers = {name: number for number, name in enumerate(accounts[:MOST_ACCOUNTS])}
     numbered = sorted(range(len(pats)), key=lambda number: _needs_attention(pats[number]), reverse=True)
     chosen = [(pats[number], page.rows[number]) for number in numbered[:MOST_ROWS]]
-    listed = Counter(pat["state"] for pat, _ in chosen)
+    listed, every = Counter(pat["state"] for pat, _ in chosen), Counter(pat["state"] for pat in pats)
     text = _ENVIRONMENT.get_template("status_page.html").render(
         title=_say_state(pats),
         sentences=list(_say_sentences(document, now)),
@@ -98,7 +98,7 @@ def render_status_page(page: StatusPage) -> bytes:
         made=say_moment(now),
         problems=[_begin(problem) for problem in page.problems],
         conditions=list(_list_conditions(page.conditions)),
-        states=[(state.value, _MARKS[state], listed[state]) for state in _ORDER if listed[state]],
+        states=[(state.value, _MARKS[state], listed[state], every[state]) for state in _ORDER if listed[state]],
         accounts=[(_clip(name), number) for name, number in numbers.items()] if len(accounts) > 1 else (),
         rows=[_make_row(pat, numbers, say_next(row, now, page.postponed, pat["name"]), now) for pat, row in chosen],
         total=len(pats),

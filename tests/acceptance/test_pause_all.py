@@ -60,6 +60,9 @@ def test_commands_name_a_few_of_very_many_pats_and_count_the_others(sandbox: San
     adopted = signed_in("inventory", "adopt", *names, "npm-feed", "docs-site", "--yes").stdout.splitlines()
     assert adopted[-1].startswith("42 PATs adopted")
     assert len(adopted) < 20
+    done, *others = signed_in("inventory", "pause", "team*").stdout.splitlines()
+    assert (done.startswith("paused  40 PATs: team00, team01, "), others) == (True, [])
+    assert len(signed_in("inventory", "resume", "team*", "-v").stdout.splitlines()) == 40
     paused = signed_in("inventory", "pause", "--all").stdout.splitlines()
     assert paused[2] == "42 PATs expire within 30 days:"
     assert paused[-1] == "    and 32 more: `rotator status --expires-within 30d` lists them"

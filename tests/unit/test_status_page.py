@@ -256,6 +256,10 @@ def test_page_says_how_much_of_many_pats_it_lists() -> None:
     assert "1,000 of 5,001 PATs: those that need attention first, then by expiry." in seen.text
     assert seen.texts["h1"] == ["1 of 5,001 PATs needs attention."]
     assert len(seen.html) < 500_000
+    labels = [_spell(text) for text in seen.texts["label"]]
+    assert labels[:3] == ["all (1,000 of 5,001)", "✕ failed (1)", "✓ ok (999 of 5,000)"]
+    assert "Only what is listed is searched: rotator status '*NAME*' finds the others." in _spell(seen.text)
+    assert "Only what is listed" not in Seen(make_page(OK)).text
 
 
 def test_page_has_a_bound_however_long_the_texts_are() -> None:

@@ -16,6 +16,7 @@ from rotator.cli.exporting import NamedPath
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known
 from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.words import say_names
 from rotator.errors import UsageError
 
 
@@ -352,7 +353,7 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
         run = installation.make_run(cli.reason)
         with progress(cli, "reading the vaults"):
             plan = looking.look(run)
-        names = ", ".join(item.record.name for item in plan.news)
+        names = say_names([item.record.name for item in plan.news])
         if names and not dry_run and not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
             say(cli, "Nothing was written.")
             return FAILED
