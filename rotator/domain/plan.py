@@ -101,7 +101,8 @@ class Plan:
 
     `postponed` are due, but over `max_rotations_per_hour`. `signed_out` are the accounts that a person must sign in
     before anything is done for their PATs, as far as the one who made the plan knows; `waiting` is how many PATs of
-    each wait for that, due or not, where it is known. `is_paused`: everything is.
+    each wait for that, due or not, where it is known. `is_paused`: everything is. `is_clock_wrong`: that of this host,
+    as a run saw it last.
     """
 
     made_at: datetime
@@ -109,6 +110,7 @@ class Plan:
     postponed: tuple[str, ...] = ()
     signed_out: tuple[str, ...] = ()
     is_paused: bool = False
+    is_clock_wrong: bool = False
     waiting: Mapping[str, int] = field(default_factory=dict)
 
     @property

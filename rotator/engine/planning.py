@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from rotator.domain.clocks import HOST
+from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.obstacle import Obstacle, ObstacleKind
@@ -13,6 +15,7 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, choose_a
 from rotator.domain.policy import Decision, Policy, Verdict
 from rotator.domain.rotation import Rotation
 from rotator.domain.timetable import ChangeFreeze
+from rotator.engine.auditing import find_lasting
 from rotator.engine.claiming import check_managed
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_obstacle, explain_uncovered
@@ -47,7 +50,8 @@ def plan_in(reading: Reading, policy: Policy, now: datetime) -> Plan:
         actions.append(plan_one(pat, rotations.get(pat.name), policy, longest, now))
     actions.sort(key=get_urgency)
     due = [action.pat.name for action in actions if action.kind is ActionKind.ROTATE]
-    return Plan(now, tuple(actions), tuple(due[places:]), is_paused=policy.is_paused)
+    is_wrong = HOST in find_lasting(reading, ConditionKind.CLOCK_WRONG)
+    return Plan(now, tuple(actions), tuple(due[places:]), is_paused=policy.is_paused, is_clock_wrong=is_wrong)
 
 
 def plan_one(

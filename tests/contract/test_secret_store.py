@@ -247,6 +247,38 @@ def test_prove_writable_is_denied_when_the_firewall_keeps_us_out(subject: Subjec
     assert (caught.value.code, caught.value.kind) == ("vault_firewall", FailureKind.DENIED)
 
 
+def test_prove_access_changes_nothing_and_returns_the_newest_version(subject: Subject) -> None:
+    assert subject.store.prove_access(subject.location) is None
+    assert subject.store.fetch_versions(subject.location) == ()
+    put(subject, "old", owner="team")
+    before = subject.store.fetch_versions(subject.location)
+    found = subject.store.prove_access(subject.location)
+    assert found is not None
+    assert found.version == before[0].version
+    assert subject.store.fetch_versions(subject.location) == before
+
+
+@pytest.mark.parametrize("permission", ["list", "get", "set"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_prove_access_is_denied_when_a_permission_is_missing(subject: Subject, permission: str, exists: bool) -> None:
+    if exists:
+        put(subject, "old")
+    subject.deny(permission)
+    with pytest.raises(DeniedError) as caught:
+        subject.store.prove_access(subject.location)
+    assert (caught.value.code, caught.value.kind) == ("vault_denied", FailureKind.DENIED)
+
+
+def test_prove_access_is_rejected_when_the_newest_is_disabled_or_the_name_soft_deleted(subject: Subject) -> None:
+    put(subject, "old")
+    subject.write_foreign("new", {}, enabled=False)
+    for code in ("secret_disabled", "secret_soft_deleted"):
+        with pytest.raises(RejectedError) as caught:
+            subject.store.prove_access(subject.location)
+        assert caught.value.code == code
+        subject.soft_delete()
+
+
 @pytest.mark.parametrize("permission", ["list", "get", "set"])
 def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, permission: str) -> None:
     version = put(subject, "old")

@@ -167,6 +167,8 @@ class FakeSecretStore:
     def prove_access(self, location: SecretLocation) -> SecretVersion | None:
         """As the port says."""
         with self._lock, self._call("prove_access", location, _LIST, _GET, _SET):
+            if self._secrets.get((location.vault, location.name), _Secret()).deleted:
+                raise _rejected(location, "prove_access", "secret_soft_deleted")
             versions = self._alive(location).versions
             return self._readable(location, versions[-1]).version if versions else None
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.output.plan import render_plan
 from rotator.domain.clocks import Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.rotations import FailureCleared
@@ -15,6 +16,7 @@ from rotator.engine.clocks import check_clocks, is_urgent, make_skew_error, noti
 from rotator.engine.keeping import revoke_current, revoke_previous
 from rotator.engine.moments import find_latest
 from rotator.engine.overlapping import is_overlap_over
+from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunSkewedError
 from rotator.engine.run import recover_interrupted
 from rotator.errors import ClaimHeldError, ClaimLostError, ClockSkewError
@@ -59,9 +61,11 @@ def test_nothing_is_minted_or_revoked_when_the_hosts_clock_is_wrong(ahead: timed
             revoke(world.make_run(), name)
     assert count_sent(world) == sent
     assert list_clocks(world) == ["host"]
+    assert next(render_plan(make_plan(world.make_run()))).startswith("The clock of this host is wrong: ")
     set_host(world, timedelta(0))
     assert names_of(world.run(), OutcomeKind.RETIRED) == ["other"]
     assert list_clocks(world) == []
+    assert "clock" not in "".join(render_plan(make_plan(world.make_run())))
     assert world.states() == ["overlapping"]
 
 

@@ -58,6 +58,8 @@ def render_plan(
         held = sum(action.held_back == PAUSED for action in plan.actions)
         waiting = f"{say_pats(held)} {'waits' if held == 1 else 'wait'}" if held else "no run rotates or revokes"
         yield f"Everything is paused: {waiting} until `rotator inventory resume --all`."
+    if plan.is_clock_wrong:
+        yield "The clock of this host is wrong: until it is set, runs revoke nothing, and rotate only what cannot wait."
     for name in plan.signed_out:
         account, count = clean(name), plan.waiting.get(name, 0)
         waits = f"{say_pats(count)} {'waits' if count == 1 else 'wait'}" if count else "none of its PATs can be rotated"
