@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+import requests
 
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.permits import permitted
@@ -77,12 +79,12 @@ VAULT_CHANGES: dict[str, Callable[[SandboxVault, Permit], object]] = {
 }
 
 
-@pytest.mark.parametrize("lasts", [0, 1])
+@pytest.mark.parametrize("lasts", [0, 1, 2])
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_nothing_reaches_azure_devops_when_the_claim_is_lost_before_it_is_connected(
     azure_devops: SandboxAzureDevOps, method: str, lasts: int
 ) -> None:
-    """Asked for the second time once the connection stands: to look a name up or to shake hands may take long."""
+    """Asked for the last time once the connection stands: to look a name up or to shake hands may take long."""
     azure_devops.service.close()
     azure_devops.start_over()
     with pytest.raises(ClaimLostError):
@@ -112,8 +114,27 @@ def test_nothing_more_reaches_azure_devops_when_the_claim_is_lost_in_a_wait(
             lose()
 
     with pytest.raises(ClaimLostError):
-        change_azure_devops(azure_devops, method, Lasting(2) if cause == "refused token" else last)
+        change_azure_devops(azure_devops, method, Lasting(3) if cause == "refused token" else last)
     assert len(azure_devops.requests(method)) == sent
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_connection_that_grew_old_while_the_permit_was_asked_for_is_not_used(
+    azure_devops: SandboxAzureDevOps, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """What is sent on one that is dead by then may or may not have been carried out."""
+    azure_devops.service.close()
+    azure_devops.start_over()
+    azure_devops.service.fetch_pats(ACCOUNT, HOME, PatFilter.ACTIVE)
+    closed, now = list[bool](), [time.monotonic()]
+    monkeypatch.setattr("rotator.adapters.azure_devops.client.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(requests.Session, "close", lambda session: closed.append(True))
+
+    def wait() -> None:
+        now[0] += 30
+
+    change_azure_devops(azure_devops, method, wait)
+    assert closed
 
 
 @pytest.mark.parametrize("lasts", [0, 1])

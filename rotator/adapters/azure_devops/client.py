@@ -22,7 +22,7 @@ from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_ans
 from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
-from rotator.adapters.permits import permitted
+from rotator.adapters.permits import ask_permit, permitted
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.places import RequestsHeld
 from rotator.domain.secret_value import SecretValue
@@ -143,6 +143,7 @@ class AzureDevOpsClient:
     def _send(self, call: Call, header: SecretValue) -> Answer | Failure:
         try:
             with permitted(call.permit):
+                ask_permit()  # it may wait for the database, and a connection is dead by then
                 response = self._session(call).request(
                     call.method,
                     call.url,
