@@ -13,6 +13,11 @@ from rotator.domain.clocks import BootMoment
 _BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+def read_uptime() -> timedelta:
+    """Return how long the host has been up, by the kernel's boot clock."""
+    return timedelta(microseconds=time.clock_gettime_ns(_BOOT_CLOCK) // 1000)
+
+
 class SystemClock:
     """The wall clock."""
 
@@ -35,8 +40,7 @@ class SystemBootClock:
 
     def read_boot(self) -> BootMoment:
         """See the port."""
-        elapsed = timedelta(microseconds=time.clock_gettime_ns(_BOOT_CLOCK) // 1000)
-        return BootMoment(self._boot_id, elapsed)
+        return BootMoment(self._boot_id, read_uptime())
 
 
 class SystemEntropy:

@@ -92,8 +92,8 @@ def record_logged(
     details = {**place, **event.make_details(), **said}
     entry = AuditEntry(event.type.name, subject, event.type.outcome, author.actor, author.run_id, details)
     written = work.audit.append(entry, at)
-    for kind in event.type.ends:
-        work.conditions.end(kind, subject)
+    if event.type.ends:
+        work.conditions.end(event.type.ends, subject)
     if event.type.begins is not None:
         code = event.make_details().get("code")
         work.conditions.begin(Condition(event.type.begins, subject, at, code=None if code is None else str(code)))
@@ -116,7 +116,7 @@ def record_renamed(
         record(work, author, name, event, at, **place)
     for condition in work.conditions.load_of(_KINDS_OF_PATS):
         if condition.subject == event.old_name:
-            work.conditions.end(condition.kind, event.old_name)
+            work.conditions.end([condition.kind], event.old_name)
             work.conditions.begin(replace(condition, subject=event.new_name))
 
 

@@ -370,13 +370,13 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
     """
     heard = be_heard(run)
     with run.services.database.begin() as work:
-        check_managed(work, name)
+        found = check_managed(work, name)  # locks it, so that it stays as it is
         now, span = work.now(), run.services.timing.lease
         if begun is None:
             claim = work.claims.claim(name, run.claimant, now=now, span=span)
         else:
             claim = work.claims.renew(begun, now=now, span=span)
-        pat = check_managed(work, name)
+        pat = replace(found, epoch=claim.epoch)
         rotation = next(iter(work.journal.load_open_for([name])), None)
     held = ClaimedPat(run, claim, pat, rotation, heard)
 

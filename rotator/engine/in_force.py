@@ -29,7 +29,8 @@ def check_not_paused(work: UnitOfWork) -> None:
 
     Nobody pauses everything before that transaction ends: what the audit log has after the pause was not begun.
     """
-    if find_pause_to_change(work) is not None:
+    work.conditions.lock(ConditionKind.ALL_PAUSED, shared=True)
+    if find_pause(work) is not None:
         raise AllPausedError(
             "everything is paused", fix="`rotator inventory resume --all` ends that; a later run continues."
         )

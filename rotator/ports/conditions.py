@@ -24,11 +24,12 @@ class Conditions(ConditionsReader, Protocol):
     def begin(self, condition: Condition) -> None:
         """Note it. One of the same kind and subject that lasts already stays as it is; only its `code` is renewed."""
 
-    def lock(self, kind: ConditionKind) -> None:
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
         """Make others who lock this kind wait until this transaction ends; see the order of locks.
 
+        Those who only look lock it `shared`: they do not wait for each other.
         What is read after it is what stands until then, where only those who lock the kind begin and end it.
         """
 
-    def end(self, kind: ConditionKind, subject: str) -> None:
-        """Note that a condition is over; does nothing if there is none."""
+    def end(self, kinds: Collection[ConditionKind], subject: str) -> None:
+        """Note that conditions of a subject are over; does nothing where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tests.bench.asking import Asked
 from tests.bench.checking import CheckTiming
 from tests.bench.daemon import IdleDaemon
 from tests.bench.idle import IdleTiming
@@ -30,6 +31,12 @@ def render_rotations(timings: Sequence[RotationTiming]) -> Iterator[str]:
         counts = [requests.get(kind, 0) for requests in runs.values()]
         if any(counts):
             yield f"  {kind:<30}" + "".join(f"{count:>16}" for count in counts)
+
+
+def render_asked(found: Asked) -> Iterator[str]:
+    """Statements and commits."""
+    yield f"{'statements':<26}{found.statements:>7.1f}"
+    yield f"{'commits':<26}{found.commits:>7.1f}"
 
 
 def render_starts(timings: Sequence[StartTiming]) -> Iterator[str]:

@@ -22,11 +22,13 @@ def main() -> int:
     options = _read_options()
     # Started as a script: what is ours must be found from the root, as the tests find it.
     sys.path[0] = str(ROOT)
+    from tests.bench.asking import measure_requests
     from tests.bench.checking import measure_check
     from tests.bench.daemon import measure_daemon_rotations, measure_idle_daemon
     from tests.bench.idle import IdleTiming, measure_idle
     from tests.bench.planning import measure_inventory
     from tests.bench.report import (
+        render_asked,
         render_check,
         render_idle,
         render_idle_daemon,
@@ -55,6 +57,8 @@ def main() -> int:
         for timing in measure_rotations(database, options.pats, options.latency / 1000):
             _tell(f"  {timing.what}: {timing.rotator:.2f} s, bare {timing.bare:.2f} s")
             rotations.append(timing)
+    _tell("counting the requests to PostgreSQL")
+    asked = measure_requests()
     in_daemon: list[RotationTiming] = []
     for database in ("SQLite", "PostgreSQL"):
         _tell(f"rotating {options.pats} PATs in a running daemon on {database}")
@@ -71,6 +75,7 @@ def main() -> int:
             "schema_version": 1,
             "machine": machine,
             "rotations": [asdict(timing) for timing in [*rotations, *in_daemon]],
+            "database_requests": asdict(asked),
             "idle_daemon": asdict(idle_daemon),
             "ticks": [asdict(found) for found in held],
             "starts": [asdict(timing) for timing in starts],
@@ -84,6 +89,7 @@ def main() -> int:
     title = f"{options.pats} PATs on the sandbox, {options.latency} ms latency per request, {PARALLEL} at a time"
     _print_part(title, render_rotations(rotations))
     _print_part("The same in one tick of a running daemon", render_rotations(in_daemon))
+    _print_part("Requests to PostgreSQL for one PAT, rotated and its predecessor revoked", render_asked(asked))
     _print_part("A daemon that has nothing to rotate", render_idle_daemon(idle_daemon))
     _print_part("A daemon's jobs without pauses, on real sockets", render_ticks(held))
     _print_part("Start of the command", render_starts(starts))

@@ -112,6 +112,21 @@ def test_claims_leave_the_new_claim_alone_when_the_old_holder_comes_back(databas
         assert work.claims.renew(new, now=NOW + SPAN, span=SPAN).epoch == new.epoch
 
 
+def test_claims_bind_no_more_when_given_back_in_the_transaction_that_renewed_them(database: Database) -> None:
+    """What was renewed is not looked at again in the same transaction, as long as it is ours."""
+    with database.begin() as work:
+        claim = work.claims.claim("npm-feed", "run-1", now=NOW, span=SPAN)
+    pat = make_managed_pat()
+    with database.begin() as work:
+        renewed = work.claims.renew(claim, now=NOW, span=SPAN)
+        work.inventory.save(pat, renewed)
+        work.claims.release(renewed)
+        with pytest.raises(ClaimLostError):
+            work.inventory.save(pat, renewed)
+    with database.begin() as work, pytest.raises(ClaimLostError):
+        work.inventory.save(pat, renewed)
+
+
 def test_claims_release_undone_when_rolled_back(database: Database) -> None:
     """A release counts when it is committed."""
     with database.begin() as work:

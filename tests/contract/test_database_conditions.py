@@ -55,9 +55,9 @@ def test_condition_is_gone_when_it_ended_and_begins_anew(database: Database) -> 
     with database.begin() as work:
         work.conditions.begin(Condition(DOWN, "build-bot", NOW))
         work.conditions.begin(Condition(NEEDED, "build-bot", NOW))
-        work.conditions.end(DOWN, "build-bot")
-        work.conditions.end(DOWN, "build-bot")
-        work.conditions.end(NEEDED, "release-bot")
+        work.conditions.end([DOWN], "build-bot")
+        work.conditions.end([DOWN], "build-bot")
+        work.conditions.end([NEEDED], "release-bot")
         assert work.conditions.load() == (Condition(NEEDED, "build-bot", NOW),)
         work.conditions.begin(Condition(DOWN, "build-bot", NOW + DAY))
         assert work.conditions.load()[0].since == NOW + DAY

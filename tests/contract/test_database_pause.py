@@ -55,3 +55,21 @@ def test_nothing_begins_after_everything_was_paused(
     events = [event.entry.event for event in load_events(database)]
     assert begun in events[: events.index("all_paused")], events
     assert begun not in events[events.index("all_paused") :], events
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_those_who_begin_do_not_wait_for_each_other(database: Database) -> None:
+    """Each holds up a pause of everything until it is committed, and nobody else."""
+    begun = threading.Event()
+
+    def begin() -> None:
+        with database.begin() as work:
+            check_not_paused(work)
+            begun.set()
+
+    with database.begin() as work:
+        check_not_paused(work)
+        other = threading.Thread(target=begin, daemon=True)
+        other.start()
+        assert begun.wait(timeout=8)
+    other.join(timeout=30)

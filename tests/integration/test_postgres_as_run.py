@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import make_url
 
 from rotator.adapters.database.engine import make_engine, make_reader
@@ -28,6 +28,7 @@ from rotator.ports.audit_log import AuditFilter
 from tests.integration.test_database_faults import check_rotated, make_database, make_run
 from tests.support.engine import codes_of, make_world
 from tests.support.postgres import PostgresServer
+from tests.support.records import NOW, make_entry
 
 LIMITS = {
     "lock_timeout": "7s",
@@ -152,6 +153,26 @@ def test_statement_is_cut_short_when_the_server_is_slow(postgres_url: str) -> No
             connection.execute(text("SELECT pg_sleep(60)"))
         assert "did not answer in time" in failed.value.message
         assert "pg_stat_activity" in failed.value.fix
+
+
+def test_lock_of_the_audit_log_is_held_for_two_requests_when_an_event_is_written(postgres_url: str) -> None:
+    """Everybody waits for it. What it is taken with says what comes last; then the event is written, and committed."""
+    upgrade(postgres_url)
+    database, said = SqlDatabase(postgres_url), list[str]()
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        said.append(" ".join(statement.split()[:2]))
+
+    database.close()
+    event.listen(Engine, "after_cursor_execute", note)
+    try:
+        with database.begin() as work:
+            said.clear()
+            work.audit.append(make_entry(), NOW)
+    finally:
+        event.remove(Engine, "after_cursor_execute", note)
+    assert [words.split("(")[0] for words in said] == ["SELECT pg_advisory_xact_lock", "INSERT INTO"]
+    database.close()
 
 
 def test_transaction_is_begun_on_a_new_connection_when_the_server_was_restarted(postgres_url: str) -> None:

@@ -626,11 +626,12 @@ class _MemoryConditions(_MemoryConditionsReader):
         lasting = self._tables.conditions.setdefault((condition.kind, condition.subject), condition)
         self._tables.conditions[condition.kind, condition.subject] = replace(lasting, code=condition.code)
 
-    def lock(self, kind: ConditionKind) -> None:
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
         pass  # one transaction at a time writes
 
-    def end(self, kind: ConditionKind, subject: str) -> None:
-        self._tables.conditions.pop((kind, subject), None)
+    def end(self, kinds: Collection[ConditionKind], subject: str) -> None:
+        for kind in kinds:
+            self._tables.conditions.pop((kind, subject), None)
 
 
 class _MemoryRequestCountsReader:

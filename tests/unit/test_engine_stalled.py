@@ -205,7 +205,7 @@ def test_probes_that_cannot_be_made_are_told_when_nothing_that_is_down_explains_
     host.do(JobName.PROBE, 2 * HOUR)
     assert list_stalled(host.world) == {}
     with host.world.database.begin() as work:
-        work.conditions.end(ConditionKind.ACCOUNT_DOWN, ACCOUNT)
+        work.conditions.end([ConditionKind.ACCOUNT_DOWN], ACCOUNT)
     host.world.clock.advance(15 * MINUTE)
     host.do(JobName.PROBE)
     assert list_stalled(host.world) == {"probe": "not_done"}

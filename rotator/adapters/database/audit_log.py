@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Text, delete, func, insert, select, type_coerce
 
-from rotator.adapters.database.engine import lock_topic
+from rotator.adapters.database.engine import is_postgresql, number_topic
 from rotator.adapters.database.failures import DamagedValueError
+from rotator.adapters.database.postgresql import lock_and
 from rotator.adapters.database.schema import audit_event as table
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.managed_pat import check_aware
@@ -23,6 +24,7 @@ from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
+_LOCK_HEAD = lock_and(number_topic("audit"), _LOAD_HEAD)
 _UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
 """What making an event from a row raises when somebody has put into it what rotator never writes."""
 
@@ -112,8 +114,7 @@ class SqlAuditLog(SqlAuditLogReader):
         FOR UPDATE locks rows, and cannot keep others from adding one at the end. So PostgreSQL holds an advisory
         lock until the transaction ends: numbers have no gaps, and a rollback leaves none.
         """
-        lock_topic(self._connection, "audit")
-        event = make_event(entry, previous=self.load_head(), occurred_at=occurred_at.astimezone(UTC))
+        event = make_event(entry, previous=self._lock_head(), occurred_at=occurred_at.astimezone(UTC))
         entry = event.entry  # as it was hashed
         self._connection.execute(
             _APPEND,
@@ -132,6 +133,19 @@ class SqlAuditLog(SqlAuditLogReader):
             },
         )
         return event
+
+    def _lock_head(self) -> AuditEvent | None:
+        """Return the last event, which stays that until the transaction ends: lock and look are one request.
+
+        Whoever waits for the lock waits for what the holder still has to ask the server, and for no more.
+        """
+        if not is_postgresql(self._connection):
+            return self.load_head()
+        try:
+            row = self._connection.execute(_LOCK_HEAD).one_or_none()
+            return None if row is None else _make_event(row)
+        except _UNREADABLE:
+            return self.load_head()  # which says what cannot be read
 
     def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
         """See the port."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, select, update
 
-from rotator.adapters.database.engine import make_shares
+from rotator.adapters.database.engine import FENCED, make_shares
 from rotator.adapters.database.schema import heartbeat
 from rotator.adapters.database.schema import managed_pat as table
 from rotator.adapters.database.watch import Bond, ClaimsWatch
@@ -36,6 +36,7 @@ _HELD = and_(
 )
 _FENCE = select(table.c.record_id).where(_HELD).with_for_update()
 _CHANGE = update(table).where(_HELD)
+_RENEW = _CHANGE.returning(table.c.record_id)
 _LOAD_HELD = select(table.c.name, table.c.epoch, table.c.claimed_by, table.c.claimed_until, table.c.claimed_at)
 _LOAD_CLAIMED = _LOAD_HELD.where(table.c.next_at <= LONG_AGO, table.c.claimed_by.is_not(None))
 """By the index of what is due: a claim makes its record due."""
@@ -52,9 +53,11 @@ def check_fence(connection: Connection, claim: Claim, name: str) -> str:
     """Return the id of the record called `name`; ClaimLostError unless the claim is the current one on it.
 
     FOR UPDATE (PostgreSQL) keeps the row as it is until the transaction ends, so that nobody can take the claim over
-    between this check and the commit. On SQLite there is no other writer.
+    between this check and the commit. On SQLite there is no other writer. A claim that this transaction has renewed is
+    not looked at again: since then the row is locked.
     """
-    held: str | None = connection.scalar(_FENCE, _list_held(claim))
+    renewed, record_id = connection.info.get(FENCED, (None, None))
+    held: str | None = record_id if renewed == _list_held(claim) else connection.scalar(_FENCE, _list_held(claim))
     if held is None or claim.name != name:
         raise make_lost(claim)
     return held
@@ -235,6 +238,7 @@ class SqlClaims(SqlClaimsReader):
 
     def _take(self, name: str, epoch: int, held: Held, taken: Held) -> bool:
         """Take it over from the one who was seen to hold it; False when anybody renewed or took it meanwhile."""
+        self._connection.info.pop(FENCED, None)
         values = {"claimed_by": taken.claimant, "claimed_until": taken.until, "claimed_at": taken.made_at}
         values["next_at"] = LONG_AGO  # whatever it changes, and if it dies: a run looks at the record
         done = self._connection.execute(
@@ -252,17 +256,15 @@ class SqlClaims(SqlClaimsReader):
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""
         until = now + span
-        values = {
-            **_list_held(claim),
-            "claimed_until": until,
-            "claimed_at": self._read_boot(),
-        }
-        renewed = self._connection.execute(_CHANGE, values)
-        if renewed.rowcount == 0:
+        values = {**_list_held(claim), "claimed_until": until, "claimed_at": self._read_boot()}
+        record_id = self._connection.execute(_RENEW, values).scalar_one_or_none()
+        if record_id is None:
             raise make_lost(claim)
+        self._connection.info[FENCED] = _list_held(claim), record_id
         return Claim(claim.name, claim.claimant, claim.epoch, until)
 
     def release(self, claim: Claim) -> bool:
         """See the port."""
+        self._connection.info.pop(FENCED, None)
         values = {"claimed_by": None, "claimed_until": None, "claimed_at": None}
         return self._connection.execute(_CHANGE, {**_list_held(claim), **values}).rowcount > 0

@@ -13,7 +13,9 @@ from rotator.domain.condition import Condition, ConditionKind
 
 # Made once: building a statement costs the library more than executing it does.
 _LOAD_OF = select(table).where(table.c.kind.in_(bindparam("kinds", expanding=True)))
-_END = delete(table).where(table.c.kind == bindparam("ended_kind"), table.c.subject == bindparam("ended_subject"))
+_END = delete(table).where(
+    table.c.kind.in_(bindparam("ended_kinds", expanding=True)), table.c.subject == bindparam("ended_subject")
+)
 
 
 class SqlConditionsReader:
@@ -45,10 +47,10 @@ class SqlConditions(SqlConditionsReader):
         cause = {"code": condition.code}
         self._connection.execute(insert.values(vars(condition)).on_conflict_do_update(index_elements=keys, set_=cause))
 
-    def lock(self, kind: ConditionKind) -> None:
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
         """See the port."""
-        lock_topic(self._connection, f"condition:{kind}")
+        lock_topic(self._connection, f"condition:{kind}", shared=shared)
 
-    def end(self, kind: ConditionKind, subject: str) -> None:
+    def end(self, kinds: Collection[ConditionKind], subject: str) -> None:
         """See the port."""
-        self._connection.execute(_END, {"ended_kind": kind, "ended_subject": subject})
+        self._connection.execute(_END, {"ended_kinds": sorted(kinds), "ended_subject": subject})

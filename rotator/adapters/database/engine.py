@@ -23,15 +23,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, Table, event, func, select
+from sqlalchemy import BigInteger, Connection, Engine, Table, bindparam, event, func, select
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError
 
-from rotator.adapters.database.failures import explain
+from rotator.adapters.database.failures import ConstraintError, explain
 from rotator.adapters.database.postgresql import (
     ANSWER_LIMIT,
     STATEMENT_LIMIT,
@@ -52,6 +52,10 @@ _KEPT = 10
 """How many connections stay open for the next transaction: one for each of the threads that work at once by default."""
 
 _READS_ONLY = "rotator_reads_only"
+FENCED = "rotator_fenced"
+"""Where a connection keeps which claim its transaction has renewed, with the record's id."""
+_LOCK = select(func.pg_advisory_xact_lock(bindparam("topic", type_=BigInteger)))
+_LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(bindparam("topic", type_=BigInteger)))
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
 
@@ -105,6 +109,7 @@ def make_engine(
         first = make_first_statements(lock_wait, statement_limit)
 
     def begin(connection: Connection) -> None:
+        connection.info.pop(FENCED, None)
         if is_postgresql(connection):
             begin_postgresql(connection, first, reads_only=_reads_only(connection))
         else:
@@ -113,8 +118,6 @@ def make_engine(
     event.listen(engine, "begin", begin)
 
     def translate(context: ExceptionContext) -> BaseException | None:
-        if context.is_pre_ping and context.is_disconnect:
-            return None  # the pool has found that an idle connection is gone, and makes another one
         ours = explain(context.original_exception, url)
         # The library's error stays on ours as its context, and psycopg's has the password among its attributes.
         vars(context.original_exception).clear()
@@ -134,14 +137,32 @@ def savepoint(connection: Connection) -> AbstractContextManager[object]:
 
     PostgreSQL needs a savepoint for that; SQLite undoes a refused statement on its own.
     """
-    return connection.begin_nested() if is_postgresql(connection) else nullcontext()
+    return _savepoint(connection) if is_postgresql(connection) else nullcontext()
 
 
-def lock_topic(connection: Connection, topic: str) -> None:
-    """Lock a topic until this transaction ends, against others that lock it. SQLite has one writer anyway."""
+@contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Set one that is not given back when all went well, which would be another request: it ends with the rest."""
+    connection.exec_driver_sql("SAVEPOINT rotator")
+    try:
+        yield
+    except ConstraintError:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT rotator")
+        raise
+
+
+def lock_topic(connection: Connection, topic: str, *, shared: bool = False) -> None:
+    """Lock a topic until this transaction ends, against others that lock it. SQLite has one writer anyway.
+
+    Those that lock it `shared` only keep out those that do not.
+    """
     if is_postgresql(connection):
-        digest = hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest()
-        connection.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, signed=True))))
+        connection.execute(_LOCK_SHARED if shared else _LOCK, {"topic": number_topic(topic)})
+
+
+def number_topic(topic: str) -> int:
+    """Return the number by which a topic is locked on PostgreSQL."""
+    return int.from_bytes(hashlib.blake2b(f"rotator:{topic}".encode(), digest_size=8).digest(), signed=True)
 
 
 def make_upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, update
 
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
+from rotator.adapters.database.engine import FENCED, lock_topic, make_shares, savepoint
 from rotator.adapters.database.failures import ConstraintError
 from rotator.adapters.database.records import (
     MANAGED_PAT_COLUMNS,
@@ -115,6 +115,7 @@ class SqlInventory(SqlInventoryReader):
     def remove(self, name: str, claim: Claim) -> None:
         """See the port."""
         record_id = check_fence(self._connection, claim, name)
+        self._connection.info.pop(FENCED, None)
         self._connection.execute(delete(managed_pat).where(managed_pat.c.name == name))
         for table in (rotation, pending_revocation):
             self._connection.execute(update(table).where(table.c.record_id == record_id).values(record_id=None))
@@ -122,6 +123,7 @@ class SqlInventory(SqlInventoryReader):
     def rename(self, name: str, new_name: str, claim: Claim) -> None:
         """See the port."""
         record_id = check_fence(self._connection, claim, name)
+        self._connection.info.pop(FENCED, None)
         record = {"name": new_name, "claimed_by": None, "claimed_until": None, "claimed_at": None}
         try:
             with savepoint(self._connection):

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, Select, TextualSelect, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from rotator.adapters.clock import read_uptime
 from rotator.adapters.database.failures import UNSUPPORTED
 from rotator.errors import DatabaseError
 
@@ -43,6 +44,7 @@ _TIMELINE = """
     FROM pg_control_system()
 """
 _READ_ONLY_SERVER = "25006"
+_CLOCK = "rotator_clock"
 _OPTIONS = {
     "target_session_attrs": "read-write",
     # In SQL_ASCII, which many a server has where no language is set, the driver makes no text of anything.
@@ -65,7 +67,6 @@ def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta, kep
             url,
             isolation_level="AUTOCOMMIT",  # `begin_postgresql` begins each transaction, without a request of its own
             pool_size=kept,
-            pool_pre_ping=True,
             pool_recycle=OLDEST_CONNECTION // timedelta(seconds=1),
             pool_timeout=lock_wait.total_seconds(),
             hide_parameters=True,
@@ -78,8 +79,15 @@ def make_postgresql(url: URL, lock_wait: timedelta, answer_limit: timedelta, kep
             fix="In rotator's source folder, run: pip install --require-hashes -r requirements.txt",
         ) from None
     event.listen(engine, "do_connect", QuickWhileAway(answer_limit=answer_limit))
+    event.listen(engine, "after_cursor_execute", _take_last)
     event.listen(engine, "handle_error", _drop_read_only)
     return engine
+
+
+def _take_last(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+    """Of several statements in one request the last one's answer counts."""
+    while ";" in statement and cursor.nextset():
+        pass
 
 
 def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> str:
@@ -96,9 +104,35 @@ def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> s
 
 
 def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool) -> None:
-    """Begin a transaction and set it up, in one request."""
+    """Begin a transaction, set it up, and read the server's clock, in one request.
+
+    A connection that turns out to be gone or to stand still is replaced: nothing was done on it yet.
+    """
     level = "REPEATABLE READ, READ ONLY" if reads_only else "READ COMMITTED"
-    connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}; {first_statements}")
+    begin = f"BEGIN ISOLATION LEVEL {level}; {first_statements}; SELECT clock_timestamp()"
+    try:
+        moment: datetime = connection.exec_driver_sql(begin).scalar_one()
+    except DatabaseError:
+        if not connection.invalidated:
+            raise
+        moment = connection.exec_driver_sql(begin).scalar_one()  # on a new one
+    connection.info[_CLOCK] = moment.astimezone(UTC), read_uptime()
+
+
+def find_moment(connection: Connection) -> datetime:
+    """Return what time it is by the server: as it said when the transaction began, and what has passed since."""
+    moment, uptime = connection.info[_CLOCK]
+    found: datetime = moment + (read_uptime() - uptime)
+    return found
+
+
+def lock_and(lock: int, query: Select[Any]) -> TextualSelect:
+    """Return a statement that takes a lock and then, in the same request, reads what stands once it is held."""
+    from sqlalchemy.dialects import postgresql
+
+    written = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    columns = {column.name: column.type for column in query.selected_columns}
+    return text(f"SELECT pg_advisory_xact_lock({lock}); {written}").columns(**columns)
 
 
 def find_timeline(connection: Connection) -> str | None:
@@ -108,10 +142,10 @@ def find_timeline(connection: Connection) -> str | None:
     that is merely like PostgreSQL, or its administrator, does not let us ask.
     """
     try:
-        with connection.begin_nested():
-            found = connection.exec_driver_sql(_TIMELINE).scalar_one()
+        found = connection.exec_driver_sql(f"SAVEPOINT timeline; {_TIMELINE}").scalar_one()
     except DatabaseError as error:
         if error.code in ("database_denied", UNSUPPORTED):
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT timeline")
             return None
         raise
     return str(found)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 
 from rotator.adapters.database.audit_log import SqlAuditLog, SqlAuditLogReader
 from rotator.adapters.database.checkpoints import SqlCheckpoints, SqlCheckpointsReader
@@ -23,7 +23,7 @@ from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.organizations import SqlOrganizations, SqlOrganizationsReader
 from rotator.adapters.database.outbox import SqlOutbox, SqlOutboxReader
-from rotator.adapters.database.postgresql import find_timeline
+from rotator.adapters.database.postgresql import find_moment, find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
@@ -63,10 +63,7 @@ def read_host_clock() -> datetime:
 
 def find_clock(connection: Connection) -> datetime | None:
     """Return the time by PostgreSQL's clock; None where the database is a file."""
-    if not is_postgresql(connection):
-        return None
-    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return moment.astimezone(UTC)
+    return find_moment(connection) if is_postgresql(connection) else None
 
 
 def load_now(connection: Connection, host_now: Callable[[], datetime]) -> datetime:
