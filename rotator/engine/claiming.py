@@ -230,8 +230,8 @@ class ClaimedPat:
         claim is renewed first when that was some seconds ago, because a failover may have lost it since; and when a
         daemon's heartbeat is late, or was since: others may have taken over.
         """
-        ends_at = self._ends_at
-        if self._elapsed() < ends_at and not (self._is_fresh() and self._is_heard()):
+        ends_at, fresh_until = self._ends_at, self._ends_at - self.services.timing.lease + _FRESH
+        if self._elapsed() < ends_at and not (self._elapsed() < fresh_until and self._is_heard()):
             self.renew()
         if self._elapsed() >= ends_at or not self._is_heard():
             raise ClaimLostError(
@@ -241,9 +241,6 @@ class ClaimedPat:
 
     def _elapsed(self) -> timedelta:
         return self.services.boot.read_boot().elapsed
-
-    def _is_fresh(self) -> bool:
-        return self._elapsed() - (self._ends_at - self.services.timing.lease) < _FRESH
 
     def _is_heard(self) -> bool:
         pulse = self.run.pulse
