@@ -66,14 +66,14 @@ def reconcile_timeline(run: RunContext, note: NoteFailure) -> None:
     if current is None or (current == known and not is_lasting):
         return
     if known is None:
-        _record(run, [TimelineReconciled(timeline=current)])
+        _record(run, known, [TimelineReconciled(timeline=current)])
         return
     seen = _compare(run, note)
     is_clear = seen == _Look(0, 0)
     events: list[Event] = []
     if current != known:
         events = [TimelineChanged(timeline=current, previous=known, behind=seen.behind, unread=seen.unread)]
-    _record(run, [*events, *([TimelineReconciled(timeline=current)] if is_clear else [])])
+    _record(run, known, [*events, *([TimelineReconciled(timeline=current)] if is_clear else [])])
 
 
 def _is_changed(reading: Reading) -> bool:
@@ -131,11 +131,15 @@ def _find_error(run: RunContext, pat: ManagedPat) -> DatabaseBehindError | None:
     return find_unknown_writer(run, pat, versions[0] if versions else None)
 
 
-def _record(run: RunContext, events: Sequence[Event]) -> None:
-    """Write these events. Another run may write the same: it has looked, too."""
+def _record(run: RunContext, known: str | None, events: Sequence[Event]) -> None:
+    """Write these events, unless another run wrote its own since the timeline was `known`: it has looked, too."""
 
     def write() -> None:
         with run.services.database.begin() as work:
+            work.conditions.lock(ConditionKind.TIMELINE_CHANGED)
+            is_over = known == work.find_timeline() and not find_lasting(work, ConditionKind.TIMELINE_CHANGED)
+            if is_over or _load_known(work) != known:
+                return
             for event in events:
                 record(work, run, DATABASE, event, run.services.clock.now())
 

@@ -15,7 +15,7 @@ import pytest
 
 from rotator.engine.tags import AUTHORIZATION_TAG
 from tests.acceptance.test_kill_create import CREATE, CREATION, finish
-from tests.support.daemon import RunningDaemon, set_overlap, start_daemon, write_settings
+from tests.support.daemon import RunningDaemon, set_overlap, write_settings
 from tests.support.killing import CHANGES, Run, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
@@ -37,8 +37,6 @@ from tests.support.sent import (
 
 pytestmark = pytest.mark.prove
 
-SETTINGS = {"heartbeat": "2s", "refresh": "24h", "reconcile": "24h"}
-"""Of `daemon:`. What other jobs send would come between the requests of the work."""
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
     *(MINT, SHOW, IDENTITY, STORE, WRITTEN, READ),
@@ -87,6 +85,19 @@ def stage(prepared: Stage) -> Stage:
     return prepared
 
 
+def set_jobs(stage: Stage) -> None:
+    """Set how often daemons do their jobs: what others than the work send would come between its requests."""
+    write_settings(stage, heartbeat="2s", refresh="24h", reconcile="24h")
+
+
+def start(stage: Stage) -> RunningDaemon:
+    """Start a daemon, and return when it has started."""
+    set_jobs(stage)
+    running = RunningDaemon(stage, stage.start_installed("daemon"))
+    running.wait_for("daemon_started")
+    return running
+
+
 def is_at_rest(stage: Stage) -> bool:
     """Whether the PAT was replaced, and the old one is proven to be gone."""
     ours = [pat.authorization_id for pat in stage.find_ours()]
@@ -96,7 +107,7 @@ def is_at_rest(stage: Stage) -> bool:
 
 def have_another_finish(stage: Stage, patience: int = 60) -> None:
     """Start another daemon, and stop it when nothing is left to do."""
-    other = start_daemon(stage, None, **SETTINGS)
+    other = start(stage)
     other.wait_until(lambda: is_at_rest(stage), patience)
     assert other.stop() == 0
 
@@ -117,7 +128,7 @@ def check_thawed(stage: Stage, frozen: RunningDaemon) -> None:
 
 def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
     """Have a daemon do it all; it sends exactly these requests."""
-    alone = start_daemon(stage, None, **SETTINGS)
+    alone = start(stage)
     alone.wait_until(lambda: is_at_rest(stage))
     assert alone.stop() == 0
     check_requests(stage, requests)
@@ -126,7 +137,7 @@ def check_undisturbed(stage: Stage, requests: Sequence[Sent]) -> None:
 def freeze_at(stage: Stage, sent: Sent, skip: int, *, effect: bool) -> RunningDaemon:
     """Start a daemon, and freeze it when that request is open."""
     stage.hold(sent.service, sent.method, sent.path, skip, effect=effect)
-    frozen = start_daemon(stage, None, **SETTINGS)
+    frozen = start(stage)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     return frozen
@@ -169,7 +180,7 @@ def test_frozen_daemon_changes_nothing_when_another_took_over_at_a_request_of_a_
 
 def start_forked(stage: Stage, when: str, number: int) -> RunningDaemon:
     """Start a daemon that freezes itself at that commit about the record."""
-    write_settings(stage, **SETTINGS)
+    set_jobs(stage)
     run = stage.start("daemon", dying=(when, number), table="managed_pat", blow=signal.SIGSTOP)
     return RunningDaemon(stage, run)
 
@@ -253,7 +264,7 @@ def test_frozen_daemon_loses_nothing_when_its_request_lands_and_it_thaws_after_a
     stage: Stage, service: str, method: str, path: str
 ) -> None:
     stage.postpone(service, method, path)
-    frozen = start_daemon(stage, None, **SETTINGS)
+    frozen = start(stage)
     frozen.wait_until(stage.faults.struck.is_set)
     frozen.run.freeze()
     have_another_finish(stage)

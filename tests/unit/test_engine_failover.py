@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
 import pytest
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import SubjectKind
 from rotator.domain.managed_pat import Hold
 from rotator.engine.auditing import load_events
+from rotator.engine.claiming import ClaimedPat
 from rotator.engine.failover import DATABASE, reconcile_timeline
 from rotator.engine.keeping import revoke_current
 from rotator.engine.looking import look
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
-from rotator.errors import FailoverError
+from rotator.errors import FailoverError, RotatorError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import Database, UnitOfWork
 from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 
@@ -52,6 +58,46 @@ def test_timeline_is_noted_when_it_is_first_seen() -> None:
     assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     world.run()
     assert world.events(DATABASE) == [FIRST]
+
+
+class Overtaken:
+    """A database on which another run does something before this one's next change."""
+
+    def __init__(self, inner: Database, other: Callable[[], object]) -> None:
+        self._inner, self._others = inner, [other]
+        self.read = inner.read
+
+    def begin(self) -> AbstractContextManager[UnitOfWork]:
+        """See the port."""
+        if self._others:
+            self._others.pop()()
+        return self._inner.begin()
+
+
+def test_replicas_that_look_at_the_same_time_tell_of_a_timeline_once() -> None:
+    """Of the first one, of another one, and of the end of what a failover began."""
+    world = make_seen()
+
+    def note(held: ClaimedPat, error: RotatorError) -> None:
+        raise AssertionError(error)
+
+    def look_together() -> None:
+        other, run = world.make_run(), world.make_run()
+        database = Overtaken(run.services.database, lambda: reconcile_timeline(other, note))
+        reconcile_timeline(replace(run, services=replace(run.services, database=database)), note)
+
+    look_together()
+    assert world.events(DATABASE) == [FIRST]
+    promote(world)
+    look_together()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST]
+    promote(world, "a1/3")
+    world.secrets.fail("fetch_versions", make_busy("fetch_versions", "key_vault"), times=9)
+    look_together()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST, CHANGED]
+    world.heal()
+    look_together()
+    assert world.events(DATABASE) == [FIRST, CHANGED, FIRST, CHANGED, FIRST]
 
 
 def test_command_by_hand_is_the_first_one_when_no_run_has_seen_the_timeline() -> None:

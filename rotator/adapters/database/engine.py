@@ -13,7 +13,7 @@ use case.
 The order of locks, the same in every transaction, so that none waits for one that waits for it:
 1. a receiver of notifications, by a transaction that delivers to it and to nobody else;
 2. the records (managed_pat) that it claims, renews or loads to change, several in the order of their names;
-3. the topics "condition:all_paused", "mints", "lifetime_limit" and "untracked:...", the rows of the journal, and the
+3. the topics "condition:...", "mints", "lifetime_limit" and "untracked:...", the rows of the journal, and the
    pending revocations;
 4. "audit": the events come last, with the conditions that begin and end by them, because nobody else can write an event
    until the transaction ends. The fake database of the tests refuses any other write after an event.
