@@ -21,7 +21,15 @@ from rotator.engine.auditing import load_events
 from rotator.sandbox.folder import keep_folder
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import CLIENT_ID, OTHER_USERNAME, TENANT_ID, USERNAME
-from tests.support.installed_command import COMMAND, PATIENCE, Rotator, approve, run_command, start_device_login
+from tests.support.installed_command import (
+    COMMAND,
+    PATIENCE,
+    Rotator,
+    add_account,
+    approve,
+    run_command,
+    start_device_login,
+)
 from tests.support.published import check_printed
 from tests.support.source_tree import ROOT
 from tests.support.terminal import read_to_end, start_on_terminal
@@ -368,6 +376,20 @@ def test_login_needs_no_name_where_there_is_one_account(sandbox: Sandbox, rotato
         "account": "build-bot",
         "was_signed_in": True,
     }
+
+
+def test_login_of_all_signs_in_one_account_after_the_other(sandbox: Sandbox, rotator: Rotator) -> None:
+    path = sandbox.addresses.config_path
+    path.write_text(add_account(path.read_text(encoding="utf-8"), "other-bot", OTHER_USERNAME), encoding="utf-8")
+    assert rotator("db", "upgrade").returncode == 0
+    process, prompt = start_device_login(sandbox, "--all")
+    approve(sandbox, prompt)
+    assert process.stdout is not None
+    first, prompt = (json.loads(process.stdout.readline()) for _ in range(2))
+    approve(sandbox, prompt, OTHER_USERNAME)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    assert [first["account"], json.loads(output)["account"]] == ["build-bot", "other-bot"]
 
 
 def test_login_goes_to_the_device_code_at_once_where_there_is_no_display(sandbox: Sandbox, rotator: Rotator) -> None:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from rotator.cli import stopping
-from rotator.cli.stopping import stop_on_signals
+from rotator.cli.stopping import say_stop, stop_on_signals
 from tests.support.clock import FakeClock
 from tests.support.stop import make_stop
 
@@ -38,3 +38,18 @@ def test_handlers_are_put_back_when_nothing_was_stopped() -> None:
     with stop_on_signals(make_stop(FakeClock())):
         assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
     assert {number: signal.getsignal(number) for number in HANDLED} == before
+
+
+@pytest.mark.parametrize(
+    ("number", "finishing", "said"),
+    [
+        (signal.SIGINT, 8, "finishing 8 rotations; press Ctrl-C again to stop now"),
+        (signal.SIGINT, 1, "finishing 1 rotation; press Ctrl-C again to stop now"),
+        (signal.SIGTERM, 8, "finishing 8 rotations"),
+    ],
+)
+def test_stop_says_what_is_finished_and_to_whom_presses_it_how_to_stop_now(
+    number: int, finishing: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_stop(number, finishing)
+    assert capsys.readouterr().err == f"{said}\n"
