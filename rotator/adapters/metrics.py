@@ -15,6 +15,7 @@ from rotator.domain.request_count import RequestOutcome
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _SECOND = timedelta(seconds=1)
+_write_number: Callable[[float], str] = floatToGoString
 
 
 def _stamp(moment: datetime | None) -> float | None:
@@ -63,8 +64,7 @@ def render_pats(pats: tuple[PatFigures, ...]) -> bytes:
         for labels, pat in named:
             more, value = find(pat)
             if value is not None:
-                number = floatToGoString(value)  # type: ignore[no-untyped-call]
-                parts.append(f"{name}{{{labels}{more}}} {number}\n")
+                parts.append(f"{name}{{{labels}{more}}} {_write_number(value)}\n")
     return "".join(parts).encode()
 
 

@@ -13,9 +13,9 @@ from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ALWAYS, ChangeFreeze, HeldBack, HeldBackBy, Timetable
 from rotator.domain.urgency import LONGEST_RETRY, find_last_span, is_near_expiry
-from rotator.domain.words import say_duration
 
 PAUSED = HeldBack(HeldBackBy.ALL_PAUSED, None)
 """What holds back while a person has paused everything."""
@@ -36,28 +36,6 @@ class LeakAction(StrEnum):
 
     ALERT = "alert"
     ROTATE = "rotate"
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """How long before its expiry a PAT is due: a share of its own lifetime (0 to 1), or a duration. One is set."""
-
-    share: float | None = None
-    duration: timedelta | None = None
-
-    def before(self, lifetime: timedelta) -> timedelta:
-        """Return the threshold for a PAT of this lifetime."""
-        if self.duration is not None:
-            return self.duration
-        return _take_share(lifetime, self.share or 0.0)
-
-    def __str__(self) -> str:
-        return say_duration(self.duration) if self.duration is not None else f"{(self.share or 0) * 100:g}%"
-
-
-@lru_cache(maxsize=1000)
-def _take_share(span: timedelta, share: float) -> timedelta:
-    return span * share
 
 
 @dataclass(frozen=True)

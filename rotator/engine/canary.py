@@ -12,8 +12,9 @@ from datetime import timedelta
 
 from rotator.domain.checkup import CheckResult, Remark, fail, praise, warn
 from rotator.domain.managed_pat import ManagedPat, make_scopes
-from rotator.domain.policy import Match, Policy, Rule, RuleAction, Threshold, check_scopes
+from rotator.domain.policy import Match, Policy, Rule, RuleAction, check_scopes
 from rotator.domain.rotation import Rotation, make_kept_lifetime
+from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_duration
 from rotator.engine.abandoning import abandon
 from rotator.engine.beginning import begin_run

@@ -18,7 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from rotator.domain.policy import Threshold
+from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import parse_duration, parse_threshold
 from rotator.settings.fields import DURATION_PATTERN, Day, Duration, DurationOrZero, Filled, Section, Text, VaultUrl

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
-from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
+from rotator.domain.threshold import Threshold
 from rotator.engine.clocks import URGENT
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import find_pause

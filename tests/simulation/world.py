@@ -16,9 +16,10 @@ from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import ManagedPat, Pat
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
+from rotator.domain.threshold import Threshold
 from rotator.engine.context import RunContext, Services, Timing, Trust
 from rotator.engine.log_checking import check_log
 from rotator.engine.old_rotations import archive_rotations

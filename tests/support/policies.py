@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
+from rotator.domain.threshold import Threshold
 
 RULE = Rule(
     name="ci",

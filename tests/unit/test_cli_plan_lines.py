@@ -11,9 +11,10 @@ from rotator.cli.output.plan import render_action, render_plan, say_no_pats
 from rotator.documents.plan import make_plan_document
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, Plan
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import SignInMemory
+from rotator.domain.threshold import Threshold
 from rotator.engine.planning import plan_one
 from rotator.engine.signing_in import hold_for_sign_ins
 from rotator.engine.status import NeededSignIn

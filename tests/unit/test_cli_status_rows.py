@@ -28,10 +28,11 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
 from rotator.domain.organization import OrganizationMemory
-from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.domain.runbook import CONDITIONS
+from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind

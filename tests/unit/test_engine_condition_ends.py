@@ -14,7 +14,8 @@ from rotator.domain.events.event import SubjectKind
 from rotator.domain.job_run import JobName
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat
 from rotator.domain.monitoring_errors import DeliveryError, HookError
-from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.domain.threshold import Threshold
 from rotator.domain.urgency import LONGEST_RETRY
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import record_policy

@@ -12,8 +12,9 @@ import pytest
 
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
-from rotator.domain.policy import Match, RuleAction, Threshold
+from rotator.domain.policy import Match, RuleAction
 from rotator.domain.secret_value import SecretValue
+from rotator.domain.threshold import Threshold
 from rotator.engine.creating import Order, create, make_order, propose
 from rotator.engine.jobs import reconcile_all, work_due
 from rotator.engine.keeping import forget, pause, resume, revoke_current, revoke_previous

@@ -11,7 +11,8 @@ import pytest
 from rotator.adapters.database.watch import ClaimsWatch
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import DaemonCrashed, DaemonsAgreed, DaemonsMixed
-from rotator.domain.policy import Policy, RuleAction, Threshold
+from rotator.domain.policy import Policy, RuleAction
+from rotator.domain.threshold import Threshold
 from rotator.engine.auditing import find_lasting, load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services

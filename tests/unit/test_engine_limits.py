@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.policy import Threshold
+from rotator.domain.threshold import Threshold
 from rotator.engine.limits import forget_limits
 from rotator.engine.losses import is_explained
 from rotator.engine.report import OutcomeKind

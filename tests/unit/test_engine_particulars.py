@@ -18,20 +18,11 @@ from rotator.domain.managed_pat import Failure, Hold, ManagedPatState, Pat
 from rotator.domain.next_step import Due, Matter, NextAction, NextStep, find_due, find_next_step
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.plan import Action, ActionKind, ActionReason, choose_action
-from rotator.domain.policy import (
-    PAUSED,
-    Decision,
-    Guardrails,
-    Match,
-    RuleAction,
-    Threshold,
-    Verdict,
-    check_target,
-    find_last_call,
-)
+from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict, check_target, find_last_call
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
 from rotator.domain.sight import Holding, Sight
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.domain.urgency import find_last_span
 from rotator.engine.accounting import KeeperKind, load_keepers

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.next_step import LONG_AGO
-from rotator.domain.policy import Decision, Policy, RuleAction, Threshold
+from rotator.domain.policy import Decision, Policy, RuleAction
+from rotator.domain.threshold import Threshold
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, resume
 from rotator.engine.queue import BATCH, load_due

@@ -10,8 +10,9 @@ import pytest
 
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
-from rotator.domain.policy import Guardrails, Threshold
+from rotator.domain.policy import Guardrails
 from rotator.domain.secret_value import SecretValue
+from rotator.domain.threshold import Threshold
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport

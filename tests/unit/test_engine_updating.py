@@ -10,7 +10,8 @@ import pytest
 
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import ActionKind, ActionReason
-from rotator.domain.policy import Guardrails, Match, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.domain.threshold import Threshold
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, resume
 from rotator.engine.left_behind import load_left_behind

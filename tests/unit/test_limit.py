@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.limit import LifetimeLimit, find_longest
-from rotator.domain.policy import Guardrails, Threshold, Verdict
+from rotator.domain.policy import Guardrails, Verdict
+from rotator.domain.threshold import Threshold
 from rotator.domain.urgency import find_last_span, is_near_expiry
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY, NOW, make_managed_pat

@@ -14,8 +14,9 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, Hold, ManagedPat, ManagedPatState
 from rotator.domain.next_step import LONG_AGO, Due, Limits, Matter, NextAction, find_due, find_next_step, is_due
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
-from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, Policy, RuleAction
 from rotator.domain.rotation import Rotation, RotationState
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ALWAYS, ChangeFreeze, Timetable, Window
 from rotator.errors import FailureKind
 from tests.support.policies import RULE, make_policy

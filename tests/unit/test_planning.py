@@ -9,8 +9,9 @@ import pytest
 
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
-from rotator.domain.policy import Guardrails, Policy, RuleAction, Threshold, Verdict
+from rotator.domain.policy import Guardrails, Policy, RuleAction, Verdict
 from rotator.domain.rotation import CLOSED_STATES, Rotation, RotationState
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ChangeFreeze, Timetable
 from rotator.engine.explaining import explain_decision
 from rotator.engine.planning import plan_by_hand, plan_one

@@ -17,13 +17,13 @@ from rotator.domain.policy import (
     Match,
     Rule,
     RuleAction,
-    Threshold,
     Verdict,
     check_clonable,
     check_scopes,
     check_storm,
 )
 from rotator.domain.rotation import make_offset_range
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import Timetable, Window
 from rotator.engine.explaining import explain_decision, explain_obstacle
 from tests.support.policies import RULE, make_policy

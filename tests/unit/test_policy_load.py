@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction, Threshold
+from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction
+from rotator.domain.threshold import Threshold
 from rotator.errors import ConfigError
 from rotator.settings.effective import show_policy
 from rotator.settings.load import load_policy, load_warnings

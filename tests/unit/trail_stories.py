@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.domain.policy import Threshold
 from rotator.domain.secret_value import SecretValue
+from rotator.domain.threshold import Threshold
 from rotator.engine.creating import create, make_order
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.looking import Rebuild

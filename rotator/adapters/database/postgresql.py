@@ -130,7 +130,8 @@ def lock_and(lock: int, query: Select[Any]) -> TextualSelect:
     """Return a statement that takes a lock and then, in the same request, reads what stands once it is held."""
     from sqlalchemy.dialects import postgresql
 
-    written = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    make_dialect: Callable[[], Dialect] = postgresql.dialect
+    written = query.compile(dialect=make_dialect(), compile_kwargs={"literal_binds": True})
     columns = {column.name: column.type for column in query.selected_columns}
     return text(f"SELECT pg_advisory_xact_lock({lock}); {written}").columns(**columns)
 

@@ -1,0 +1,31 @@
+"""How long before its expiry a PAT is due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+
+from rotator.domain.words import say_duration
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How long before its expiry a PAT is due: a share of its own lifetime (0 to 1), or a duration. One is set."""
+
+    share: float | None = None
+    duration: timedelta | None = None
+
+    def before(self, lifetime: timedelta) -> timedelta:
+        """Return the threshold for a PAT of this lifetime."""
+        if self.duration is not None:
+            return self.duration
+        return _take_share(lifetime, self.share or 0.0)
+
+    def __str__(self) -> str:
+        return say_duration(self.duration) if self.duration is not None else f"{(self.share or 0) * 100:g}%"
+
+
+@lru_cache(maxsize=1000)
+def _take_share(span: timedelta, share: float) -> timedelta:
+    return span * share
