@@ -22,7 +22,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.noticing import notice_vault_down, notice_vault_works
 from rotator.engine.standing import load_standings
 from rotator.engine.subjects import is_of_vault, name_vault, name_vault_at
-from rotator.errors import DatabaseError, RotatorError, StoppedError
+from rotator.errors import DatabaseError, RotatorError, StoppedError, UnknownOutcomeError
 from rotator.ports.clock import Clock
 from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
@@ -46,10 +46,12 @@ class WatchedVaults:
         with self._guard:
             return {vault: dict(answered) for vault, answered in self._answered.items()}
 
-    def find_failed(self) -> VaultRequest:
-        """Return what failed in this thread. Where every answer was fine, a write had no effect."""
+    def find_failed(self, error: RotatorError) -> VaultRequest:
+        """Return what failed in this thread. Where every answer was fine, a write had no effect, or a read was old."""
         failed: VaultRequest | None = getattr(self._last, "failed", None)
-        return VaultRequest.WRITE if failed is None else failed
+        if failed is not None:
+            return failed
+        return VaultRequest.WRITE if isinstance(error, UnknownOutcomeError) else VaultRequest.READ
 
     def prove_writable(
         self, location: SecretLocation, intent: dict[str, str], *, permit: Permit
@@ -128,7 +130,7 @@ class VaultNotes:
     def note_error(self, pat: ManagedPat, error: RotatorError) -> None:
         """Record that the vault of a ManagedPat is down, if this error of this thread says so."""
         if is_of_vault(error):
-            vault, failed = name_vault_at(pat.vault), self._watched.find_failed()
+            vault, failed = name_vault_at(pat.vault), self._watched.find_failed(error)
             with self._guard:
                 self._failed.add(vault)
             notice_vault_down(self.run, vault, VaultDown(code=error.code, message=error.message, asked_to=failed.word))

@@ -21,7 +21,7 @@ from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.events.event import Event
-from rotator.domain.events.places import RequestsHeld
+from rotator.domain.events.places import RequestsDelayed
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     DeniedError,
@@ -782,7 +782,7 @@ def test_log_says_that_a_throttled_mint_waits_until_when_and_for_which_account(
     service.close()
 
     ((event, subject, at),) = told
-    assert isinstance(event, RequestsHeld)
+    assert isinstance(event, RequestsDelayed)
     assert subject == ACCOUNT
     assert abs(event.until - at - timedelta(seconds=seconds)) < timedelta(seconds=5)
 

@@ -14,7 +14,7 @@ from rotator.engine.reading import fetch_newest
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.errors import ClaimHeldError, RejectedError, TransientError
-from tests.support.engine import EngineWorld, codes_of, make_world
+from tests.support.engine import VAULT, EngineWorld, codes_of, make_world
 from tests.support.engine_restores import make_restored, make_restored_open
 from tests.support.engine_scenarios import make_busy, make_late_store, make_overlapping
 
@@ -53,6 +53,7 @@ def test_rotation_stays_stored_when_reads_stay_old_and_goes_on_when_they_are_new
     world.advance(minutes=6)
     world.run()
     assert world.states() == ["overlapping"]
+    assert world.events(VAULT) == ["vault_down failed", "vault_restored succeeded"]
     world.finish()
 
 

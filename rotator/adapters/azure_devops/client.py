@@ -24,7 +24,7 @@ from rotator.adapters.http import HttpOptions, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.adapters.permits import ask_permit, permitted
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.places import RequestsHeld
+from rotator.domain.events.places import RequestsDelayed
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError, UnknownOutcomeError
 from rotator.ports.clock import BootClock, Clock
@@ -101,7 +101,7 @@ class AzureDevOpsClient:
     def _tell_hold(self, key: str, span: timedelta) -> None:
         if self._progress is not None and key.startswith(OF_ACCOUNT):
             until = self._clock.now() + span
-            self._progress(RequestsHeld(until=until), key.removeprefix(OF_ACCOUNT))
+            self._progress(RequestsDelayed(until=until), key.removeprefix(OF_ACCOUNT))
 
     def _pass_gate(self, call: Call, credential: Credential, deadline: timedelta) -> None:
         seconds = self._gate.wait(credential.throttle_key, deadline)

@@ -97,7 +97,7 @@ EVENTS: tuple[type[Event], ...] = (
     places.SettingsChanged,
     places.PolicyChanged,
     places.LimitForgotten,
-    places.RequestsHeld,
+    places.RequestsDelayed,
     places.ClockDoubted,
     places.ClockConfirmed,
     places.AuditBroken,

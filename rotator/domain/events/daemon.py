@@ -104,10 +104,7 @@ class SchedulerRestarted(
 
 
 class JobFailed(Event, name="job_failed", subject=SubjectKind.JOB, outcome=Outcome.FAILED, severity=Severity.ERROR):
-    """A job failed, `failures` times in a row; it is tried again after `retry_seconds`.
-
-    For one cause it is told at the 1st failure, the 2nd, the 4th, the 8th and so on.
-    """
+    """A job failed, `failures` times in a row (told at 1, 2, 4, 8...); it is tried again after `retry_seconds`."""
 
     code: str
     message: str

@@ -205,8 +205,14 @@ class AccountDown(
     pats: str = ""
 
 
-class RequestsHeld(Event, name="requests_held", subject=SubjectKind.ACCOUNT, severity=Severity.WARNING):
-    """Azure DevOps asked to wait: until then nothing is sent for an account, and its PATs wait. Only the log tells."""
+class RequestsDelayed(
+    Event,
+    name="requests_delayed",
+    subject=SubjectKind.ACCOUNT,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """Azure DevOps asked to wait: `until` then nothing is sent for an account, and its PATs wait. Only in the log."""
 
     until: datetime
 
@@ -252,10 +258,7 @@ class OrganizationDown(
     severity=Severity.ERROR,
     begins=ConditionKind.ORGANIZATION_DOWN,
 ):
-    """An account could not list the PATs of an organization; each run tries again. `pats`: only in logs.
-
-    `asked_to`: `look`, where it could, and could not look for one that was to be revoked: a list then proves nothing.
-    """
+    """An account could not list an organization's PATs, or `look` for one; a run tries again. `pats`: only in logs."""
 
     code: str
     message: str = ""
@@ -283,10 +286,7 @@ class VaultDown(
     severity=Severity.ERROR,
     begins=ConditionKind.VAULT_DOWN,
 ):
-    """A vault did not `read`, `change` or `write` as a run asked it to; each run tries again. `pats`: only in logs.
-
-    It works again once it does that. If what cannot be done hurts more than what was told, that is told too.
-    """
+    """A vault did not `read`, `change` or `write` as a run asked it to; each run tries again. `pats`: only in logs."""
 
     code: str
     message: str = ""
