@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -94,6 +94,8 @@ def opened_whole(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     fresh: Path | None = None
     try:
+        with suppress(FileNotFoundError):
+            target.lstat()  # a name that no file can have is told before the work, not after it
         number, name = tempfile.mkstemp(prefix=".rotator-", suffix=".partial", dir=target.parent)
         fresh = Path(name)
         with os.fdopen(number, "wb") as stream:

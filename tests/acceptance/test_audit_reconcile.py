@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from rotator.sandbox.azure_devops_audit import add_to_log
+from rotator.sandbox.faults import Fault
 from rotator.sandbox.seeds import CLIENT_ID, ORGANIZATION, USER_ID, USERNAME
 from rotator.sandbox.world import Organization
 from tests.acceptance.test_leaks import replace_leaks, revoke
@@ -180,6 +181,10 @@ def test_gap_of_their_log_is_told_once_it_had_its_time(stage: Stage, tmp_path: P
     young = reconcile(stage, code=0)
     assert (young["lacking"], young["unsettled"], young["read"]) == ([], 2, 0)
     clock.move(timedelta(days=2))
+    wrong = reconcile(stage, code=1, clock=clock)
+    assert wrong["error"]["code"] == "clock_skew", "as long as the services say another time, nothing is missing"
+    for service in ("azure_devops", "entra", "key_vault"):
+        stage.faults.add(Fault(service, "wrong_date", times=None, seconds=timedelta(days=2).total_seconds()))
     off = reconcile(stage, code=1, clock=clock)
     assert off["error"]["code"] == "auditing_off"
     add_entry(stage, "AuditLog.AccessLog")
