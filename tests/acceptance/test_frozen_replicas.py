@@ -35,7 +35,7 @@ from tests.support.sent import (
     list_points,
 )
 
-pytestmark = pytest.mark.prove
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
 
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
