@@ -55,7 +55,9 @@ class Window:
         today = now.astimezone(self.zone).date()
         days = (today + number * _DAY for number in range(-1, _LONGEST_GAP))
         spans = (span for day in days if day.weekday() in self.days for span in self._list_spans(day))
-        return next(max(now, begins) for begins, ends in spans if ends > now)
+        openings = (max(now, begins) for begins, ends in spans if ends > now)
+        first = next(openings)
+        return min(first, next(openings, first))  # at midnight the clocks may bring the end of the day before once more
 
     def _find_hours(self, day: date) -> tuple[datetime, datetime]:
         """Return when it begins and ends that began on a day, as the clocks on the wall show it."""

@@ -70,7 +70,8 @@ def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -
 def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[tuple[str, Event]]:
     """Return what is to be told of daemons with different versions or policies, by the one that began first.
 
-    Once, when that has lasted for minutes, by the boot clock; and once when it is over.
+    Once, when that has lasted for minutes, by the boot clock; and once when it is over, by the dates and by what this
+    daemon saw itself: a step of the database's clock makes the heartbeats of others look old until they come again.
     """
     beats, now = work.job_runs.load_heartbeats(), work.now()
     colleagues = find_colleagues(beats, now)
@@ -82,7 +83,9 @@ def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[
     if not colleagues or colleagues[0].holder != pulse.holder:
         return []
     if DAEMONS in find_lasting(work, ConditionKind.DAEMONS_MIXED):
-        return [] if say_differences(find_latest(beats, now, _AGREE_FOR)) else [(DAEMONS, DaemonsAgreed())]
+        latest = set(find_latest(beats, now, _AGREE_FOR))
+        latest |= {beat for beat in beats if beat.binds_for and pulse.has_changed(beat, elapsed, _AGREE_FOR)}
+        return [] if say_differences(latest) else [(DAEMONS, DaemonsAgreed())]
     is_lasting = pulse.differs_since is not None and elapsed - pulse.differs_since >= BEATS_WITHIN
     return [(DAEMONS, DaemonsMixed(message=message))] if is_lasting else []
 

@@ -117,6 +117,14 @@ class Pulse:
             self._seen[beat.holder] = known if known is not None and known[0] == beat.beat_at else (beat.beat_at, now)
         return frozenset(holder for holder, (_, since) in self._seen.items() if now - since >= BEATS_WITHIN)
 
+    def has_changed(self, beat: Heartbeat, elapsed: timedelta, span: timedelta) -> bool:
+        """Whether this daemon saw a heartbeat for the first time, or saw it change, within that span by its boot clock.
+
+        By what `find_silent` looked at last.
+        """
+        known = self._seen.get(beat.holder)
+        return known is not None and elapsed - known[1] <= span
+
     def note(self, event: Event) -> None:
         """Have the next heartbeat write an event of the daemon into the audit log; the log has it already."""
         self._noted.append(event)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.unit_of_work import SqlDatabase
@@ -482,6 +483,29 @@ def test_claims_of_a_daemon_outlive_a_step_of_the_databases_clock(
     assert there.look() == timedelta(seconds=10)
     there.clock.advance(timedelta(seconds=10))
     assert there.look() == timedelta(0)
+    assert there.can_claim()
+
+
+def test_claim_of_a_daemon_outlives_a_freeze_of_the_one_who_looks_at_its_heartbeat(
+    timed: tuple[Database, FakeClock],
+) -> None:
+    """What it read before it stood still says nothing of the time since: the daemon may have gone on."""
+    there = OtherHost(timed)
+    there.pass_on(60, beats=True)
+    freezes = [2 * BEAT]
+
+    def freeze(*happened: object) -> None:
+        if "FROM heartbeat" in str(happened[2]) and freezes:
+            there.clock.advance(freezes.pop())
+
+    event.listen(Engine, "after_cursor_execute", freeze)
+    try:
+        with there.database.begin() as work, pytest.raises(ClaimHeldError):
+            work.claims.claim("npm-feed", OTHER, now=there.now(), span=SPAN)
+    finally:
+        event.remove(Engine, "after_cursor_execute", freeze)
+    assert freezes == [2 * BEAT] * isinstance(there.database, MemoryDatabase)
+    there.clock.advance(2 * BEAT)
     assert there.can_claim()
 
 

@@ -559,7 +559,8 @@ class _MemoryClaimsReader:
         return self._judge(self._tables.claims, now, span, is_all=True).next_over
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
-        judge = Judge(self._clocks.watch, now, span, self._clocks.read_boot())
+        boot = self._clocks.read_boot()
+        judge = Judge(self._clocks.watch, now, span, boot, boot)
         return judge.find_bindings(claims, tuple(self._tables.heartbeats.values()), is_all=is_all)
 
 

@@ -47,7 +47,8 @@ class Database:
 
     def find_left(self, watch: ClaimsWatch) -> timedelta:
         """How long the claim binds, as a process on host b sees it that has this watch."""
-        judge = Judge(watch, NOW + self.passed + self.step, LEASE, BootMoment("b", timedelta(hours=9) + self.passed))
+        boot = BootMoment("b", timedelta(hours=9) + self.passed)
+        judge = Judge(watch, NOW + self.passed + self.step, LEASE, boot, boot)
         return judge.find_bindings({"npm-feed": self.claim}, self.beats, is_all=True).lefts["npm-feed"]
 
     def live(self, *watches: ClaimsWatch, minutes: float, renews: bool = True) -> list[timedelta]:
@@ -146,7 +147,8 @@ def test_heart_that_beats_is_not_taken_for_late_by_its_dates_alone() -> None:
     database.live(watch, minutes=2)
     database.step = timedelta(minutes=2)
     database.passed += SECOND
-    judge = Judge(watch, NOW + database.passed + database.step, LEASE, BootMoment("b", timedelta(hours=9, minutes=2)))
+    boot = BootMoment("b", timedelta(hours=9, minutes=2))
+    judge = Judge(watch, NOW + database.passed + database.step, LEASE, boot, boot)
     found = judge.find_bindings({"npm-feed": database.claim}, database.beats, is_all=True)
     assert found.held == {"npm-feed"}
     assert found.next_over is not None

@@ -431,6 +431,19 @@ def test_daemon_that_comes_and_goes_is_one_difference() -> None:
     assert live(world, 0) == ["versions 1.0, 1.1"]
 
 
+@pytest.mark.parametrize("steps", [(15, 30, 0), (-15, -30, 0)])
+def test_step_of_the_databases_clock_ends_no_difference_and_begins_none(steps: tuple[int, ...]) -> None:
+    """After one ahead all other heartbeats look old, until they come again."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    second.pulse.version = "1.1"
+    live(world, 9, first, second)
+    for step in steps:
+        world.database.skew = timedelta(minutes=step)
+        assert live(world, 9, first, second) == ["versions 1.0, 1.1"]
+        assert does_last(world)
+
+
 def test_daemons_that_are_given_a_new_policy_one_after_the_other_are_not_told() -> None:
     world = make_world()
     replicas = [Replica(world, host) for host in "abc"]

@@ -83,6 +83,12 @@ def cases(draw: st.DrawFn) -> tuple[Timetable, datetime]:
 @settings(max_examples=300, deadline=None)
 @example((Timetable((Window((6,), time(2, 15), time(2, 45), BERLIN),)), datetime(2027, 3, 28, 0, 0, tzinfo=UTC)))
 @example((Timetable((Window((6,), time(1, 30), time(2, 30), BERLIN),)), datetime(2026, 10, 25, 0, 35, tzinfo=UTC)))
+@example(
+    (
+        Timetable((Window(ALL_DAYS, time(0, 30), time(0, 15), ZoneInfo("America/Havana")),)),
+        datetime(2026, 11, 1, 4, 29, tzinfo=UTC),
+    )
+)
 def test_timetable_opens_when_the_first_minute_does_that_the_clocks_on_the_wall_show(
     case: tuple[Timetable, datetime],
 ) -> None:

@@ -130,12 +130,14 @@ class Bindings:
 class Judge:
     """Tells how long claims bind, by all that one process knows at one moment.
 
-    `now` is the database's clock, `span` the lease; `boot` was read after both.
+    `now` is the database's clock, `span` the lease; `asked` is the boot clock before the heartbeats were read from the
+    database, `boot` after all of that.
     """
 
     watch: ClaimsWatch
     now: datetime
     span: timedelta
+    asked: BootMoment | None
     boot: BootMoment | None
 
     def find_bindings(
@@ -146,20 +148,22 @@ class Judge:
         One that was made in this boot is measured by the boot clock alone. A daemon's is over as well when its
         heartbeat has stayed away.
         """
+        asked = None if self.asked is None else self.asked.elapsed
         elapsed = None if self.boot is None else self.boot.elapsed
         bonds = {
             beat.process: Bond(beat.beat_at, beat.binds_for, beat.binds_for, needs_sight=True)
             for beat in beats or ()
             if beat.process and beat.binds_for is not None
         }
-        hearts = {} if beats is None else self.watch.beats.look(bonds, self.now, elapsed)
+        hearts = {} if beats is None else self.watch.beats.look(bonds, self.now, asked, elapsed)
         kept = {name: held.until for name, held in claims.items() if held.claimant is not None and held.until}
         longest = max(self.span, LONGEST_LEASE)
         leases = {
             name: Bond(until - self.span, self.span, longest, needs_sight=claims[name].process in hearts)
             for name, until in kept.items()
         }
-        lefts = dict.fromkeys(claims, timedelta(0)) | self.watch.claims.look(leases, self.now, elapsed, is_all=is_all)
+        seen = self.watch.claims.look(leases, self.now, asked, elapsed, is_all=is_all)
+        lefts = dict.fromkeys(claims, timedelta(0)) | seen
         late = set[str]()
         for name in kept:
             held, process = claims[name], claims[name].process
@@ -172,7 +176,7 @@ class Judge:
         return Bindings(lefts, frozenset(late))
 
     def _find_lease(self, held: Held, left: timedelta) -> timedelta:
-        passed = self.boot.since(held.made_at) if self.boot is not None else None
+        passed = self.asked.since(held.made_at) if self.asked is not None else None
         return left if passed is None else self.span - passed
 
 
@@ -209,11 +213,11 @@ class SqlClaimsReader:
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         """Load the heartbeats, after the claims: whoever renews one now has a heartbeat that is no older than that."""
-        beats: list[Heartbeat] | None = None
+        beats, asked = None, self._read_boot()
         if is_all or any(held.process for held in claims.values()):
             rows = self._connection.execute(_LOAD_BEATS)
             beats = [Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows]
-        judge = Judge(self._watch, now, span, self._read_boot())
+        judge = Judge(self._watch, now, span, asked, self._read_boot())
         found = judge.find_bindings(claims, beats, is_all=is_all)
         gone = {name: timedelta(0) for name in found.held if self._is_gone(claims[name].claimant or "")}
         return replace(found, lefts={**found.lefts, **gone})

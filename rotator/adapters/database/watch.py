@@ -38,20 +38,29 @@ class Watch:
         self._last: tuple[datetime, timedelta] | None = None
 
     def look(
-        self, bonds: Mapping[str, Bond], now: datetime, elapsed: timedelta | None, *, is_all: bool = True
+        self,
+        bonds: Mapping[str, Bond],
+        now: datetime,
+        asked: timedelta | None,
+        elapsed: timedelta | None,
+        *,
+        is_all: bool = True,
     ) -> dict[str, timedelta]:
         """Return how long each still binds, by a look at all that there are or at some.
 
-        `now` is the database's clock, `elapsed` the boot clock, read after that. Without one the database's is all.
+        `now` is the database's clock. `asked` and `elapsed` are the boot clock, before they were read from the database
+        and after all that. What is new binds from the later one on, and what is over was over at the earlier one: a
+        process that stood still in between has not seen what others wrote meanwhile. Without a boot clock the
+        database's is all.
         """
-        if elapsed is None:
+        if asked is None or elapsed is None:
             return {key: bond.since + bond.span - now for key, bond in bonds.items()}
         with self._lock:
             seen = {key: self._see(key, bond, now, elapsed) for key, bond in bonds.items()}
             self._seen = seen if is_all else {**self._seen, **seen}
             if is_all:
                 self._last = now, elapsed
-        return {key: ends_at - elapsed for key, (_, ends_at) in seen.items()}
+        return {key: ends_at - asked for key, (_, ends_at) in seen.items()}
 
     def _see(self, key: str, bond: Bond, now: datetime, elapsed: timedelta) -> tuple[Bond, timedelta]:
         known = self._seen.get(key)
