@@ -69,7 +69,9 @@ def list_doubts(installation: Installation) -> list[str]:
     """Return settings that are valid but may be unintended."""
     unsigned = f"{installation.settings_path} audit.signing_key: {UNSIGNED}. {MAKE_SIGNING_KEY}, and name it there."
     unsigned_or_not = [] if has_signing_key(installation) else [unsigned]
-    return [*installation.policy_warnings, *_list_without_window(installation), *unsigned_or_not]
+    found = [*installation.policy_warnings, *_list_without_window(installation), *unsigned_or_not]
+    place = installation.settings_path
+    return found + [f"{place} {name}: {said}. {fix}" for said, (name, fix) in installation.doubts.items()]
 
 
 def _list_without_window(installation: Installation) -> list[str]:
@@ -112,7 +114,7 @@ def _try(act: Callable[[], object], location: Location | None = None) -> list[Fi
 
 
 def _read(installation: Installation, secret: SecretReference) -> None:
-    if secret.source is SecretSource.FILE:
+    if secret.source in (SecretSource.FILE, SecretSource.LITERAL):
         installation.resolve(secret)
 
 

@@ -65,9 +65,9 @@ class Installation:
         watch: ClaimsWatch | None = None,
     ) -> None:
         self._origin, self._given_stop, self._given_requests, self._watch = origin, stop, requests, watch
-        self._stack = ExitStack()
         self._unlogged: dict[str, RunContext] = {}
-        self.doubts: dict[str, tuple[str, str]] = {}
+        self._stack, self.doubts = ExitStack(), dict[str, tuple[str, str]]()
+        self.warn: Callable[[str, str, str], None] = warn
 
     def __enter__(self) -> Self:
         return self
@@ -389,10 +389,10 @@ class Installation:
         )
 
     def warn_once(self, setting: str, problem: str, fix: str) -> None:
-        """Log what is wrong with a setting that works, unless it was logged before, of whatever setting."""
+        """Warn of what is wrong with a setting that works, once, of whatever setting; a command may show it instead."""
         if problem not in self.doubts:
             self.doubts[problem] = setting, fix
-            warn(setting, problem, fix)
+            self.warn(setting, problem, fix)
 
 
 def make_run_id() -> str:

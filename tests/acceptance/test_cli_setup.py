@@ -257,6 +257,32 @@ def test_config_check_shows_every_problem_when_both_files_are_wrong(sandbox: San
     assert not settings.with_name("rotator.db").exists()
 
 
+def test_config_check_warns_once_of_secrets_that_others_can_read(sandbox: Sandbox, rotator: Rotator) -> None:
+    """Among the warnings, in words, and not in the log as well."""
+    settings = sandbox.addresses.config_path
+    key_file = settings.with_name("token-cache.key")
+    key = key_file.read_text(encoding="utf-8").strip()
+    text = settings.read_text(encoding="utf-8")
+    key_file.chmod(0o640)
+    found = rotator("config", "check")
+    assert found.returncode == 0
+    assert found.stderr.count(f"chmod 600 {key_file}") == 1
+    settings.write_text(text.replace("{file: token-cache.key}", f'"{key}"'), encoding="utf-8")
+    settings.chmod(0o640)
+    plain, as_json = rotator("config", "check"), rotator("--json", "config", "check")
+    assert plain.returncode == as_json.returncode == 0
+    (told,) = (line for line in plain.stderr.splitlines() if "chmod 600" in line)
+    assert told.startswith(f"warning: {settings} token_cache.key: ")
+    assert [told.removeprefix("warning: ")] == [
+        said for said in json.loads(as_json.stdout)["warnings"] if "chmod" in said
+    ]
+    settings.chmod(0o644)
+    refused = rotator("config", "check")
+    assert refused.returncode == 2
+    assert f"every user of this host can read {settings}" in refused.stderr
+    assert key not in plain.stderr + plain.stdout + as_json.stdout + as_json.stderr + refused.stderr
+
+
 def test_config_is_looked_for_by_option_then_variable_when_both_are_given(rotator: Rotator, sandbox: Sandbox) -> None:
     missing = rotator("config", "check", env={"ROTATOR_CONFIG": "nowhere.yaml"})
     assert missing.returncode == 2

@@ -46,11 +46,11 @@ def check(cli: CliContext) -> None:
     from rotator.wiring.notifying import find_unusable_receivers
 
     with open_installation(cli) as installation:
-        path = installation.settings_path
+        path, installation.warn = installation.settings_path, _leave_to_the_warnings
 
         def find_more(sound: Settings) -> Iterator[Finding]:
             with open_installation(cli) as described:
-                described.settings = sound
+                described.settings, described.warn, described.doubts = sound, installation.warn, installation.doubts
                 yield from find_unusable(described)
                 yield from find_unusable_receivers(described)
                 yield from find_unusable_hooks(described)
@@ -65,6 +65,10 @@ def check(cli: CliContext) -> None:
             raise ConfigError(problems, fix=f"Correct the {what} above. Nothing was changed.")
         note_warnings(cli, warnings)
         say(cli, f"{path} and {installation.settings.policy} are fine.")
+
+
+def _leave_to_the_warnings(_setting: str, _problem: str, _fix: str) -> None:
+    """Do not log what is shown among the warnings."""
 
 
 @config.command(
