@@ -21,10 +21,11 @@ from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
+from rotator.engine.lives import be_heard, watch_silent
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
-from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
+from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
@@ -340,31 +341,7 @@ def check_asked(held: ClaimedPat, asked: ManagedPat | None, *, by_pat: bool = Fa
     )
 
 
-def be_heard(run: RunContext) -> int | None:
-    """Have a heartbeat of the daemon committed if the last one is late, and return the row that they go on in.
-
-    So a job that is late, on a busy host, costs no claim: whoever can commit can also say that it lives.
-    """
-    pulse, database, boot = run.pulse, run.services.database, run.services.boot
-    if pulse is None:
-        return None
-
-    def commit() -> None:
-        with database.begin() as work:
-            work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
-
-    if pulse.find_row(boot) is None:
-        pulse.beat(boot, commit, only_late=True)
-    return pulse.find_row(boot)
-
-
-@contextmanager
-def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[ClaimedPat]:
-    """Claim a ManagedPat for this run, and at the end give the claim back and enter what comes next into the queue.
-
-    NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
-    run has on it already.
-    """
+def _claim(run: RunContext, name: str, begun: Claim | None) -> tuple[ClaimedPat, Claim]:
     heard = be_heard(run)
     with run.services.database.begin() as work:
         found = check_managed(work, name)  # locks it, so that it stays as it is
@@ -375,7 +352,22 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
             claim = work.claims.renew(begun, now=now, span=span)
         pat = replace(found, epoch=claim.epoch)
         rotation = next(iter(work.journal.load_open_for([name])), None)
-    held = ClaimedPat(run, claim, pat, rotation, heard)
+    return ClaimedPat(run, claim, pat, rotation, heard), claim
+
+
+@contextmanager
+def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[ClaimedPat]:
+    """Claim a ManagedPat for this run, and at the end give the claim back and enter what comes next into the queue.
+
+    NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
+    run has on it already.
+    """
+    try:
+        held, claim = _claim(run, name, begun)
+    except ClaimHeldError:
+        if not watch_silent(run, name):
+            raise
+        held, claim = _claim(run, name, begun)
 
     def release() -> None:
         with run.services.closing_database.begin() as work:

@@ -90,18 +90,37 @@ def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[
     return [(DAEMONS, DaemonsMixed(message=message))] if is_lasting else []
 
 
-def watch_silent(run: RunContext) -> None:
-    """Wait until what a daemon was at that stays silent is free.
+def watch_silent(run: RunContext, name: str | None = None) -> bool:
+    """Wait until what a daemon was at that stays silent is free, that ManagedPat or any; return whether one may be.
 
     A daemon sees with its own heartbeats whether those of others stay away. Any other process has just begun, and has
     seen none: it watches them for as long as their claims bind, if one that holds something is late.
     """
     if run.pulse is not None:
-        return
+        return False
     with run.services.database.read() as reading:
-        left = reading.claims.find_next_over(now=reading.now(), span=run.services.timing.lease)
+        left = reading.claims.find_next_over(now=reading.now(), span=run.services.timing.lease, name=name)
     if left:
         run.services.stop.wait(left.total_seconds())
+    return left is not None
+
+
+def be_heard(run: RunContext) -> int | None:
+    """Have a heartbeat of the daemon committed if the last one is late, and return the row that they go on in.
+
+    So a job that is late, on a busy host, costs no claim: whoever can commit can also say that it lives.
+    """
+    pulse, database, boot = run.pulse, run.services.database, run.services.boot
+    if pulse is None:
+        return None
+
+    def commit() -> None:
+        with database.begin() as work:
+            work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
+
+    if pulse.find_row(boot) is None:
+        pulse.beat(boot, commit, only_late=True)
+    return pulse.find_row(boot)
 
 
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:

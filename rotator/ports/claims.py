@@ -27,10 +27,11 @@ class ClaimsReader(Protocol):
     def find_held(self, names: Collection[str], *, now: datetime, span: timedelta) -> frozenset[str]:
         """Return those of these names whose ManagedPat a run works on now: its claim is valid, and not given back."""
 
-    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
+    def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
         """Return how long a claim still binds whose process has ended or stands still: zero when one binds no more.
 
-        None when there is none, as far as is known: a daemon that has missed a heartbeat may stand still.
+        None when there is none, as far as is known: a daemon that has missed a heartbeat may stand still. With a `name`
+        only the claim on that ManagedPat is asked about.
         """
 
 

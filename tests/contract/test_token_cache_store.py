@@ -94,6 +94,22 @@ def make_content(seed: bytes) -> bytes:
 # ---- the port
 
 
+def test_row_is_not_written_when_the_database_was_upgraded_since_it_was_opened(database: str, engine: Engine) -> None:
+    """By a process that was frozen or cut off meanwhile: it knows nothing of what the newer version keeps there."""
+    caches = SqlTokenCaches(database)
+    store = SqlTokenCacheStore(caches, MINE)
+    with store.writing():
+        store.write(b"of the old version", None)
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError) as caught, store.writing():
+        store.write(b"again", None)
+    caches.close()
+    assert caught.value.code == "database_newer"
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT content FROM token_cache")) == "of the old version"
+
+
 def test_store_gives_what_was_kept_and_another_mark_with_each_write(open_store: Opener) -> None:
     first, second = open_store(MINE), open_store(MINE)
     assert (first.find_mark(), first.read(100), first.read_previous(100)) == (None, None, None)

@@ -767,9 +767,9 @@ class StuckClaims:
         """See the port."""
         return self._inner.find_held(names, now=now, span=span)
 
-    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
+    def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
         """See the port."""
-        return self._inner.find_next_over(now=now, span=span)
+        return self._inner.find_next_over(now=now, span=span, name=name)
 
     def claim(self, name: str, claimant: str, *, now: datetime, span: timedelta) -> Claim:
         """See the port."""

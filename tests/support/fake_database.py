@@ -555,8 +555,9 @@ class _MemoryClaimsReader:
         claims = {name: self._tables.claims[name] for name in names if name in self._tables.claims}
         return self._judge(claims, now, span).held
 
-    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
-        return self._judge(self._tables.claims, now, span, is_all=True).next_over
+    def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
+        claims = {found: held for found, held in self._tables.claims.items() if name in (None, found)}
+        return self._judge(claims, now, span, is_all=name is None).next_over
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         boot = self._clocks.read_boot()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -140,6 +140,25 @@ def test_command_that_just_began_watches_a_silent_daemon_before_it_goes_on(mark:
     assert world.clock.now() - before >= 2 * BEAT
     assert bool(report.of_kind(OutcomeKind.HELD)) == is_back
     assert not is_back or list_mutations(world) == sent
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_command_on_one_pat_watches_the_silent_daemon_that_holds_it(*, is_back: bool) -> None:
+    """Each command is a process that has seen no heartbeat: else none would ever get it from a host that died."""
+    world, first, _ = make_replicas()
+    world.database.interrupts["minting"] = world.database.die
+    with pytest.raises(ProcessDied):
+        first.run()
+    world.database.revive()
+    world.clock.reboot()  # to the command it was claimed elsewhere
+    world.clock.advance(BEAT + timedelta(seconds=1))
+    world.database.clocks.watch = ClaimsWatch()
+    if is_back:
+        world.stop = make_stop(ClockWithBeats(world.clock, first))
+    before = world.clock.now()
+    with pytest.raises(ClaimHeldError) if is_back else nullcontext(), claimed(world.make_run(), NAME):
+        pass
+    assert world.clock.now() - before == 2 * BEAT
 
 
 class ClockWithBeats:

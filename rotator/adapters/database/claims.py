@@ -203,9 +203,10 @@ class SqlClaimsReader:
             found |= self._load(_LOAD_HELD.where(*mine))
         return self._judge(found, now, span).held
 
-    def find_next_over(self, *, now: datetime, span: timedelta) -> timedelta | None:
+    def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
         """See the port."""
-        return self._judge(self._load(_LOAD_CLAIMED), now, span, is_all=True).next_over
+        query = _LOAD_CLAIMED if name is None else _LOAD_CLAIMED.where(table.c.name == name)
+        return self._judge(self._load(query), now, span, is_all=name is None).next_over
 
     def _load(self, query: Select[Any]) -> dict[str, Held]:
         rows = self._connection.execute(query)
