@@ -14,7 +14,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
@@ -49,39 +48,16 @@ from rotator.adapters.http_failures import (
     UnusableRequestError,
     say_status,
 )
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.permits import ask_permit, check_permit_given
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.adapters.regular_files import check_regular
-from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
 from rotator.ports.stop import Stop
 
 OLDEST_CONNECTION = timedelta(minutes=10)
 """A connection that may be older is replaced before the next request: by then its name may mean another host."""
-
-
-@dataclass(frozen=True)
-class HttpOptions:
-    """`ca_bundle` is a PEM file that replaces the public CAs.
-
-    `read_timeout` is for each read; `total_timeout` for a whole request, until the last byte of its answer.
-    `proxy` is an http or https address, with user and password if it wants them; `no_proxy` says what goes past it.
-    `note_date` is told the `Date` of each answer. `hides_paths`: the paths are secrets, so the library logs nothing.
-    `note_outcome` is told the status of each answer, and None of each request without one. `is_binary`: answers are
-    no text, and nobody reads them as JSON.
-    """
-
-    ca_bundle: Path | None = None
-    connect_timeout: timedelta = timedelta(seconds=3)
-    read_timeout: timedelta = timedelta(seconds=15)
-    total_timeout: timedelta = timedelta(seconds=60)
-    proxy: SecretValue | None = None
-    no_proxy: tuple[str, ...] = ()
-    note_date: Callable[[str], None] | None = None
-    hides_paths: bool = False
-    note_outcome: Callable[[int | None], None] | None = None
-    is_binary: bool = False
 
 
 def make_session(

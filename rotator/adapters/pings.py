@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.single_request import find_host, send_once
 from rotator.domain.monitoring_errors import MonitoringError
 from rotator.domain.secret_value import SecretValue

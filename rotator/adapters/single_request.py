@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
 from rotator.adapters.http_failures import explain_failure
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError
 

@@ -13,7 +13,7 @@ import requests
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from rotator.adapters.anchor_places import AnchorFile
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.regular_files import check_regular
 from rotator.adapters.single_request import find_host, send_once
 from rotator.domain.anchor import read_anchor_value

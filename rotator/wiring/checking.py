@@ -119,7 +119,8 @@ def _read(installation: Installation, secret: SecretReference) -> None:
 
 
 def _read_bundle(bundle: Path | None) -> None:
-    from rotator.adapters.http import HttpOptions, make_session
+    from rotator.adapters.http import make_session
+    from rotator.adapters.http_options import HttpOptions
 
     make_session(HttpOptions(ca_bundle=bundle)).close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rotator.domain.secret_value import SecretValue
 
 if TYPE_CHECKING:
-    from rotator.adapters.entra.flows import EntraAccount
+    from rotator.adapters.entra.entra_account import EntraAccount
     from rotator.adapters.entra.sign_in import EntraSignIn
     from rotator.adapters.entra.token_cache import EncryptedTokenCache
     from rotator.ports.token_cache_store import TokenCacheStore
@@ -59,7 +59,7 @@ def _make_opener(installation: Installation) -> Callable[[str], EncryptedTokenCa
 
 
 def _make_entra_account(installation: Installation, account: AccountSettings) -> EntraAccount:
-    from rotator.adapters.entra.flows import EntraAccount
+    from rotator.adapters.entra.entra_account import EntraAccount
 
     return EntraAccount(
         account.make_account(),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rotator.adapters.database.unit_of_work import SqlDatabase
     from rotator.adapters.database.watch import ClaimsWatch
     from rotator.adapters.entra.sign_in import EntraSignIn
-    from rotator.adapters.http import HttpOptions
+    from rotator.adapters.http_options import HttpOptions
     from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
     from rotator.adapters.request_counter import ProcessRequestCounter
     from rotator.adapters.stop import ProcessStop
@@ -198,7 +198,7 @@ class Installation:
 
     def make_http(self, service: str | None = None) -> HttpOptions:
         """Return how requests are made; the clock of a named service is a witness, and its requests are counted."""
-        from rotator.adapters.http import HttpOptions
+        from rotator.adapters.http_options import HttpOptions
 
         http = self.settings.http
         return HttpOptions(

@@ -75,10 +75,11 @@ def test_help_loads_no_heavy_library_when_printed(words: list[str]) -> None:
 
 
 def test_look_at_the_inventory_loads_only_what_it_needs_when_nothing_is_logged(tmp_path: Path) -> None:
-    """Neither the log's library, nor those for requests to vaults, migrations, certificates or another database."""
+    """Neither the log's library, nor those for requests, migrations, certificates or another database."""
     run_command(*INIT, cwd=tmp_path)
     run_command("db", "upgrade", cwd=tmp_path)
-    unneeded = ("azure", "alembic", "structlog", "rich", "cryptography.x509", "sqlalchemy.dialects.postgresql")
+    requests = ("msal", "requests", "urllib3", "azure")
+    unneeded = (*requests, "alembic", "structlog", "rich", "cryptography.x509", "sqlalchemy.dialects.postgresql")
     script = (
         "import sys\nfrom rotator.cli.main import main\ncode = main(['plan', '--json']) or main(['status', '--json'])\n"
         f"sys.exit(code or ','.join(name for name in {unneeded!r} if name in sys.modules) or 0)"

@@ -18,7 +18,7 @@ import pytest
 from rotator.adapters.azure_devops.client import MOST_TRIES
 from rotator.adapters.azure_devops.pat_service import MOST_PAGES, AzureDevOpsPatService
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import RequestsDelayed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rotator.adapters.azure_devops.service_log import PAGE_SIZE, AzureDevOpsServiceLog
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.service_log import EntryKind, ServiceLogRead
 from rotator.errors import DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.permit import unclaimed

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rotator.adapters.azure_devops.token_admin import PAGE_SIZE, AzureDevOpsTokenAdmin, parse_user
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.user_pats import OrganizationUser
 from rotator.errors import DeniedError, RejectedError, TransientError, UnknownOutcomeError
 from rotator.sandbox import seeds

@@ -22,10 +22,10 @@ from cryptography.x509.oid import NameOID
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, VAULT_SCOPES
 from rotator.adapters.entra.credential import AccountCredential
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.file_lock import FileLock
-from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
@@ -371,11 +371,11 @@ REFRESH = """
 import sys
 from pathlib import Path
 from rotator.adapters.clock import SystemClock
-from rotator.adapters.entra.flows import EntraAccount
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.file_store import FileTokenCacheStore
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue

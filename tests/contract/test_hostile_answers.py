@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.credentials import make_credential
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
 from rotator.ports.pat_service import PatFilter

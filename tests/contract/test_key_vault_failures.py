@@ -18,7 +18,7 @@ import pytest
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.credentials import CredentialKind, GuardedCredential, make_credential
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.secret_value import SecretValue

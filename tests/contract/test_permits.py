@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 import requests
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.permits import permitted
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ClaimLostError, InternalError

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.credentials import CredentialKind, make_credential
 from rotator.adapters.proxy import bypasses_proxy
 from rotator.domain.secret_value import SecretValue

@@ -18,7 +18,8 @@ from rotator.adapters.database.migrate import upgrade
 from rotator.adapters.database.token_caches import SqlTokenCaches, SqlTokenCacheStore
 from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
 from rotator.adapters.entra.file_store import FileTokenCacheStore
-from rotator.adapters.entra.token_cache import LARGEST_CACHE, EncryptedTokenCache, MemoryTokenCache, TokenCacheKeyError
+from rotator.adapters.entra.memory_cache import MemoryTokenCache
+from rotator.adapters.entra.token_cache import LARGEST_CACHE, EncryptedTokenCache, TokenCacheKeyError
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, DatabaseUnreachableError, SchemaError, StoppedError, TransientError
@@ -247,7 +248,9 @@ def make_cache(store: TokenCacheStore, key: str, *previous: str) -> EncryptedTok
 def add(cache: EncryptedTokenCache, name: str, secret: str = CANARY) -> None:
     """Add a refresh token of somebody."""
     entry = {"home_account_id": name, "environment": "host", "client_id": "app", "secret": secret}
-    cache.modify(REFRESH_TOKEN, entry, entry)
+    tokens = MemoryTokenCache()
+    tokens.modify(REFRESH_TOKEN, entry, entry)
+    cache.save_tokens({}, tokens)
 
 
 def names(cache: EncryptedTokenCache) -> set[str]:
@@ -264,9 +267,9 @@ def test_cache_is_seen_by_others_and_forgotten_by_all(open_store: Opener) -> Non
     tokens.modify(REFRESH_TOKEN, {**owner, "secret": CANARY}, {**owner, "secret": CANARY})
     assert names(second) == set()
     first.save_sign_in(sign_in, tokens)
-    assert (names(second), len(list(second.search(SIGN_IN)))) == ({"a"}, 1)
+    assert (names(second), len(second.search(SIGN_IN))) == ({"a"}, 1)
     second.remove_sign_in(sign_in)
-    assert (names(first), list(first.search(SIGN_IN))) == (set(), [])
+    assert (names(first), first.search(SIGN_IN)) == (set(), [])
 
 
 def test_wrong_key_is_told_and_nothing_is_overwritten(open_store: Opener) -> None:

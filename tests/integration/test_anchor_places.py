@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.anchor_places import AnchorFile, AnchorWebhook
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.notify.webhook import SignedPost, make_signature
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.secret_value import SecretValue

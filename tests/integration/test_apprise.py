@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.notify.apprise import AppriseNotifier
 from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import make_test

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.adapters.database.migrate import current
 from rotator.adapters.database.unit_of_work import SqlDatabase
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DatabaseError, RotatorError, TransientError
 from rotator.ports.secret_store import SecretLocation

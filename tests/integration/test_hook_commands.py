@@ -17,7 +17,7 @@ import pytest
 from rotator.adapters.child_group import ChildGroups
 from rotator.adapters.clock import SystemBootClock
 from rotator.adapters.hooks import LONGEST_OUTPUT, CommandHook, WebhookHook, clean_output
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.notify.webhook import SignedPost, make_signature
 from rotator.adapters.redaction import LONGEST_TEXT
 from rotator.adapters.stop import ProcessStop

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rotator.adapters.anchor_places import AnchorFile
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.time_stamps import STAMP_TAG, StampFile, TimeStampAuthority
 from rotator.engine.anchoring import fetch_anchors, list_stamps
 from rotator.engine.giving_anchors import give_anchors

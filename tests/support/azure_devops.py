@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rotator.adapters.azure_devops.pat_service import AzureDevOpsPatService
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.clocks import BootMoment
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import SignInRequiredError

@@ -11,10 +11,10 @@ from typing import TypedDict
 
 from rotator.adapters.clock import SystemClock
 from rotator.adapters.database.token_caches import SqlTokenCaches, SqlTokenCacheStore
-from rotator.adapters.entra.flows import EntraAccount
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.account import Account
 from rotator.domain.secret_value import SecretValue

@@ -11,11 +11,11 @@ from pathlib import Path
 import requests
 from cryptography.fernet import Fernet
 
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.file_store import FileTokenCacheStore
-from rotator.adapters.entra.flows import EntraAccount
 from rotator.adapters.entra.sign_in import EntraSignIn
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.account import Account
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue

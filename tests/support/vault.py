@@ -10,7 +10,7 @@ from pathlib import Path
 
 from azure.core.credentials import AccessToken, TokenCredential
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.secret_store import KeyVaultSecretStore
 from rotator.domain.secret_value import SecretValue
 from rotator.ports.permit import unclaimed

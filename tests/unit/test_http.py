@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from rotator.adapters.http import OLDEST_CONNECTION, HttpOptions, make_session
+from rotator.adapters.http import OLDEST_CONNECTION, make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
+from rotator.adapters.http_options import HttpOptions
 from rotator.errors import ConfigError
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.messages import Request, Response

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.pings import LEAST_GAP, MOST_TRIES, MOST_WAITING, Pinger
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.monitoring_errors import MonitoringError

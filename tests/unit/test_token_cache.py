@@ -9,11 +9,13 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import msal
 import pytest
 from cryptography.fernet import Fernet
 
-from rotator.adapters.entra.cache_shape import REFRESH_TOKEN, SIGN_IN, Entry
+from rotator.adapters.entra.cache_shape import ACCESS_TOKEN, ACCOUNT, ID_TOKEN, REFRESH_TOKEN, SIGN_IN, Entry
 from rotator.adapters.entra.file_store import FileTokenCacheStore
+from rotator.adapters.entra.memory_cache import MemoryTokenCache
 from rotator.adapters.entra.token_cache import LARGEST_CACHE, EncryptedTokenCache, TokenCacheKeyError
 from rotator.domain.events.event import Event
 from rotator.domain.secret_value import SecretValue
@@ -47,7 +49,9 @@ def make_entry(name: str, secret: str = CANARY) -> Entry:
 
 
 def put(cache: EncryptedTokenCache, name: str, secret: str = CANARY) -> None:
-    cache.modify(REFRESH_TOKEN, make_entry(name), make_entry(name, secret))
+    tokens = MemoryTokenCache()
+    tokens.modify(REFRESH_TOKEN, make_entry(name), make_entry(name, secret))
+    cache.save_tokens({}, tokens)
 
 
 def names(cache: EncryptedTokenCache) -> set[str]:
@@ -194,7 +198,7 @@ def test_cache_counts_as_damaged_when_an_entry_is_none(
     (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(content).encode()) + b"\n")
     events = Events()
     cache = open_cache(tmp_path, key, events)
-    assert list(cache.search(SIGN_IN)) == []
+    assert cache.search(SIGN_IN) == []
     assert cache.damage is not None
     assert events.names == ["token_cache_damaged"]
 
@@ -205,14 +209,54 @@ def test_cache_counts_as_damaged_when_a_sign_in_lacks_its_owner(tmp_path: Path, 
     del content["SignIn"]["s"][field]
     (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(content).encode()) + b"\n")
     cache = open_cache(tmp_path, key)
-    assert list(cache.search(SIGN_IN)) == []
+    assert cache.search(SIGN_IN) == []
     assert cache.damage is not None
 
 
 def test_cache_is_read_when_every_entry_is_what_it_should_be(tmp_path: Path, key: str) -> None:
     (tmp_path / "cache.bin").write_bytes(Fernet(key).encrypt(json.dumps(WHOLE).encode()) + b"\n")
     cache = open_cache(tmp_path, key)
-    assert (len(list(cache.search(SIGN_IN))), names(cache), cache.damage) == (1, {"a"}, None)
+    assert (len(cache.search(SIGN_IN)), names(cache), cache.damage) == (1, {"a"}, None)
+
+
+def test_kinds_of_entries_are_those_of_msal() -> None:
+    kinds = msal.TokenCache.CredentialType
+    assert (ACCESS_TOKEN, REFRESH_TOKEN) == (kinds.ACCESS_TOKEN, kinds.REFRESH_TOKEN)
+    assert (ID_TOKEN, ACCOUNT) == (kinds.ID_TOKEN, kinds.ACCOUNT)
+
+
+def issue(name: str, scopes: str, lifetime: int, now: float) -> MemoryTokenCache:
+    """Return the tokens of one answer of Entra, as MSAL keeps them."""
+    tokens = MemoryTokenCache(now=lambda: now)
+    info = base64.urlsafe_b64encode(json.dumps({"uid": name, "utid": "t"}).encode()).decode()
+    answer = {"access_token": f"{name} {scopes}", "refresh_token": CANARY, "client_info": info, "expires_in": lifetime}
+    endpoint = "https://host/t/oauth2/v2.0/token"
+    tokens.add({"client_id": "app", "scope": scopes.split(), "token_endpoint": endpoint, "response": answer})
+    return tokens
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+@pytest.mark.parametrize("kind", [ACCESS_TOKEN, REFRESH_TOKEN, ACCOUNT, ID_TOKEN])
+@pytest.mark.parametrize("scope", ["", "one/.default", "two/read", "Three/.Default", "one"])
+@pytest.mark.parametrize("now", [1000.0, 1060.0, 1061.0, 1601.0])
+def test_cache_finds_what_msal_finds(tmp_path: Path, key: str, name: str, kind: str, scope: str, now: float) -> None:
+    cache, theirs = open_cache(tmp_path, key), MemoryTokenCache()
+    for user, scopes, lifetime in (
+        ("a", "one/.default one/write", 60),
+        ("a", "two/read", 600),
+        ("b", "one/.default", 600),
+        ("b", "three/.default", 60),
+    ):
+        cache.save_tokens({}, issue(user, scopes, lifetime, 1000.0))
+    theirs.deserialize(json.dumps({kind: cache._match(kind, {}) for kind in (ACCESS_TOKEN, REFRESH_TOKEN, ACCOUNT)}))
+    query = {"home_account_id": f"{name}.t", "environment": "host"}
+    if kind == ACCESS_TOKEN:
+        query |= {"client_id": "app", "realm": "t"}
+    wanted = scope if kind == ACCESS_TOKEN else ""
+    everything = theirs.search(kind, target=[wanted] if wanted else [], query=query, now=0)
+    expected = [entry for entry in everything if int(entry.get("expires_on", now + 1)) >= now]
+    found = cache.search(kind, query, scope=wanted, now=now)
+    assert sorted(map(str, found)) == sorted(map(str, expected))
 
 
 @pytest.mark.parametrize("name", ["cache.bin", "cache.bin.previous"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.notify.webhook import SignedPost, WebhookNotifier, make_signature
 from rotator.documents.notification import make_notification_document
 from rotator.domain.monitoring_errors import DeliveryError

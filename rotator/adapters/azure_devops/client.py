@@ -20,8 +20,9 @@ from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make
 from rotator.adapters.azure_devops.credential import OF_ACCOUNT, Credential
 from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_answer
 from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
 from rotator.adapters.http_failures import explain_failure, was_not_sent
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.permits import ask_permit, permitted
 from rotator.domain.backoff import make_backoff
 from rotator.domain.events.places import RequestsDelayed

@@ -35,7 +35,7 @@ from rotator.adapters.azure_devops.pat_errors import NOT_FOUND, make_pat_error
 from rotator.adapters.azure_devops.reply import Reply
 from rotator.adapters.azure_devops.throttle import SharedHolds
 from rotator.adapters.bearer import BearerSource
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.account import Identity
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat

@@ -18,7 +18,7 @@ from rotator.adapters.azure_devops.credential import AccountBearer
 from rotator.adapters.azure_devops.documents import MalformedError, parse_moment, render_moment
 from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.bearer import BearerSource
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.redaction import redact_text
 from rotator.domain.answer_ids import make_answer_id
 from rotator.domain.outside import make_canonical, make_harmless

@@ -14,7 +14,7 @@ from rotator.adapters.azure_devops.documents import parse_page
 from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.azure_devops.reply import Reply
 from rotator.adapters.bearer import BearerSource
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.redaction import redact_text
 from rotator.domain.answer_ids import AnswerIds
 from rotator.domain.managed_pat import Pat

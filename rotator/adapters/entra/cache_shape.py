@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias, TypeGuard
 
-import msal
-
 Entry: TypeAlias = dict[str, str]
 """One cache entry. Its `secret`, if it has one, is a token."""
 
@@ -15,10 +13,8 @@ Content: TypeAlias = dict[str, dict[str, Entry]]
 
 SIGN_IN = "SignIn"
 """Our entries: `home_account_id` and `realm` by `username`, `tenant`, `client_id`, `environment` (authority's host)."""
-ACCESS_TOKEN: str = msal.TokenCache.CredentialType.ACCESS_TOKEN
-REFRESH_TOKEN: str = msal.TokenCache.CredentialType.REFRESH_TOKEN
-ID_TOKEN: str = msal.TokenCache.CredentialType.ID_TOKEN
-ACCOUNT: str = msal.TokenCache.CredentialType.ACCOUNT
+ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN, ACCOUNT = "AccessToken", "RefreshToken", "IdToken", "Account"
+"""What MSAL calls its kinds."""
 
 _OWNER = ("home_account_id", "environment")
 _NEEDED: Mapping[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from rotator.adapters.entra.cache_shape import ACCESS_TOKEN, REFRESH_TOKEN, SIGN_IN, Entry
-from rotator.adapters.entra.flows import EntraAccount
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.token_cache import EncryptedTokenCache
 
 
@@ -25,7 +25,7 @@ class CachedSignIn:
 
     def list_all(self) -> list[Entry]:
         """Return the sign-in, also one without a refresh token."""
-        return list(self.cache.search(SIGN_IN, query=self.query))
+        return self.cache.search(SIGN_IN, self.query)
 
     def find(self) -> Entry | None:
         """Return the sign-in, if it still has a refresh token."""
@@ -34,12 +34,12 @@ class CachedSignIn:
 
     def find_refresh_token(self, sign_in: Entry) -> Entry:
         """Return the refresh token; empty when there is none."""
-        return next(self.cache.search(REFRESH_TOKEN, query=self._make_query(sign_in)), {})
+        return next(iter(self.cache.search(REFRESH_TOKEN, self._make_query(sign_in))), {})
 
     def find_token(self, sign_in: Entry, scope: str, now: float) -> Entry | None:
         """Return the newest access token that has not expired."""
         query = {**self._make_query(sign_in), "realm": sign_in["realm"]}
-        tokens = self.cache.search(ACCESS_TOKEN, target=[scope], query=query, now=now)
+        tokens = self.cache.search(ACCESS_TOKEN, query, scope=scope, now=now)
         return max(tokens, key=lambda token: (int(token["cached_at"]), int(token["expires_on"])), default=None)
 
     def _make_query(self, sign_in: Entry) -> Entry:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msal
 
+from rotator.adapters.entra.entra_account import EntraAccount
 from rotator.adapters.entra.http_client import EntraHttpClient
+from rotator.adapters.entra.memory_cache import MemoryTokenCache
 from rotator.adapters.entra.refusals import Asked
-from rotator.adapters.entra.token_cache import MemoryTokenCache
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.odd_answers import ODD_ANSWER
-from rotator.domain.account import Account
-from rotator.domain.secret_value import SecretValue
 from rotator.errors import ConfigError, RotatorError, TransientError
 from rotator.ports.stop import Stop
 
@@ -32,20 +31,6 @@ _LIBRARY_ERRORS = (
     *ODD_ANSWER,
 )
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class EntraAccount:
-    """An account and the application that it signs in through.
-
-    The callables fetch the credential of a confidential client, each time anew: a secret, or a PEM text with private
-    key and certificate. A public client has neither.
-    """
-
-    account: Account
-    client_id: str
-    client_secret: Callable[[], SecretValue] | None = None
-    client_certificate: Callable[[], SecretValue] | None = None
 
 
 class Conversation:

@@ -7,21 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.entra.cache_shape import ACCOUNT, Entry
 from rotator.adapters.entra.cached_sign_in import CachedSignIn
-from rotator.adapters.entra.flows import Conversation, EntraAccount, MsalResult
-from rotator.adapters.entra.loopback import LoopbackListener
-from rotator.adapters.entra.refusals import (
-    Asked,
-    make_not_a_user,
-    make_not_signed_in,
-    make_refusal,
-    make_wrong_user,
-)
-from rotator.adapters.entra.token_cache import EncryptedTokenCache, MemoryTokenCache
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.entra.entra_account import EntraAccount
+from rotator.adapters.entra.refusals import Asked, make_not_a_user, make_not_signed_in, make_refusal, make_wrong_user
+from rotator.adapters.entra.token_cache import EncryptedTokenCache
+from rotator.adapters.http_options import HttpOptions
 from rotator.domain.outside import make_harmless
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
@@ -35,6 +29,10 @@ from rotator.errors import (
 from rotator.ports.clock import Clock
 from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 from rotator.ports.stop import Stop
+
+if TYPE_CHECKING:  # a look at the token cache needs no conversation, and not its libraries
+    from rotator.adapters.entra.flows import Conversation, MsalResult
+    from rotator.adapters.entra.memory_cache import MemoryTokenCache
 
 FRESH = timedelta(minutes=5)
 """An access token with this much left is used without asking Entra."""
@@ -233,6 +231,8 @@ class EntraSignIn:
 
     def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
         """Sign in with a code that a person enters on any device. `show` is called once; then Entra is polled."""
+        from rotator.adapters.entra.memory_cache import MemoryTokenCache
+
         known = self._find(account)
         asked = self._make_asked(known, AZURE_DEVOPS_SCOPE, "device_code")
         tokens = MemoryTokenCache(now=self._seconds)
@@ -254,6 +254,9 @@ class EntraSignIn:
 
     def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
         """Sign in with a browser on this host, which Entra sends back to a loopback port."""
+        from rotator.adapters.entra.loopback import LoopbackListener
+        from rotator.adapters.entra.memory_cache import MemoryTokenCache
+
         known = self._find(account)
         asked = self._make_asked(known, AZURE_DEVOPS_SCOPE, "browser")
         tokens = MemoryTokenCache(now=self._seconds)
@@ -344,6 +347,8 @@ class EntraSignIn:
         return Bearer(SecretValue(str(result["access_token"])), started_at + lifetime)
 
     def _converse(self, known: EntraAccount, asked: Asked, cache: MemoryTokenCache) -> Conversation:
+        from rotator.adapters.entra.flows import Conversation
+
         return Conversation(
             known, asked, instance_discovery=self._instance_discovery, http=self._http, cache=cache, stop=self._stop
         )

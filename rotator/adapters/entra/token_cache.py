@@ -1,21 +1,23 @@
 """The token cache: encrypted, shared by threads and processes, in a store that keeps it.
 
-One cache may hold every account. MSAL keeps its entries apart by user, application and resource; an entry of our own
-kind tells which of its users belongs to which configured sign-in.
+One cache may hold every account. MSAL made its entries, and their keys, which keep them apart by user, application and
+resource; an entry of our own kind tells which of its users belongs to which configured sign-in. MSAL itself is loaded
+for a conversation alone: most commands only look.
 """
 
 from __future__ import annotations
 
 import binascii
 import json
+import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import msal
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from rotator.adapters.entra.cache_shape import (
@@ -35,6 +37,9 @@ from rotator.errors import ConfigError, DatabaseError, RotatorError
 from rotator.ports.progress import Progress
 from rotator.ports.token_cache_store import TokenCacheStore, TokenCacheUnwritableError
 
+if TYPE_CHECKING:
+    from rotator.adapters.entra.memory_cache import MemoryTokenCache
+
 LARGEST_CACHE = 32 * 1024 * 1024
 """In bytes. The sign-in of one account takes about 15 kB."""
 _OF_ONE_USER = (ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN, ACCOUNT)
@@ -53,33 +58,14 @@ class _Unreadable(StrEnum):
     OTHER_KEY = "written with another key, or damaged"
 
 
-class MemoryTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]
-    """MSAL's cache in memory. `now` gives seconds since the epoch."""
-
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self._now = now
-
-    def add(self, event: Mapping[str, object], **_: object) -> None:
-        """What MSAL calls with each new set of tokens."""
-        # MSAL writes `data` to its debug log, codes and client assertions included, and would file the token of a
-        # device code sign-in under that code, where no later look-up finds it. Nothing in it is needed.
-        super().add({**event, "data": {}}, now=self._now())
-
-    def entries(self) -> Content:
-        """Return a copy of everything."""
-        content: Content = json.loads(self.serialize())
-        return content
-
-
-class EncryptedTokenCache(MemoryTokenCache):
-    """MSAL's cache in a store, encrypted with a Fernet key; `previous_keys` can still decrypt it.
+class EncryptedTokenCache:
+    """The tokens in a store, encrypted with a Fernet key; `previous_keys` can still decrypt them.
 
     Every look-up sees what other processes wrote; every change is made under the store's lock and is kept when the
     call returns. If what is kept cannot be read, the previous generation is used and `token_cache_recovered` is
     reported; if neither can be read, the cache is empty, `damage` says why, and `token_cache_damaged` is reported.
     While a database is away, work goes on with what is in memory.
-    Raises TokenCacheKeyError, and what the store raises.
+    `now` gives seconds since the epoch. Raises TokenCacheKeyError, and what the store raises.
     """
 
     def __init__(
@@ -91,10 +77,10 @@ class EncryptedTokenCache(MemoryTokenCache):
         now: Callable[[], float] = time.time,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(now=now)
         self.store = store
         self.damage: str | None = None
-        self.key_makers[SIGN_IN] = _make_sign_in_key
+        self._now = now
+        self._lock = threading.RLock()
         fernets = [_make_fernet(key, "token_cache.key")]
         fernets += [_make_fernet(previous, "token_cache.previous_keys") for previous in previous_keys]
         self._fernet = MultiFernet(fernets)
@@ -103,6 +89,8 @@ class EncryptedTokenCache(MemoryTokenCache):
         self._seen: Hashable | None = None
         self._is_loaded = False
         self._is_intact = False
+        self._is_changed = False
+        self._cache: Content = {}
         self._before: Content = {}
         self._unsaved: Content = {}
         self.unsaved: str | None = None
@@ -111,28 +99,27 @@ class EncryptedTokenCache(MemoryTokenCache):
         """When this process last wrote all that it has; None when it never did."""
 
     def search(
-        self,
-        credential_type: str,
-        target: Sequence[str] | None = None,
-        query: Mapping[str, object] | None = None,
-        *,
-        now: float | None = None,
-    ) -> Iterator[Entry]:
-        """Return matching entries, without expired access tokens."""
+        self, kind: str, query: Mapping[str, str] | None = None, *, scope: str = "", now: float | None = None
+    ) -> list[Entry]:
+        """Return the entries with these fields, of tokens for this scope those that have not expired."""
         moment = self._now() if now is None else now
         with self._lock:
             self._look_again()
-            # At time 0 nothing has expired: otherwise MSAL would delete entries, and a look-up must not write.
-            found = list(super().search(credential_type, target=target, query=dict(query or {}), now=0))
-        return iter(entry for entry in found if "expires_on" not in entry or int(entry["expires_on"]) >= moment)
+            found = self._match(kind, query or {}).values()
+        return [
+            entry
+            for entry in found
+            if (not scope or scope.lower() in (entry.get("target") or "").lower().split())
+            and ("expires_on" not in entry or int(entry["expires_on"]) >= moment)
+        ]
 
-    def modify(self, credential_type: str, old_entry: Entry, new_key_value_pairs: Entry | None = None) -> None:
-        """Change or (without new values) remove one entry. Where that cannot be written, it stays in memory."""
-        with self.writing(keeps=True):
-            super().modify(credential_type, old_entry, new_key_value_pairs)
+    def _match(self, kind: str, query: Mapping[str, str]) -> dict[str, Entry]:
+        return {key: entry for key, entry in self._cache.get(kind, {}).items() if query.items() <= entry.items()}
 
     def copy_tokens(self, owner: str) -> MemoryTokenCache:
         """Return the tokens of one user apart: MSAL writes what Entra gives in several steps."""
+        from rotator.adapters.entra.memory_cache import MemoryTokenCache
+
         with self._lock:
             self._look_again()
             kinds = {
@@ -156,30 +143,33 @@ class EncryptedTokenCache(MemoryTokenCache):
         """Keep the tokens of a new sign-in, and whose they are, in one write."""
         with self.writing():
             self._put(tokens, {})
-            self.modify(SIGN_IN, sign_in, sign_in)
+            self._cache.setdefault(SIGN_IN, {})[_make_sign_in_key(**sign_in)] = dict(sign_in)
+            self._is_changed = True
 
     def _put(self, tokens: MemoryTokenCache, before: Content) -> None:
         for kind, entries in tokens.entries().items():
             for key, entry in entries.items():
                 if before.get(kind, {}).get(key) != entry:
-                    self.modify(kind, entry, entry)
+                    self._cache.setdefault(kind, {})[key] = entry
+                    self._is_changed = True
 
     def remove_sign_in(self, sign_in: Entry) -> None:
         """Forget a sign-in with all of its tokens, in both generations."""
         owner = {name: sign_in[name] for name in ("home_account_id", "environment")}
         with self.writing():
             for kind in _OF_ONE_USER:
-                for entry in list(super().search(kind, query=owner, now=0)):
+                for key, entry in self._match(kind, owner).items():
                     if entry.get("client_id", sign_in["client_id"]) == sign_in["client_id"]:
-                        self.modify(kind, entry)
-            self.modify(SIGN_IN, sign_in)
+                        del self._cache[kind][key]
+            self._cache.get(SIGN_IN, {}).pop(_make_sign_in_key(**sign_in), None)
+            self._is_changed = True
         with self.writing():
-            self.has_state_changed = True
+            self._is_changed = True
 
     def save_again(self) -> None:
         """Try again to save what could not be written; where that fails, it stays in memory."""
         with self.writing(keeps=True):
-            self.has_state_changed = True
+            self._is_changed = True
 
     @contextmanager
     def writing(self, *, keeps: bool = False) -> Iterator[None]:
@@ -190,11 +180,12 @@ class EncryptedTokenCache(MemoryTokenCache):
         with self._lock, self.store.writing():
             if self._depth == 0:
                 self._reload()
-                self._before = json.loads(self.serialize())
+                self._before = json.loads(json.dumps(self._cache))
+                self._is_changed = False
             self._depth += 1
             try:
                 yield
-                if self._depth == 1 and self.has_state_changed:
+                if self._depth == 1 and self._is_changed:
                     self._save(keeps=keeps)
             except BaseException:
                 self._is_loaded = False  # what is in memory is not what is kept
@@ -264,7 +255,7 @@ class EncryptedTokenCache(MemoryTokenCache):
         self._cache = _overlay(content, self._unsaved)
         self._seen, self._is_loaded, self._is_intact = seen, True, True
         self.damage = damage
-        self.has_state_changed = False
+        self._is_changed = False
 
     def _read(self, read: Callable[[int], bytes | None]) -> Content | _Unreadable:
         raw = read(LARGEST_CACHE + 1)
@@ -313,7 +304,7 @@ class EncryptedTokenCache(MemoryTokenCache):
             changed = {key: entry for key, entry in entries.items() if before.get(key) != entry}
             self._unsaved.setdefault(kind, {}).update(changed)
         was_unsaved, self.unsaved = self.unsaved, reason
-        self.has_state_changed = False
+        self._is_changed = False
         if was_unsaved is None:
             self._tell(TokenCacheUnsaved(message=self.unsaved))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from rotator.adapters.bearer import is_sendable
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.scopes import check_scopes
 from rotator.adapters.odd_answers import ODD_ANSWER
 from rotator.adapters.redaction import redact_text, shorten

@@ -19,7 +19,7 @@ from azure.core.rest import HttpResponse
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from rotator.adapters.answer_ids import read_answer_ids
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.key_vault.answers import check_answer
 from rotator.adapters.key_vault.clients import ClientPool
 from rotator.adapters.key_vault.failures import (

@@ -7,7 +7,8 @@ from functools import partial
 
 from azure.core.pipeline.transport import RequestsTransport
 
-from rotator.adapters.http import HttpOptions, make_session
+from rotator.adapters.http import make_session
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.permits import permitted
 from rotator.ports.permit import Permit
 from rotator.ports.stop import Stop

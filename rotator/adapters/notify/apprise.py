@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rotator.adapters.child_environment import make_child_environment
 from rotator.adapters.children import start_child
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.redaction import redact_text
 from rotator.domain.events.event import Severity
 from rotator.domain.monitoring_errors import DeliveryError

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import requests
 
-from rotator.adapters.http import HttpOptions
+from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.single_request import find_host, send_once
 from rotator.domain.monitoring_errors import DeliveryError
 from rotator.domain.notification import Notification
