@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, delete, func, insert, select, type_coerce
+from sqlalchemy import Connection, Row, Select, Text, TextualSelect, delete, func, insert, select, type_coerce
 
 from rotator.adapters.database.engine import is_postgresql, number_topic
 from rotator.adapters.database.failures import DamagedValueError
@@ -24,7 +25,6 @@ from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
-_LOCK_HEAD = lock_and(number_topic("audit"), _LOAD_HEAD)
 _UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
 """What making an event from a row raises when somebody has put into it what rotator never writes."""
 
@@ -142,7 +142,7 @@ class SqlAuditLog(SqlAuditLogReader):
         if not is_postgresql(self._connection):
             return self.load_head()
         try:
-            row = self._connection.execute(_LOCK_HEAD).one_or_none()
+            row = self._connection.execute(_make_lock_head()).one_or_none()
             return None if row is None else _make_event(row)
         except _UNREADABLE:
             return self.load_head()  # which says what cannot be read
@@ -152,6 +152,11 @@ class SqlAuditLog(SqlAuditLogReader):
         old = select(table.c.sequence).where(table.c.sequence <= last, table.c.event.not_in(sorted(kept)))
         first = old.order_by(table.c.sequence).limit(limit)
         return self._connection.execute(delete(table).where(table.c.sequence.in_(first))).rowcount
+
+
+@cache
+def _make_lock_head() -> TextualSelect:
+    return lock_and(number_topic("audit"), _LOAD_HEAD)
 
 
 def _select(wanted: AuditFilter) -> Select[Any]:
