@@ -190,7 +190,7 @@ class Story:
         self._run("status")
         states = self._states()
         self._check(all(states.get(name) == "ok" for name in ROTATED), "all four are ok")
-        self._run("audit", "verify")
+        self._run("audit", "verify", "--all")
         self._tell(
             "Every sign-in, adoption, intent and result is one event of this log, and each event holds a hash of the "
             "one before it. If an event had been changed or removed, this command would name it."

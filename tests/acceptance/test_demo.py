@@ -19,7 +19,7 @@ COMMANDS = [
     "rotator once",
     "rotator once",
     "rotator status",
-    "rotator audit verify",
+    "rotator audit verify --all",
     "rotator daemon  &",
     "rotator inventory adopt deploy-feed",
     "kill -USR1 %2",

@@ -9,7 +9,7 @@ import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.cli.following import follow_events
-from rotator.cli.output.audit import render_anchors, render_event_line, render_seals
+from rotator.cli.output.audit import render_anchors, render_event_line, render_intact, render_seals
 from rotator.cli.output.details import UNSAID, WORDS, say_details
 from rotator.domain.audit_event import AuditEntry, Detail, Outcome, make_event
 from rotator.domain.checkpoint import Checkpoint
@@ -51,6 +51,20 @@ HEAD = "ab" * 32
 )
 def test_seals_are_said_for_one_and_for_several(events: int, checkpoints: int, signed: int, lines: list[str]) -> None:
     assert list(render_seals(LogSummary(events, HEAD, checkpoints, signed))) == lines
+
+
+@pytest.mark.parametrize(
+    ("events", "since", "said"),
+    [
+        (7, 0, "The audit log is intact: 7 events, head "),
+        (7, 4, "In the audit log events 5 to 7 are intact; head "),
+        (7, 6, "In the audit log event 7 is intact; head "),
+        (7, 7, "In the audit log no event is newer than the last check; head "),
+        (0, 0, "The audit log is intact: 0 events, head "),
+    ],
+)
+def test_only_what_was_checked_now_is_called_intact(events: int, since: int, said: str) -> None:
+    assert render_intact(LogSummary(events, HEAD, 1, since, since=since)) == said + HEAD
 
 
 @pytest.mark.parametrize(("accepted", "others"), [(1, "1 other"), (2, "2 others")])

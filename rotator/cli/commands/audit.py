@@ -213,14 +213,14 @@ def _report_intact(
     archives: bool,
 ) -> int:
     from rotator.cli.console import clean, note, print_json, say
-    from rotator.cli.output.audit import render_anchors, render_archives, render_keys, render_seals, say_number
+    from rotator.cli.output.audit import render_anchors, render_archives, render_intact, render_keys, render_seals
     from rotator.documents.audit import make_intact_document
     from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     if cli.as_json:
         print_json(make_intact_document(summary, sight, accepted))
-    say(cli, f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}")
+    say(cli, render_intact(summary))
     for line in render_seals(summary):
         say(cli, line)
     for line in render_keys(trust):

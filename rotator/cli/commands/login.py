@@ -51,8 +51,9 @@ def login(cli: CliContext, account: str | None, everyone: bool, device_code: boo
 
     ACCOUNT may be left out if the settings have only one. Accepts only the user named in the settings. Stores an
     encrypted token cache, never a password. By default, opens a browser if there is a terminal and a display, and
-    otherwise shows a device code. With --json, each line is one document: the first is the device code, with
-    verification_uri, user_code and expires_at, and the last says who signed in, with account and username.
+    otherwise shows a device code. Waits until somebody has signed in, also with --no-input. With --json, each line is
+    one document: the first is the device code, with verification_uri, user_code and expires_at, and the last says who
+    signed in, with account and username.
     """
     if device_code and browser:
         raise UsageError("--device-code and --browser cannot be used together", fix="Give one of them, or neither.")

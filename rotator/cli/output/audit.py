@@ -62,6 +62,15 @@ def _say_first_events(last: int) -> str:
     return "event 1" if last == 1 else f"events 1 to {last}"
 
 
+def render_intact(summary: LogSummary) -> str:
+    """What of the log was found to be intact now."""
+    if not summary.since:
+        return f"The audit log is intact: {say_number(summary.events, 'event')}, head {summary.head}"
+    first, last = summary.since + 1, summary.events
+    checked = "no event is newer than the last check" if first > last else f"events {first} to {last} are intact"
+    return f"In the audit log {f'event {last} is intact' if first == last else checked}; head {summary.head}"
+
+
 def render_seals(summary: LogSummary) -> Iterator[str]:
     """What the checkpoints of an intact log cover, and what of it was not checked now."""
     if summary.since:

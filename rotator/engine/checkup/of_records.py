@@ -99,7 +99,8 @@ def check_audit(patient: Patient) -> Iterator[Remark]:
     trust = follow_keys(database, patient.open_trust())
     summary, _ = verify_log(database, AnchorSight((), {}), trust, now, (), load_verified(database, trust, now))
     signed = f"; {summary.signed} of them are signed" if summary.signed else ""
-    yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{signed}")
+    new = f" since event {summary.since}" if summary.since else ""
+    yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{new}{signed}")
 
 
 def check_work(patient: Patient) -> Iterator[Remark]:

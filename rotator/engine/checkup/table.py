@@ -45,6 +45,6 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
         Check("audit", whole(check_audit)),
         Check("work", whole(check_work)),
     ),
-    (Check("secret", plan_secrets, all_well="all readable, writable and as expected"),),
+    (Check("secret", plan_secrets, all_well="each can be written, and holds what is expected or nothing yet"),),
     (Check("clock", whole(check_clock)),),
 )
