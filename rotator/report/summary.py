@@ -45,6 +45,8 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
         f"{_count(excepted, 'PAT', 'PATs')}, replaced ones included, broke the policy, if only for a while."
     )
+    if (late := review["values"]["outlived_found"]) > 0:
+        yield f"{_count(late, 'old PAT was', 'old PATs were')} there more than 15 minutes after the overlap: section 5."
     yield _say_log(review)
     yield _say_service_logs(review)
 

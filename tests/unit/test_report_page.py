@@ -330,7 +330,7 @@ def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
     page = read_page(render_page(make_document(events)))
     what = "old PAT still there after its overlap"
     assert read_table(page, "breaches") == [
-        (what, "npm-feed: old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "1d", "none", "2, 3")
+        (what, "npm-feed: old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "1d", "not known", "2, 3")
     ]
     assert "more than 15 minutes after their overlap: 1, for at most 1d (npm-feed, proven gone at" in (
         page.find_id("answer-5").text()
