@@ -89,11 +89,20 @@ WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_create
 ORDER BY sequence;
 
 -- policies
-SELECT sequence, dense_rank() OVER (ORDER BY (
-    SELECT min(sequence) FROM known f WHERE f.event = k.event
-        AND json_extract(f.details, '$.sha256') = json_extract(k.details, '$.sha256'))), at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
-    json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given'), coalesce(command, 'not in the log')
-FROM known k WHERE event = 'policy_changed' ORDER BY sequence;
+/* First uses of one policy, with no other in between, are one row. */
+WITH first_use AS (
+    SELECT *, json_extract(details, '$.sha256') AS digest,
+        json_extract(details, '$.sha256') IS NOT lag(json_extract(details, '$.sha256')) OVER (ORDER BY sequence) AS is_new
+    FROM known WHERE event = 'policy_changed'),
+placed AS (SELECT *, sum(is_new) OVER (ORDER BY sequence) AS place FROM first_use ORDER BY sequence),
+merged AS (
+    SELECT min(sequence) AS first, group_concat(sequence, ', ') AS numbers, min(at) AS began, digest,
+        group_concat(actor, '; ') AS actors, group_concat(coalesce(reason, 'none given'), '; ') AS reasons,
+        group_concat(coalesce(command, 'not in the log'), '; ') AS commands
+    FROM placed GROUP BY place)
+SELECT numbers, dense_rank() OVER (ORDER BY (SELECT min(first) FROM merged f WHERE f.digest = m.digest)), began,
+    coalesce(lead(began) OVER (ORDER BY first), 'the end of the log'), digest, actors, reasons, commands
+FROM merged m ORDER BY first;
 
 -- sign-ins
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
