@@ -258,6 +258,7 @@ def _make_revocations(review: Review) -> RevocationsDocument:
                 "requested": tally.requested,
                 "proven": tally.proven,
                 "slowest_seconds": None if tally.slowest is None else count_seconds(tally.slowest),
+                "slowest": _make_proof(tally.slowest_proof),
                 "first": _make_proof(tally.first),
                 "last": _make_proof(tally.last),
                 "events": list(tally.proofs),

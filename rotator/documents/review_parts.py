@@ -169,6 +169,7 @@ class RevocationTallyDocument(TypedDict):
     requested: Annotated[int, "Revocations that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations that its lists proved."]
     slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    slowest: Annotated[ProofDocument | None, "The proof that took so long. Null: none is known."]
     first: Annotated[ProofDocument | None, "The first proof. Null: there is none."]
     last: Annotated[ProofDocument | None, "The last proof. Null: there is none."]
     events: Annotated[list[int], "Numbers of the newest events that tell of a proof."]

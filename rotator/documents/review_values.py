@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 from rotator.documents.document import Moment, write_moment
 from rotator.documents.review_parts import ProofDocument
 from rotator.documents.review_sums import count_seconds, prove
+from rotator.domain.condition import ConditionKind
 from rotator.engine.review.facts import LongestUse, Outlived, Values
 
 
@@ -27,8 +28,20 @@ class OutlivedDocument(TypedDict):
     authorization_id: Annotated[str, "Id of the old PAT at Azure DevOps."]
     told: Annotated[ProofDocument, "The event that named the end of the overlap."]
     until: Annotated[Moment, "When the overlap ended."]
+    asked: Annotated[ProofDocument | None, "When its revocation was first requested. Null: it was not yet."]
     gone: Annotated[ProofDocument | None, "When the PAT was proven gone. Null: it is not yet."]
     seconds: Annotated[int, "How long it was there beyond its overlap."]
+    began_again: Annotated[
+        ProofDocument | None,
+        "When the overlap began again, because another value had been in the secret. Null: it did not.",
+    ]
+    cause: Annotated[
+        ConditionKind | None,
+        "What was wrong for longest meanwhile, of what its end needs: the PAT, account, organization or vault. Null: "
+        "nothing that the log tells of.",
+    ]
+    cause_code: Annotated[str | None, "Stable name of that cause. Null: its event names none."]
+    cause_event: Annotated[ProofDocument | None, "The event that told of it. Null: there was no such cause."]
 
 
 class ValuesDocument(TypedDict):
@@ -68,6 +81,11 @@ def _make_outlived(row: Outlived) -> OutlivedDocument:
         "authorization_id": row.authorization_id,
         "told": prove(row.told),
         "until": write_moment(row.until),
+        "asked": None if row.asked is None else prove(row.asked),
         "gone": None if row.gone is None else prove(row.gone),
         "seconds": count_seconds(row.beyond),
+        "began_again": None if row.restored is None else prove(row.restored),
+        "cause": None if row.cause is None else row.cause.kind,
+        "cause_code": None if row.cause is None else row.cause.code,
+        "cause_event": None if row.cause is None else prove(row.cause.begun),
     }

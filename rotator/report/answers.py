@@ -13,6 +13,7 @@ from rotator.domain.words import say_duration, say_names
 from rotator.report.breaches import count_breaches
 from rotator.report.cells import say_when, say_words
 from rotator.report.summary import say_policies, say_time
+from rotator.report.value_tables import say_cause
 
 
 def answer_all(review: ReviewDocument) -> list[str]:
@@ -85,7 +86,7 @@ def _say_exceptions(review: ReviewDocument) -> str:
     said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
     if (longest := values["outlived_longest"]) is not None:
         proof = "not gone yet" if longest["gone"] is None else f"proven gone at {_cite(longest['gone'])}"
-        said += f", for at most {_span(longest['seconds'])} ({longest['name']}, {proof})"
+        said += f", for at most {_span(longest['seconds'])} ({longest['name']}, {proof}; {say_cause(longest)})"
     too_long = sum(pat["too_long"] for pat in review["unmanaged"])
     old = sum(pat["age_verdict"] in ("due", "by_hand", "expired") for pat in review["pats"])
     said = f"{said}. PATs that are older than the policy allows now, or expired: {old}"
@@ -128,6 +129,9 @@ def _say_revoked(review: ReviewDocument) -> str:
     if marks := [mark for row in found["why"] for mark in (row["first"], row["last"])]:
         first, last = (choose(marks, key=lambda mark: mark["event"]) for choose in (min, max))
         said += f": the first at {_cite(first)}, the last at {_cite(last)}"
+    if proofs := [(row["slowest_seconds"] or 0, row["slowest"]) for row in found["pats"] if row["slowest"] is not None]:
+        seconds, slowest = max(proofs, key=lambda pair: pair[0])
+        said += f". The slowest proof came {_span(seconds)} after its request, at {_cite(slowest)}"
     overlaps = sum(row["kind"] == "overlap" for row in found["living"])
     return (
         f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "

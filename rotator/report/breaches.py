@@ -11,6 +11,7 @@ from rotator.documents.review_parts import ProofDocument
 from rotator.report.cells import NONE, say_seconds, say_when, say_words
 from rotator.report.summary import say_time
 from rotator.report.table import Table, make_table
+from rotator.report.value_tables import say_cause
 
 _NOW_WRONG = {
     "due": ("older than the policy allows", "rotate_after"),
@@ -82,7 +83,7 @@ def _list_ended(review: ReviewDocument) -> Iterator[Breach]:
         pat, gone = f"{row['name']}: {row['authorization_id']}", row["gone"]
         what, events = "old PAT still there after its overlap", _say_events(row["told"], gone)
         until = row["until"]
-        yield Breach(what, pat, NONE, until, say_time(until), _say_end(gone), row["seconds"], events)
+        yield Breach(what, pat, say_cause(row), until, say_time(until), _say_end(gone), row["seconds"], events)
 
 
 def _list_standing(review: ReviewDocument) -> Iterator[Breach]:

@@ -11,7 +11,7 @@ from rotator.report.cells import soften
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.policies import list_texts
 from rotator.report.rendering import hash_source, make_environment, show_lines
-from rotator.report.summary import list_limits, list_warnings, say_nothing, say_time, summarize
+from rotator.report.summary import list_limits, list_unseen, list_warnings, say_nothing, say_time, summarize
 from rotator.report.tables import make_tables
 
 QUESTIONS = (
@@ -43,7 +43,7 @@ def render_page(review: ReviewDocument) -> str:
         nothing=say_nothing(review),
         answers=answer_all(review),
         policies=list(list_texts(review)),
-        warnings=[*list_warnings(review), *list_limits(review)],
+        warnings=[*list_warnings(review), *list_limits(review), *list_unseen(review)],
         summary=" ".join(summarize(review)),
         timeline=render_timeline(review["timeline"]),
         time_left=render_time_left(review["time_left"]),

@@ -26,7 +26,7 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
         "revocations",
         "Revocations in the period",
         (
-            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "First proof", "First event"),
+            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "Its event", "First proof", "First event"),
             *("Last proof", "Last event", "Events that prove it, the newest"),
         ),
         (
@@ -35,6 +35,7 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
                 str(row["requested"]),
                 str(row["proven"]),
                 say_seconds(row["slowest_seconds"]),
+                NONE if row["slowest"] is None else str(row["slowest"]["event"]),
                 *say_proof(row["first"], NONE),
                 *say_proof(row["last"], NONE),
                 " ".join(map(str, row["events"])) or NONE,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 
+from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
 from rotator.domain.words import say_duration, say_names
 
 _MOST_RANGES = 20
+_MOST_NAMES = 5
+_DAY = 24 * 60 * 60
 
 
 def summarize(review: ReviewDocument) -> Iterator[str]:
@@ -45,6 +49,8 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
         f"{_count(excepted, 'PAT', 'PATs')}, replaced ones included, broke the policy, if only for a while."
     )
+    if (late := review["values"]["outlived_found"]) > 0:
+        yield f"{_count(late, 'old PAT was', 'old PATs were')} there more than 15 minutes after the overlap: section 5."
     yield _say_log(review)
     yield _say_service_logs(review)
 
@@ -77,7 +83,32 @@ def say_policies(review: ReviewDocument) -> str:
     """Say how many policies were in force in the period, since when the log names one, and how many texts it lacks."""
     unknown = sum(found["text"] is None for found in review["policy"]["texts"])
     said = _say_in_force(review)
+    if silent := list(_list_silent(review)):
+        which = say_names([f"policy {number} (event {event})" for number, event in silent], _MOST_NAMES)
+        said += f" Who wrote the file of {which}, and why, is not in the log: a run that nobody ordered used it first."
     return f"{said} Policies whose text is not known: {unknown}." if unknown else said
+
+
+def list_policy_uses(review: ReviewDocument) -> Iterator[tuple[int, list[AuditEventDocument]]]:
+    """Yield the number of each policy that was in force, with the events that tell of a first use, in their order.
+
+    A policy is there again where another one was in force in between.
+    """
+    policy = review["policy"]
+    events = [*([] if policy["before"] is None else [policy["before"]]), *policy["changes"]]
+    numbers = list(dict.fromkeys(event["details"].get("sha256") for event in events))
+    for digest, uses in groupby(events, key=lambda event: event["details"].get("sha256")):
+        yield numbers.index(digest) + 1, list(uses)
+
+
+def _list_silent(review: ReviewDocument) -> Iterator[tuple[int, int]]:
+    """Yield each change of policy in the period that has no author and no reason: its number, and the event."""
+    first, before = True, review["policy"]["before"]
+    for number, (event, *_) in list_policy_uses(review):
+        is_change = not (first and event is before)
+        first = False
+        if is_change and not event["details"].get("reason") and not event["details"].get("command"):
+            yield number, event["sequence"]
 
 
 def _say_in_force(review: ReviewDocument) -> str:
@@ -158,6 +189,38 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
         )
     if period["until"] > review["generated_at"]:
         yield f"The period is not over: this page ends at {say_time(review['generated_at'])}."
+
+
+def list_unseen(review: ReviewDocument) -> Iterator[str]:
+    """Yield what the page cannot show because nobody looked, and what it shows and a reader must not miss."""
+    log, outside = review["log"], review["outside"]
+    if log["checkpoints"] and (open_ := log["events"] - log["sealed"]) > 0:
+        which = _say_range(log["sealed"] + 1, log["events"])
+        yield (
+            f"No checkpoint covers the last {_count(open_, 'event')} of the log ({which}): no signature of the log "
+            "says what they were."
+        )
+    compared = dict[str, list[str]]()
+    for row in outside["logs"]:
+        missing, whole = row["uncovered_seconds"] // _DAY, (row["covered_seconds"] + row["uncovered_seconds"]) // _DAY
+        if missing:
+            compared.setdefault(f"{missing} of {_count(whole, 'day')}", []).append(row["organization"])
+    if compared:
+        said = "; ".join(f"for {days} of {say_names(names, _MOST_NAMES)}" for days, names in compared.items())
+        yield (
+            f"Azure DevOps' own log was not compared with this one {said}. What somebody else did to these PATs then, "
+            "or what this log says and never was, would not show here."
+        )
+    looked = {scan["organization"] for scan in outside["scans"]}
+    if alone := [row["organization"] for row in outside["logs"] if row["organization"] not in looked]:
+        yield (
+            f"Nobody looked at the PATs of all users of {say_names(alone, _MOST_NAMES)}: this page knows those of "
+            "rotator's accounts only."
+        )
+    if lasting := [found for found in review["unmanaged"] if found["too_long"]]:
+        named = say_names([f'"{found["display_name"]}" of {found["account"]}' for found in lasting], _MOST_NAMES)
+        live = _count(len(lasting), "PAT that nobody manages lives", "PATs that nobody manages live")
+        yield f"{live} longer than the guardrails allow: {named}. Section 1 has when they expire."
 
 
 def say_time(moment: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import pairwise
 
+from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument
 from rotator.domain.words import say_span
@@ -14,10 +14,10 @@ from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes
 from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
 from rotator.report.revocation_tables import make_revocation_tables
-from rotator.report.summary import say_time
+from rotator.report.summary import list_policy_uses, say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
-from rotator.report.value_tables import make_spans, make_terms, make_uses
+from rotator.report.value_tables import make_outlived, make_spans, make_terms, make_uses
 
 TIME_LEFT = {
     "expired": "expired",
@@ -47,6 +47,7 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
         *make_log_tables(review),
         *make_outside_tables(review),
         make_uses(review),
+        make_outlived(review),
         make_terms(review),
     )
     return {table.name: table for table in tables}
@@ -138,13 +139,12 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
 def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     yield make_events_table("changes", "Changes of the inventory", review["changes"], review["changed"])
     policy = review["policy"]
-    before = [] if policy["before"] is None else [policy["before"]]
-    numbers = list(dict.fromkeys(event["details"].get("sha256") for event in (*before, *policy["changes"])))
+    uses = list(list_policy_uses(review))
     yield make_table(
         "policies",
-        "The policy at the beginning of the period, and each first use of another one by a user and host",
+        "The policy at the beginning of the period, and each later one, with its first uses by users and hosts",
         (
-            "Event",
+            "Events",
             "Policy",
             "In force from",
             "Until",
@@ -155,19 +155,16 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
         ),
         (
             (
-                str(event["sequence"]),
-                str(numbers.index(event["details"].get("sha256")) + 1),
-                say_time(event["occurred_at"]),
-                "the end of the log" if following is None else say_time(following["occurred_at"]),
-                str(event["details"].get("sha256")),
-                event["actor"],
-                say_reason(event["details"]),
-                str(event["details"].get("command") or "not in the log"),
+                ", ".join(str(event["sequence"]) for event in events),
+                str(number),
+                say_time(events[0]["occurred_at"]),
+                "the end of the log" if following is None else say_time(following[1][0]["occurred_at"]),
+                str(events[0]["details"].get("sha256")),
+                *("; ".join(cells) for cells in zip(*(_say_use(event) for event in events), strict=True)),
             )
-            for event, following in pairwise((*before, *policy["changes"], None))
-            if event is not None
+            for (number, events), following in zip(uses, [*uses, None][1:], strict=True)
         ),
-        policy["changed"] + len(before),
+        len(uses) + policy["changed"] - len(policy["changes"]),
     )
     yield make_table(
         "rules",
@@ -246,6 +243,12 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
             for row in review["timeline"]
         ),
     )
+
+
+def _say_use(event: AuditEventDocument) -> tuple[str, str, str]:
+    """Say who used a policy first, why, and by which command."""
+    details = event["details"]
+    return event["actor"], say_reason(details), str(details.get("command") or "not in the log")
 
 
 def _say_outcome(run: HandRunDocument) -> str:

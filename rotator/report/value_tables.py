@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import SpanDocument
+from rotator.documents.review_parts import ProofDocument, SpanDocument
+from rotator.documents.review_values import OutlivedDocument
+from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.runbook import CONDITIONS
 from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
+from rotator.report.summary import say_time
 from rotator.report.table import Table, make_table
 
 _SPAN_COLUMNS = ("Event", "What", "About", "Cause", "Began", "Ended", "Ended by event", "Lasted")
@@ -30,6 +34,49 @@ def make_uses(review: ReviewDocument) -> Table:
             for use in review["values"]["uses"]
         ),
     )
+
+
+def make_outlived(review: ReviewDocument) -> Table:
+    """Make the table of the old PATs that were there too long after their overlap, from its end to the proof."""
+    values = review["values"]
+    return make_table(
+        "outlived",
+        "Old PATs that were there more than 15 minutes after their overlap",
+        (
+            *("PAT", "Id", "Overlap ended", "As event says", "Requested", "Event", "Proven gone", "Event"),
+            *("How long", "Cause"),
+        ),
+        (
+            (
+                row["name"],
+                row["authorization_id"],
+                say_time(row["until"]),
+                str(row["told"]["event"]),
+                *say_proof(row["asked"], "not yet"),
+                *say_proof(row["gone"], "not yet"),
+                say_seconds(row["seconds"]),
+                say_cause(row),
+            )
+            for row in values["outlived"]
+        ),
+        values["outlived_found"],
+    )
+
+
+def say_cause(row: OutlivedDocument) -> str:
+    """Say why an old PAT was there too long, as far as the log knows."""
+    if (again := row["began_again"]) is not None:
+        return f"another value was in the secret, so the overlap began again (event {again['event']})"
+    if (event := row["cause_event"]) is not None:
+        code = "" if row["cause_code"] is None else f", {row['cause_code']}"
+        return f"{say_words(str(row['cause']))}{code} (event {event['event']})"
+    asked = row["asked"]
+    on_time = asked is not None and _find_moment(asked) - datetime.fromisoformat(row["until"]) <= TELL_AFTER
+    return "requested on time, but not seen gone sooner" if on_time else "not known"
+
+
+def _find_moment(proof: ProofDocument) -> datetime:
+    return datetime.fromisoformat(proof["placed"] or proof["at"])
 
 
 def make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: int | None = None) -> Table:

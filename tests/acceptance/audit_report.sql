@@ -89,11 +89,20 @@ WHERE event IN ('pat_adopted', 'pat_taken_over', 'creation_started', 'pat_create
 ORDER BY sequence;
 
 -- policies
-SELECT sequence, dense_rank() OVER (ORDER BY (
-    SELECT min(sequence) FROM known f WHERE f.event = k.event
-        AND json_extract(f.details, '$.sha256') = json_extract(k.details, '$.sha256'))), at, coalesce(lead(at) OVER (ORDER BY sequence), 'the end of the log'),
-    json_extract(details, '$.sha256'), actor, coalesce(reason, 'none given'), coalesce(command, 'not in the log')
-FROM known k WHERE event = 'policy_changed' ORDER BY sequence;
+/* First uses of one policy, with no other in between, are one row. */
+WITH first_use AS (
+    SELECT *, json_extract(details, '$.sha256') AS digest,
+        json_extract(details, '$.sha256') IS NOT lag(json_extract(details, '$.sha256')) OVER (ORDER BY sequence) AS is_new
+    FROM known WHERE event = 'policy_changed'),
+placed AS (SELECT *, sum(is_new) OVER (ORDER BY sequence) AS place FROM first_use ORDER BY sequence),
+merged AS (
+    SELECT min(sequence) AS first, group_concat(sequence, ', ') AS numbers, min(at) AS began, digest,
+        group_concat(actor, '; ') AS actors, group_concat(coalesce(reason, 'none given'), '; ') AS reasons,
+        group_concat(coalesce(command, 'not in the log'), '; ') AS commands
+    FROM placed GROUP BY place)
+SELECT numbers, dense_rank() OVER (ORDER BY (SELECT min(first) FROM merged f WHERE f.digest = m.digest)), began,
+    coalesce(lead(began) OVER (ORDER BY first), 'the end of the log'), digest, actors, reasons, commands
+FROM merged m ORDER BY first;
 
 -- sign-ins
 SELECT sequence, at, what, subject, actor, said, reason FROM shown WHERE event LIKE 'sign%' ORDER BY sequence;
@@ -164,7 +173,7 @@ SELECT count(*), sum(completed), sum(abandoned AND NOT completed), sum(revoked A
 FROM rotation;
 
 -- slowest proofs
-SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400
+SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400, r.sequence
 FROM known r JOIN known q ON q.event = 'revocation_requested' AND q.pat = r.pat
 WHERE r.event = 'pat_revoked' GROUP BY r.subject;
 
@@ -255,14 +264,32 @@ SELECT coalesce((SELECT name FROM named WHERE subject = r.subject AND name <> su
 FROM ranked r WHERE place = 1 ORDER BY name;
 
 -- outlived
-SELECT o.sequence, o.subject, g.pat, strftime('%Y-%m-%d %H:%M:%S', json_extract(o.details, '$.overlap_until')),
-    g.at, g.sequence, (julianday(g.occurred_at) - julianday(json_extract(o.details, '$.overlap_until'))) * 1440
-FROM known o JOIN known p ON p.event = 'rotation_planned'
-    AND json_extract(p.details, '$.rotation_id') = json_extract(o.details, '$.rotation_id')
-JOIN known g ON g.event = 'pat_revoked' AND g.pat = json_extract(p.details, '$.predecessor_id')
-WHERE o.event = 'overlap_started'
-    AND julianday(g.occurred_at) - julianday(json_extract(o.details, '$.overlap_until')) > 15.0 / 1440
-ORDER BY g.sequence;
+/* From the last event that names the overlap's end to the proof: whatever was requested or completed in between.
+   What was never to be revoked, or is in use again, did not outlive anything. */
+WITH ended AS (
+    SELECT json_extract(details, '$.rotation_id') AS rotation, max(sequence) AS told FROM known
+    WHERE event IN ('overlap_started', 'overlap_released') GROUP BY 1),
+old AS (
+    SELECT t.subject, p.sequence AS planned, e.told, json_extract(p.details, '$.predecessor_id') AS id,
+        json_extract(t.details, '$.overlap_until') AS until, e.rotation
+    FROM known p JOIN ended e ON e.rotation = json_extract(p.details, '$.rotation_id')
+    JOIN known t ON t.sequence = e.told WHERE p.event = 'rotation_planned'),
+proven AS (
+    SELECT o.*, (SELECT min(sequence) FROM known g WHERE g.event = 'pat_revoked' AND g.pat = o.id
+            AND g.sequence > o.planned) AS gone,
+        (SELECT min(sequence) FROM known q WHERE q.event = 'revocation_requested' AND q.pat = o.id) AS asked
+    FROM old o
+    WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.sequence > o.told AND (
+        (k.event = 'revocation_dropped' AND k.pat = o.id) OR (json_extract(k.details, '$.rotation_id') = o.rotation
+        AND k.event IN ('predecessor_kept', 'predecessor_expired', 'clone_lost', 'rotation_closed')))))
+SELECT p.subject, p.id, strftime('%Y-%m-%d %H:%M:%S', until), told, coalesce(q.at, 'not yet'), coalesce(asked, 'none'),
+    coalesce(g.at, 'not yet'), coalesce(gone, 'none'),
+    round((julianday(coalesce(g.occurred_at, :now)) - julianday(until)) * 86400)
+FROM proven p LEFT JOIN known q ON q.sequence = asked LEFT JOIN known g ON g.sequence = gone
+WHERE julianday(coalesce(g.occurred_at, :now)) - julianday(until) > 15.0 / 1440 + 1e-7
+    AND (gone NOT NULL OR asked NOT NULL OR NOT EXISTS (SELECT 1 FROM known k WHERE k.event = 'rotation_completed'
+        AND json_extract(k.details, '$.rotation_id') = p.rotation))
+ORDER BY coalesce(gone, 1e9), told;
 
 -- standing breaches
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'

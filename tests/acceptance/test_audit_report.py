@@ -28,6 +28,7 @@ from tests.support.forgery import drop_triggers, execute
 from tests.support.html_page import Element, read_page, read_table
 from tests.support.installed_command import run_forked
 from tests.support.published import check_printed
+from tests.support.review_queries import QUERIES
 from tests.support.source_tree import ROOT
 
 PERIOD = "2000-01-01..2100-12-31"
@@ -71,11 +72,6 @@ def reviewed(filled: Filled) -> Iterator[Reviewed]:
     connection.close()
 
 
-_PARTS = re.split(
-    r"^-- ([\w -]+)\n(?!-- )", (Path(__file__).with_name("audit_report.sql")).read_text("utf-8"), flags=re.M
-)
-QUERIES = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
-"""The queries by name: those of the page's tables, and others."""
 TABLES = (
     *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
     *("sign-in-sums", "revoked-why", "gone"),
@@ -88,7 +84,7 @@ LEFT_TO_OTHERS = {
     "pats": (5,),
     "ages": (8,),
     "unmanaged": (8,),
-    "revocations": (3,),
+    "revocations": (3, 4),
     "service-logs": (8, 9),
 }
 """Columns of words, or of spans that are compared by themselves."""
@@ -229,8 +225,10 @@ def test_timeline_and_proofs_are_those_that_sql_finds(reviewed: Reviewed) -> Non
     assert tuple(re.findall(r"\d+", reviewed.page.find_id("fates").text())) == fates
     assert int(fates[0]) == sum(map(int, fates[1:])) > 0
     slowest = reviewed.ask("slowest proofs")
-    proofs = {row[0]: row[3] for row in read_table(reviewed.page, "revocations")}
-    assert proofs == {name: say_duration(timedelta(seconds=int(float(seconds) + 1e-4))) for name, seconds in slowest}
+    proofs = {row[0]: row[3:5] for row in read_table(reviewed.page, "revocations")}
+    assert proofs == {
+        name: (say_duration(timedelta(seconds=int(float(seconds) + 1e-4))), event) for name, seconds, event in slowest
+    }
 
 
 def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewed: Reviewed) -> None:
@@ -241,6 +239,7 @@ def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewe
     assert read_table(reviewed.page, "uses") == expected
     assert expected
     assert reviewed.ask("outlived") == []
+    assert not read_table(reviewed.page, "outlived")
     assert not [row for row in read_table(reviewed.page, "breaches") if row[0].startswith("old PAT")]
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.documents.document import write_moment
 from rotator.documents.review import ReviewDocument, make_review_document
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.next_step import NextAction
@@ -266,12 +267,79 @@ def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
     assert "before that in the period, the log names none" in said
     assert [(row[0], row[1], row[3], row[7]) for row in read_table(page, "policies")] == [
         ("1", "1", "2026-11-13 09:00:00", "a"),
-        ("2", "2", "2026-11-23 09:00:00", "b"),
-        ("3", "2", "the end of the log", "b"),
+        ("2, 3", "2", "the end of the log", "b; b"),
     ]
     later = read_page(render_page(make_document(events, period=Period("later", NOW - 15 * DAY, NOW))))
     said = later.find_id("answer-4").text()
     assert said.startswith("A policy was in force all the time: the one of the beginning, and 0 others later.")
+
+
+def test_change_of_policy_that_nobody_ordered_is_said_in_the_answer() -> None:
+    """A first use by a person's command names that command; the first one of the period counts unless it is older."""
+
+    def use(number: int, days: int, **details: Detail) -> AuditEvent:
+        entry = AuditEntry("policy_changed", "policy", Outcome.SUCCEEDED, "me@host", "run", details)
+        return AuditEvent(number, NOW - days * DAY, entry, "", "")
+
+    events = [
+        use(1, 60, sha256="a"),
+        use(2, 50, sha256="b"),
+        use(3, 40, sha256="b", command="rotator plan"),
+        use(4, 30, sha256="a", command="rotator plan", reason="back"),
+        use(5, 20, sha256="c"),
+    ]
+    whole, later = (
+        page_answer(make_document(events, period=Period("some", NOW - days * DAY, NOW)), 4) for days in (90, 55)
+    )
+    silent = "Who wrote the file of {}, and why, is not in the log: a run that nobody ordered used it first."
+    assert silent.format("policy 1 (event 1), policy 2 (event 2), policy 3 (event 5)") in whole
+    assert silent.format("policy 2 (event 2), policy 3 (event 5)") in later
+    assert "Who wrote" not in page_answer(make_document(events[3:4]), 4)
+
+
+def test_what_nobody_looked_at_is_read_first() -> None:
+    """One row for each: Azure DevOps' log by days, all users' PATs, the end of the log, and what lives too long."""
+    since, until = (moment.isoformat() for moment in (NOW - 90 * DAY, NOW - 2 * DAY))
+    compared = AuditEntry(
+        "service_log_compared", "bot/contoso", Outcome.SUCCEEDED, "me@host", "run", {"since": since, "until": until}
+    )
+    document = make_document([AuditEvent(1, NOW - 2 * DAY, compared, "", "")])
+    [log] = document["outside"]["logs"]
+    document["outside"]["logs"].append(
+        {**log, "organization": "fabrikam", "covered_seconds": 0, "uncovered_seconds": 90 * 86400}
+    )
+    document["log"] |= {"events": 9, "checkpoints": 2, "sealed": 4}
+    document["unmanaged"] = [
+        {
+            "name": "marias laptop",
+            "authorization_id": "1",
+            "display_name": "marias laptop",
+            "account": "bot",
+            "organization": "contoso",
+            "scopes": ["vso.code"],
+            "valid_from": write_moment(NOW),
+            "expires_at": write_moment(NOW),
+            "too_long": too_long,
+            "last_error": None,
+        }
+        for too_long in (True, False)
+    ]
+    said = [item.text() for item in read_page(render_page(document)).find_id("first-list").find_all("li")]
+    assert (
+        "No checkpoint covers the last 5 events of the log (5 to 9): no signature of the log says what they were."
+        in said
+    )
+    assert any(
+        "not compared with this one for 2 of 90 days of contoso; for 90 of 90 days of fabrikam." in row for row in said
+    )
+    assert any(row.startswith("Nobody looked at the PATs of all users of contoso, fabrikam: ") for row in said)
+    lives = '1 PAT that nobody manages lives longer than the guardrails allow: "marias laptop" of bot.'
+    assert any(row.startswith(lives) for row in said)
+    document["outside"]["logs"] = [{**log, "uncovered_seconds": 3600}]
+    document["log"] |= {"sealed": 9}
+    document["unmanaged"] = []
+    said = [item.text() for item in read_page(render_page(document)).find_id("first-list").find_all("li")]
+    assert not [row for row in said if "No checkpoint" in row or "not compared" in row or "nobody manages" in row]
 
 
 def test_ages_of_the_page_are_those_of_the_document() -> None:
@@ -330,7 +398,7 @@ def test_old_pat_beyond_its_overlap_is_an_exception_with_its_events() -> None:
     page = read_page(render_page(make_document(events)))
     what = "old PAT still there after its overlap"
     assert read_table(page, "breaches") == [
-        (what, "npm-feed: old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "1d", "none", "2, 3")
+        (what, "npm-feed: old", "2026-12-01 09:00:00", "2026-12-02 09:00:00", "1d", "not known", "2, 3")
     ]
     assert "more than 15 minutes after their overlap: 1, for at most 1d (npm-feed, proven gone at" in (
         page.find_id("answer-5").text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
@@ -30,6 +30,7 @@ from rotator.engine.review.facts import (
     Tally,
 )
 from rotator.engine.review.newest import MOST_ROWS
+from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
 from rotator.engine.review.values import ValueFollower
 
@@ -111,6 +112,7 @@ class Collector:
         self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
         self._values = ValueFollower(self.found.values, period, now)
+        self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
         self._runs: OrderedDict[str, HandRun] = OrderedDict()
         self._last: tuple[datetime, int | None] | None = None
         self._always: dict[str, Callable[[AuditEvent], None]] = {
@@ -138,6 +140,7 @@ class Collector:
         self._follow_conditions(event)
         self._follow_rotation(event)
         self._values.take(event, self._mark(event))
+        self._overlaps.take(event, self._mark(event), self._list_standing())
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
             self._note_misdated(event)
@@ -148,12 +151,18 @@ class Collector:
 
     def finish(self) -> Findings:
         """Return what was found, with what still lasts."""
-        for (kind, subject), (begun, code, pat) in sorted(self._open.items(), key=lambda item: item[1][0].sequence):
-            self._add_span(Span(kind, subject, code, begun, pat=pat))
+        for span in self._list_standing():
+            self._add_span(span)
         self._values.finish()
+        self._overlaps.finish(self._list_standing())
         if self._last is not None:
             self._note_silence(self._end, None)
         return self.found
+
+    def _list_standing(self) -> Iterator[Span]:
+        """Yield what is wrong now, in the order in which it began."""
+        for (kind, subject), (begun, code, pat) in sorted(self._open.items(), key=lambda item: item[1][0].sequence):
+            yield Span(kind, subject, code, begun, pat=pat)
 
     def _take_in_period(self, event: AuditEvent) -> None:
         found, name = self.found, event.entry.event
@@ -208,6 +217,7 @@ class Collector:
         if old == new:
             return
         self._values.rename(old, new)
+        self._overlaps.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:
@@ -220,7 +230,9 @@ class Collector:
         for kind in known.type.ends:
             if (known_start := self._open.pop((kind, event.entry.subject), None)) is not None:
                 begun, code, pat = known_start
-                self._add_span(Span(kind, event.entry.subject, code, begun, self._mark(event), pat))
+                span = Span(kind, event.entry.subject, code, begun, self._mark(event), pat)
+                self._add_span(span)
+                self._overlaps.take_span(span, self._at)
         if known.type.begins is not None:
             code, pat = (_read_text(event.entry.details.get(name)) for name in ("code", "name"))
             start = self._mark(event), code, pat
@@ -329,8 +341,9 @@ class Collector:
         tally.first, tally.last = tally.first or mark, mark
         self.found.revoked.add(event)
         self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
-        if asked is not None:
-            tally.slowest = max(tally.slowest or timedelta(0), self._at - asked.happened_at)
+        lasted = None if asked is None else max(timedelta(0), self._at - asked.happened_at)
+        if lasted is not None and (tally.slowest is None or lasted > tally.slowest):
+            tally.slowest, tally.slowest_proof = lasted, mark
 
     def _drop(self, event: AuditEvent) -> None:
         """Forget a request: the PAT is in use again, or what became of it is told by its id."""

@@ -164,7 +164,10 @@ def _list_cited(review: Review) -> Iterator[int]:
     for use in found.values.uses.values():
         yield from _list_marks(use.begun, use.ended)
     for outlived in (*found.values.outlived, *([found.values.longest] if found.values.longest else [])):
-        yield from _list_marks(outlived.told, outlived.gone)
+        cause = outlived.cause.begun if outlived.cause else None
+        yield from _list_marks(outlived.told, outlived.asked, outlived.gone, outlived.restored, cause)
+    for tally in found.revocations.values():
+        yield from _list_marks(tally.slowest_proof)
     yield from _list_marks(found.began)
     events = (*found.gaps, *([found.policy_before] if found.policy_before else []))
     yield from (event.sequence for event in events)

@@ -84,6 +84,7 @@ class RevocationTally:
     requested: int = 0
     proven: int = 0
     slowest: timedelta | None = None
+    slowest_proof: Mark | None = None
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
     first: Mark | None = None
     last: Mark | None = None
@@ -202,14 +203,21 @@ class LongestUse:
 
 @dataclass(frozen=True)
 class Outlived:
-    """An old PAT that was valid longer than its overlap: the event that named the overlap's end, and its proof."""
+    """An old PAT that was valid longer than its overlap: the events that named its end, requested it and proved it.
+
+    `restored`: when the overlap began again, because another value had been in the secret. `cause` is what was wrong
+    for longest while the old PAT was there too long, of what its end needs.
+    """
 
     name: str
     authorization_id: str
     told: Mark
     until: datetime
+    asked: Mark | None
     gone: Mark | None
     beyond: timedelta
+    restored: Mark | None = None
+    cause: Span | None = None
 
 
 @dataclass
