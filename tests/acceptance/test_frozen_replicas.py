@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
 from rotator.engine.tags import AUTHORIZATION_TAG
 from tests.acceptance.test_kill_create import CREATE, CREATION, finish
 from tests.support.daemon import RunningDaemon, set_overlap, write_settings
@@ -62,7 +64,8 @@ COMMITS = [
     "pat_revoked",
 ]
 """Every commit of a daemon that writes to the record: it is queued, is claimed, and is renewed with each step."""
-OVERLAPPING = "overlapping"
+CALM, OVERLAPPING = "calm", "overlapping"
+"""States of the stage in which no other job is due than the work: before a rotation, and before a retirement."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres
     """Prepare a stage: signed in, with one PAT adopted; and the same, once its overlap is over."""
     with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
         stage.reset()
+        do_other_jobs(stage)
+        stage.remember(CALM)
         set_overlap(stage, "3s")
         run = stage.start("once")
         assert run.wait() == 0, run.read()
@@ -78,10 +83,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres
         yield stage
 
 
+def do_other_jobs(stage: Stage) -> None:
+    """Note that today's refresh and today's look at everything were done."""
+    now, database = datetime.now(UTC), SqlDatabase(stage.database.url())
+    with database.begin() as work:
+        for job in (JobName.REFRESH, JobName.RECONCILE, JobName.PROBE, JobName.VERIFY_AUDIT, JobName.AUDIT_RECONCILE):
+            today = make_period(now, timedelta(days=1))
+            work.job_runs.end(JobRun(job, today, "another", now, now, JobOutcome.SUCCEEDED))
+    database.close()
+
+
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
     """Reset the stage."""
-    prepared.reset(lease="1h")
+    prepared.reset(lease="1h", to=CALM)
     return prepared
 
 
