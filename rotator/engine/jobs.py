@@ -254,9 +254,9 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
             if pulse.binds_for is not None:
-                silent = pulse.find_silent(work.job_runs.load_heartbeats(), run.services.boot)
-                told += end_silent_lives(work, silent, now)
-                told += find_difference(work, pulse, run.services.boot.read_boot().elapsed)
+                beats, elapsed = work.job_runs.load_heartbeats(), run.services.boot.read_boot().elapsed
+                told += end_silent_lives(work, pulse.find_silent(beats, elapsed), now)
+                told += find_difference(work, pulse, beats, elapsed)
             for actor, event in told:
                 record(work, run, actor, event, now)
             for thread in dead:

@@ -12,6 +12,7 @@ from rotator.domain.events.daemon import DaemonCrashed, DaemonReturned, DaemonsA
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import (
     BEATS_WITHIN,
+    Heartbeat,
     JobName,
     JobOutcome,
     JobRun,
@@ -67,13 +68,15 @@ def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -
     return [(beat.actor or beat.holder, DaemonCrashed(began_at=beat.began_at)) for beat in ended]
 
 
-def find_difference(work: UnitOfWork, pulse: Pulse, elapsed: timedelta) -> list[tuple[str, Event]]:
+def find_difference(
+    work: UnitOfWork, pulse: Pulse, beats: Collection[Heartbeat], elapsed: timedelta
+) -> list[tuple[str, Event]]:
     """Return what is to be told of daemons with different versions or policies, by the one that began first.
 
     Once, when that has lasted for minutes, by the boot clock; and once when it is over, by the dates and by what this
     daemon saw itself: a step of the database's clock makes the heartbeats of others look old until they come again.
     """
-    beats, now = work.job_runs.load_heartbeats(), work.now()
+    now = work.now()
     colleagues = find_colleagues(beats, now)
     message = say_differences(colleagues)
     if not message or colleagues[0].holder != pulse.holder:

@@ -105,17 +105,16 @@ class Pulse:
     def _counts(self, heard: _Heard, boot: BootClock) -> bool:
         return self.binds_for is None or boot.read_boot().elapsed < heard.until
 
-    def find_silent(self, beats: Iterable[Heartbeat], boot: BootClock) -> frozenset[str]:
+    def find_silent(self, beats: Iterable[Heartbeat], elapsed: timedelta) -> frozenset[str]:
         """Return the holders whose heartbeats this daemon itself has seen to stay as they are for too long to live.
 
         By its boot clock: a step of the database's clock makes all of them look old at once.
         """
-        now, before = boot.read_boot().elapsed, self._seen
-        self._seen = {}
+        before, self._seen = self._seen, {}
         for beat in beats:
-            known = before.get(beat.holder)
-            self._seen[beat.holder] = known if known is not None and known[0] == beat.beat_at else (beat.beat_at, now)
-        return frozenset(holder for holder, (_, since) in self._seen.items() if now - since >= BEATS_WITHIN)
+            at, since = before.get(beat.holder, (None, elapsed))
+            self._seen[beat.holder] = beat.beat_at, since if at == beat.beat_at else elapsed
+        return frozenset(holder for holder, (_, since) in self._seen.items() if elapsed - since >= BEATS_WITHIN)
 
     def has_changed(self, beat: Heartbeat, elapsed: timedelta, span: timedelta) -> bool:
         """Whether this daemon saw a heartbeat for the first time, or saw it change, within that span by its boot clock.

@@ -18,7 +18,7 @@ from rotator.domain.job_run import JobName, JobOutcome, JobRun, make_period
 from rotator.engine.tags import AUTHORIZATION_TAG
 from tests.acceptance.test_kill_create import CREATE, CREATION, finish
 from tests.support.daemon import RunningDaemon, set_overlap, write_settings
-from tests.support.killing import CHANGES, Run, Stage, open_stage, read_commits
+from tests.support.killing import CHANGES, RECORD_COMMITS, Run, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
 from tests.support.sent import (
@@ -47,23 +47,6 @@ ROTATION = (
 """Every request of a daemon that rotates and retires: what `once` sends, without its look at everything before."""
 RETIREMENT = (IDENTITY, LIST, READ, READ, VERSIONS, IDENTITY, REVOKE, LIST, LIST)
 """Every request of a daemon that finds an overlap over."""
-COMMITS = [
-    "UPDATE managed_pat",
-    "UPDATE managed_pat",
-    "rotation_planned",
-    "mint_started",
-    "pat_minted",
-    "pat_verified",
-    "store_started",
-    "secret_stored",
-    "overlap_started",
-    "UPDATE managed_pat",
-    "revoke_started",
-    "rotation_completed",
-    "UPDATE managed_pat",
-    "pat_revoked",
-]
-"""Every commit of a daemon that writes to the record: it is queued, is claimed, and is renewed with each step."""
 CALM, OVERLAPPING = "calm", "overlapping"
 """States of the stage in which no other job is due than the work: before a rotation, and before a retirement."""
 
@@ -205,12 +188,12 @@ def test_daemon_makes_exactly_the_commits_at_which_one_is_frozen_when_it_rotates
     alone = start_forked(stage, "never", 0)
     alone.wait_until(lambda: is_at_rest(stage))
     assert alone.stop() == 0
-    assert read_commits(alone.run) == COMMITS
+    assert read_commits(alone.run) == RECORD_COMMITS
 
 
 @pytest.mark.parametrize(
     "number",
-    with_sample({f"{number}-{commit}": (number,) for number, commit in enumerate(COMMITS)}, ["4-pat_minted"]),
+    with_sample({f"{number}-{commit}": (number,) for number, commit in enumerate(RECORD_COMMITS)}, ["4-pat_minted"]),
 )
 def test_frozen_daemon_changes_nothing_when_another_took_over_after_a_commit(stage: Stage, number: int) -> None:
     frozen = start_forked(stage, "after", number)
@@ -221,7 +204,7 @@ def test_frozen_daemon_changes_nothing_when_another_took_over_after_a_commit(sta
 
 def test_frozen_daemon_changes_nothing_when_it_held_the_locks_of_a_transaction(stage: Stage) -> None:
     """The server ends its session after a minute; until then nobody else can write."""
-    frozen = start_forked(stage, "before", COMMITS.index("pat_minted"))
+    frozen = start_forked(stage, "before", RECORD_COMMITS.index("pat_minted"))
     frozen.wait_until(lambda: frozen.run.is_frozen)
     have_another_finish(stage, patience=120)
     check_thawed(stage, frozen)

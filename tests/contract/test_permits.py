@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from azure.core.credentials import AccessToken
 
 from rotator.adapters.http import make_session
 from rotator.adapters.http_options import HttpOptions
@@ -180,7 +181,7 @@ def test_nothing_more_reaches_the_vault_when_the_claim_is_lost_while_a_token_is_
     fetch, has_fetched = vault.credential.get_token, list[bool]()
 
     class SlowCredential:
-        def get_token(self, *scopes: str, **options: object) -> object:
+        def get_token(self, *scopes: str, **options: object) -> AccessToken:
             has_fetched.append(True)
             return fetch(*scopes, **options)
 
@@ -188,7 +189,7 @@ def test_nothing_more_reaches_the_vault_when_the_claim_is_lost_while_a_token_is_
         if has_fetched:
             lose()
 
-    store, usual = vault.make_store(credential=SlowCredential()), vault.store  # type: ignore[arg-type]
+    store, usual = vault.make_store(credential=SlowCredential()), vault.store
     vault.store = store
     try:
         with pytest.raises(ClaimLostError):

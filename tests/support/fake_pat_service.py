@@ -75,6 +75,7 @@ class FakePatService:
         self.calls: list[tuple[str, str, str]] = []
         self.tried: list[str] = []
         self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
+        self.failing_lists: dict[PatFilter, BaseException] = {}
         self.answer_ids: AnswerIds = NO_IDS
         self.ignores_revoke: Callable[[str], bool] = lambda authorization_id: False
         self._clock = clock
@@ -180,6 +181,8 @@ class FakePatService:
     def fetch_pats(self, account: str, organization: str, which: PatFilter) -> PatList:
         """As the port says."""
         with self._lock, self._call("fetch_pats", account, organization, ""):
+            if which in self.failing_lists:
+                raise self.failing_lists[which]
             own = (fake for fake in self.pats.values() if fake.account == account)
             listed = PatList(fake.pat for fake in own if which in (PatFilter.ALL, self._state(fake)))
             changed = self.change_listed(listed) if self.change_listed else listed

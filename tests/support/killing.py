@@ -39,11 +39,7 @@ SCOPE = "vso.build_execute"
 SECRET = f"{ORGANIZATION}-{NAME}"
 CLOSED = ("completed", "abandoned", "failed")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE")
-COMMITS = [
-    "INSERT checkpoint",
-    "INSERT job_run",
-    "DELETE untracked_pat",
-    "INSERT organization",
+RECORD_COMMITS = [
     "UPDATE managed_pat",
     "UPDATE managed_pat",
     "rotation_planned",
@@ -58,6 +54,14 @@ COMMITS = [
     "rotation_completed",
     "UPDATE managed_pat",
     "pat_revoked",
+]
+"""Every commit of a rotation that writes to the record: it is queued, is claimed, and is renewed with each step."""
+COMMITS = [
+    "INSERT checkpoint",
+    "INSERT job_run",
+    "DELETE untracked_pat",
+    "INSERT organization",
+    *RECORD_COMMITS,
     "INSERT job_run",
     "INSERT job_run",
     "values_read",

@@ -18,7 +18,7 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.run import Run, recover_interrupted, work_on_named
 from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
-from rotator.ports.pat_service import PatFilter, PatList
+from rotator.ports.pat_service import PatFilter
 from rotator.ports.sign_in import TokenCacheDamage
 from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_scenarios import make_busy, make_overlapping
@@ -203,14 +203,7 @@ def test_organization_that_can_only_be_listed_is_down_until_revoked_pats_can_be_
     world = make_overlapping()
     world.add_managed("other", days_left=20)
     world.advance(hours=25)
-    fetch_pats = world.pats.fetch_pats
-
-    def fetch(account: str, organization: str, which: PatFilter) -> PatList:
-        if which is PatFilter.REVOKED:
-            raise make_busy("list_pats")
-        return fetch_pats(account, organization, which)
-
-    world.pats.fetch_pats = fetch  # type: ignore[method-assign]
+    world.pats.failing_lists[PatFilter.REVOKED] = make_busy("list_pats")
     world.run()
     for _ in range(6):
         world.advance(minutes=20)
@@ -220,7 +213,7 @@ def test_organization_that_can_only_be_listed_is_down_until_revoked_pats_can_be_
         with world.database.read() as reading:
             assert [memory.failure is not None for memory in reading.organizations.load()] == [True]
     assert world.events(CONTOSO) == ["organization_down failed"]
-    world.pats.fetch_pats = fetch_pats  # type: ignore[method-assign]
+    world.pats.failing_lists.clear()
     work_on_named(world.make_run(), [NAME])
     assert world.events(CONTOSO) == ["organization_down failed", "organization_restored succeeded"]
 
