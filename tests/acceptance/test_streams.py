@@ -140,13 +140,10 @@ def test_command_says_so_when_the_current_folder_was_deleted(sandbox: Sandbox, t
         assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("words", "columns"), [(("plan",), 60), (("plan",), 140), (("status", "--help"), 140)])
-def test_text_has_the_width_of_the_terminal(
-    sandbox: Sandbox, adopted: Rotator, tmp_path: Path, words: tuple[str, ...], columns: int
-) -> None:
-    """Nobody says COLUMNS: shells keep it to themselves."""
+def read_terminal(sandbox: Sandbox, folder: Path, words: tuple[str, ...], columns: int) -> str:
+    """Return what a command that succeeds shows on a terminal of that width."""
     environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "NO_COLOR": "1"}
-    process, ours = start_on_terminal([COMMAND, *words], environment, tmp_path, columns)
+    process, ours = start_on_terminal([COMMAND, *words], environment, folder, columns)
     try:
         shown = read_to_end(ours).decode()
         assert process.wait(PATIENCE) == 0
@@ -154,6 +151,15 @@ def test_text_has_the_width_of_the_terminal(
         process.kill()
         process.wait()
         os.close(ours)
+    return shown
+
+
+@pytest.mark.parametrize(("words", "columns"), [(("plan",), 60), (("plan",), 140), (("status", "--help"), 140)])
+def test_text_has_the_width_of_the_terminal(
+    sandbox: Sandbox, adopted: Rotator, tmp_path: Path, words: tuple[str, ...], columns: int
+) -> None:
+    """Nobody says COLUMNS: shells keep it to themselves."""
+    shown = read_terminal(sandbox, tmp_path, words, columns)
     longest = max(len(line) for line in shown.splitlines())
     assert (longest <= 60) if columns == 60 else (80 < longest <= 140)
 
@@ -162,15 +168,7 @@ def test_run_on_a_terminal_says_in_words_alone_who_waits_for_a_person(
     sandbox: Sandbox, adopted: Rotator, tmp_path: Path
 ) -> None:
     """The sum counts them and says where to look. What reads a pipe gets the log as well."""
-    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "NO_COLOR": "1"}
-    process, ours = start_on_terminal([COMMAND, "once"], environment, tmp_path, 140)
-    try:
-        shown = read_to_end(ours).decode()
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+    shown = read_terminal(sandbox, tmp_path, ("once",), 140)
     assert "3 PATs wait for a person" in shown
     assert "expiry_foreseen" not in shown
     assert "rotation_blocked" not in shown
