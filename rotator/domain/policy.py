@@ -89,6 +89,15 @@ class Rule:
     timetable: Timetable = ALWAYS
     """When runs may mint and revoke for the PATs that it matches."""
 
+    def find_lead(self, lifetime: timedelta) -> timedelta:
+        """Return how long before its expiry a PAT of this lifetime is due.
+
+        A share of a short lifetime may be less than the overlap: then consumers would keep the old PAT beyond its end.
+        So it is at least the overlap and the longest retry, where that is at most half of the lifetime.
+        """
+        least = timedelta(0) if self.rotate_before.duration else min(self.overlap + LONGEST_RETRY, lifetime / 2)
+        return max(self.rotate_before.before(lifetime), least)
+
     def replaces(self, pat: ManagedPat) -> bool:
         """Return whether a PAT is to be replaced at once because it vanished before its time."""
         is_asked = self.action is RuleAction.ROTATE and self.on_leak is LeakAction.ROTATE
@@ -352,7 +361,7 @@ def find_due(pat: ManagedPat, rule: Rule) -> datetime:
         return pat.valid_from
     if pat.short_lived:
         return pat.valid_from + pat.lifetime * 2 / 3
-    return pat.valid_to - rule.rotate_before.before(pat.lifetime)
+    return pat.valid_to - rule.find_lead(pat.lifetime)
 
 
 def check_scopes(scopes: tuple[str, ...], guardrails: Guardrails) -> Obstacle | None:

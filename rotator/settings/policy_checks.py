@@ -240,15 +240,16 @@ def _find_narrow(rule: Rule, guardrails: GuardrailsSection, place: _Places) -> I
     before = rule.rotate_before.duration if longest is None else rule.rotate_before.before(longest)
     if before is None:
         return
+    lead = before if longest is None else rule.find_lead(longest)
     at, overlap = place.find("overlap", "rotate_before", "lifetime"), f"overlap {render_duration(rule.overlap)}"
     threshold = f"rotate_before {_say_threshold(rule, before)}"
-    if longest is not None and before + rule.overlap > longest - timedelta(seconds=make_offset_range(longest)[1]):
+    if longest is not None and lead + rule.overlap > longest - timedelta(seconds=make_offset_range(longest)[1]):
         yield (
             at,
             f"{overlap} and {threshold} leave no room in {named} {render_duration(longest)}: "
             "a new PAT would be due again before its overlap is over",
         )
-    elif rule.overlap > before:
+    elif rule.overlap > lead:
         yield at, f"{overlap} is longer than {threshold}: the old PAT may expire before its overlap is over"
 
 

@@ -152,7 +152,7 @@ class RuleKeys(Section):
     rotate_before: ThresholdField | None = Field(
         default=None,
         description="How long before its expiry a PAT is due: a percentage of its lifetime, or a duration. "
-        "Default: 33%.",
+        "A percentage leaves at least the overlap and 6 h, or half of a shorter lifetime. Default: 33%.",
         examples=["33%", "7d"],
     )
     lifetime: LifetimeField | None = Field(

@@ -148,7 +148,10 @@ class Oracle:
         self._runs.append((place, self._world.now(), is_able))
 
     def note_short(self, authorization_id: str) -> None:
-        """That PAT has not much more than an overlap left: who still holds its value when it expires is no surprise."""
+        """That PAT has not much more than an overlap left, or lives less than two, as no new one may live longer.
+
+        Who still holds its value when it expires is no surprise.
+        """
         self._short.add(authorization_id)
 
     def note_fleeting(self, place: Place) -> None:

@@ -308,6 +308,8 @@ def _run_until_at_rest(world: World, history: History) -> None:
         pause = _make_pause(world)
         for pat in world.load_fleeting(pause):
             world.oracle.note_fleeting((pat.vault, pat.secret_name))
+        for found in world.find_brief(pause):
+            world.oracle.note_short(found)
         was_at_rest = cycles > 0 and _is_at_rest(world)
         short_end = max(short_end, _find_short_end(world))
         longest = CALENDAR_CYCLES if world.calendar is not None else MOST_CYCLES

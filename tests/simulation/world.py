@@ -356,6 +356,15 @@ class World:
             adopted = [pat for pat in reading.inventory.load_all() if pat.name in self.adopted]
         return [pat for pat in adopted if (pat.valid_to - pat.valid_from) * ROTATED_AT < self.oracle.overlap + pause]
 
+    def find_brief(self, pause: timedelta) -> list[str]:
+        """The PATs in use that live less than two overlaps with a pause each, as a known maximum made them."""
+        with self.database.read() as reading:
+            limits, records = reading.limits.load(), reading.inventory.load_all()
+        least = 2 * (self.oracle.overlap + pause)
+        longest = {place: limit.longest for place, limit in limits.items() if limit.longest < least}
+        none = timedelta(0)
+        return [p.authorization_id for p in records if p.lifetime <= longest.get((p.account, p.organization), none)]
+
     def find_newest(self, location: SecretLocation) -> str | None:
         """The id of a secret's newest version."""
         versions = self.secrets.versions_of(location)

@@ -65,6 +65,8 @@ def test_plan_line_says_expired_when_its_time_is_over() -> None:
         (Threshold(share=0.25), 9 * DAY, "9d left -> 40d", "rule ci: under 25% of 40d"),
         (Threshold(duration=7 * DAY), 8 * DAY, "8d left", "rule ci: due at 7d, on 2026-12-03 09:00Z"),
         (Threshold(duration=7 * DAY), 26 * HOUR, "26h left -> 40d", "rule ci: under 7d"),
+        (Threshold(share=0.01), DAY, "24h left -> 40d", "rule ci: under 1d 6h, for its overlap"),
+        (Threshold(share=0.01), 2 * DAY, "2d left", "rule ci: due at 1d 6h, for its overlap, on 2026-12-03 03:00Z"),
         (Threshold(share=0.25), timedelta(0), "expired 0s ago -> 40d", "rule ci: expired 2026-12-02 09:00Z"),
         (Threshold(share=0.25), -DAY, "expired 24h ago -> 40d", "rule ci: expired 2026-12-01 09:00Z"),
     ],

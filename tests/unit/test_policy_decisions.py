@@ -153,6 +153,28 @@ def test_pat_is_due_from_the_second_on_when_its_threshold_is_reached(
     assert (decision.lifetime, decision.obstacle, explain_decision(decision)) == (40 * DAY, None, None)
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "left"),
+    [
+        (timedelta(days=2), timedelta(days=1)),
+        (timedelta(days=2.4), timedelta(days=1.2)),
+        (timedelta(days=2.6), timedelta(hours=30)),
+        (timedelta(days=5), timedelta(hours=30)),
+        (timedelta(days=5.2), timedelta(days=1.3)),
+        (timedelta(days=40), timedelta(days=10)),
+    ],
+)
+def test_pat_is_due_before_its_share_when_its_overlap_would_not_fit(lifetime: timedelta, left: timedelta) -> None:
+    """An organization that grants little makes a share little: who keeps a value for the overlap must not suffer."""
+    pat = make_aged_pat(lifetime)
+    rule = replace(RULE, rotate_before=Threshold(share=0.25), overlap=DAY)
+    assert decide(rule, pat, CREATED).rotate_after == pat.valid_to - left
+    asked = replace(rule, rotate_before=Threshold(duration=12 * HOUR))
+    assert decide(asked, pat, CREATED).rotate_after == pat.valid_to - 12 * HOUR
+    short = replace(pat, short_lived=True)
+    assert decide(rule, short, CREATED).rotate_after == CREATED + lifetime * 2 / 3
+
+
 def test_alert_only_reports_when_due_and_is_not_blocked() -> None:
     rule = replace(RULE, action=RuleAction.ALERT)
     strict = Guardrails(deny_scopes=("vso.code",))

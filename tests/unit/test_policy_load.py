@@ -279,6 +279,10 @@ TOO_LATE = ": the old PAT may expire before its overlap is over"
         (HEAD + "rules: [{name: a, lifetime: 30d, rotate_before: 10d, overlap: 20d, action: alert}]\n", []),
         (HEAD + "rules: [{name: a, lifetime: 49h, rotate_before: 24h}]\n", []),
         (HEAD + "rules: [{name: a, lifetime: 5d}]\n", []),
+        (HEAD + "rules: [{name: a, lifetime: 60h}]\n", []),
+        (HEAD + "rules: [{name: a, lifetime: 48h}]\n",
+         ["3:29 rules[0].lifetime: overlap 1d and rotate_before 33% (15h50m24s) leave no room in the lifetime 2d"
+          + NO_ROOM]),
         (HEAD + "rules: [{name: a, overlap: 60d}]\n", []),
         (HEAD, []),
     ],

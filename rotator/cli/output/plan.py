@@ -209,6 +209,8 @@ def _say_rule(action: Action) -> str:
     rule, limit = decision.rule, str(decision.rule.rotate_before)
     if rule.rotate_before.duration is None:
         limit = f"{limit} of {say_duration(pat.lifetime)}"
+        if (lead := rule.find_lead(pat.lifetime)) > rule.rotate_before.before(pat.lifetime) and not pat.short_lived:
+            limit = f"{say_duration(lead)}, for its overlap"
     match action.reason:
         case ActionReason.NOT_DUE if decision.rotate_after is not None:
             said = f"due at {limit}, on {say_moment(decision.rotate_after)}"

@@ -89,7 +89,7 @@ def _count_mails(policy: Policy, pat: ManagedPat, longest: timedelta | None, now
     if rule is None or rule.action is not RuleAction.ROTATE or decision.obstacle or is_left or pat.all_organizations:
         return 0.0
     lifetime = policy.clone_lifetime(pat, rule, longest)
-    interval = lifetime - rule.rotate_before.before(lifetime)
+    interval = lifetime - rule.find_lead(lifetime)
     return MONTH / interval if interval > timedelta(0) else 0.0
 
 
