@@ -21,6 +21,7 @@ import pytest
 
 from rotator.adapters.signing import Ed25519Signer, make_signing_key
 from rotator.documents.evidence import spell_signature
+from rotator.domain.canonical import encode_canonical
 from rotator.domain.checkpoint import decode_public_key, make_key_id
 from rotator.domain.key_change import KeyChange
 from rotator.domain.secret_value import SecretValue
@@ -41,6 +42,9 @@ FILES = (
     *("report.json", "signature.json", "verify.py"),
 )
 
+
+ALONE = "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
+"""What stands first and last if the key came from the archive."""
 
 OLDEST = (3, 9)
 """The oldest Python that `verify.py` says it needs."""
@@ -108,10 +112,8 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
     code, said = verify(archive)
     assert code == 0, said
     assert "The manifest is signed with the key that lies in the archive" in said
-    *_, last_line = said.splitlines()
-    assert last_line == (
-        "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
-    )
+    first_line, *_, last_line = said.splitlines()
+    assert first_line == last_line == ALONE
     assert "The archive is as it was made." not in said
     for key in (signer.public_key, decode_public_key(signer.public_key).hex()):
         code, said = verify(archive, "--public-key", key)
@@ -124,6 +126,8 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
         "go on from the ones before them.",
         "are in the log of the newest checkpoint.",
         "anchors, of vaults and other places, name events that are here, and fit.",
+        "proved: The page names the keys, and report.json the keys, newest checkpoint and last event here.",
+        "not proved: All else on the page and in report.json was not compared: the manifest covers it.",
         "not proved: Nothing shows what the log does not tell",
         "The archive is as it was made.",
     ):
@@ -247,9 +251,9 @@ def test_verifier_says_which_period_it_is_of_and_when_it_was_made(archive: Path)
     assert what in verify(archive)[1]
 
 
-def seal_again(folder: Path, signer: Ed25519Signer | None) -> None:
-    """Make manifest and signature anew, as somebody would who holds this key."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+def seal_again(folder: Path, signer: Ed25519Signer | None, **other: object) -> None:
+    """Make manifest and signature anew, as somebody would who holds this key. `other`: what the manifest is to say."""
+    manifest = {**json.loads((folder / "manifest.json").read_bytes()), **other}
     for name in manifest["files"]:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -346,6 +350,75 @@ def test_archive_that_somebody_else_sealed_shows_by_the_true_key(copy: Path, sig
         code, told = verify(copy, "--public-key", signer.public_key)
         assert (code, said in told) == (1, True), told
     assert verify(copy, "--public-key", "no key")[0] == 2
+
+
+def _sign_anew(folder: Path, other: Ed25519Signer) -> None:
+    """Give the archive another key, as somebody without the true one can: the checkpoints too."""
+
+    def sign(lines: list[bytes]) -> list[bytes]:
+        found = [{**json.loads(line), "key": make_key_id(other.public_key)} for line in lines]
+        for checkpoint in found:
+            del checkpoint["signature"]
+            signature = base64.b64decode(other.sign(encode_canonical(checkpoint)))
+            checkpoint["signature"] = signature.hex()
+        return [encode_canonical(checkpoint) for checkpoint in found]
+
+    edit_lines("checkpoints.jsonl", sign)(folder)
+    (folder / "public-keys.txt").write_text(decode_public_key(other.public_key).hex() + "\n", encoding="utf-8")
+    seal_again(folder, other)
+
+
+def _edit_log(folder: Path, **said: object) -> None:
+    report = json.loads((folder / "report.json").read_bytes())
+    report["log"].update(said)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+def test_archive_that_somebody_signed_anew_shows_without_a_key_until_the_whole_report_is_forged_too(
+    copy: Path, signer: Ed25519Signer
+) -> None:
+    other = Ed25519Signer(make_signing_key())
+    true, forged = (decode_public_key(key.public_key).hex() for key in (signer, other))
+    named, found = make_key_id(signer.public_key), make_key_id(other.public_key)
+    _sign_anew(copy, other)
+    code, said = verify(copy)
+    assert (code, f"FAILED: report.json names the key {named}, and the archive the key {found}, " in said) == (1, True)
+    _edit_log(copy, public_keys=[forged])
+    seal_again(copy, other)
+    code, said = verify(copy)
+    assert (code, " events that report.json names is not here" in said) == (1, True), said
+    newest = json.loads((copy / "report.json").read_bytes())["log"]["newest_checkpoint"]
+    _edit_log(copy, newest_checkpoint={**newest, "key": found})
+    seal_again(copy, other)
+    assert verify(copy) == (1, "FAILED: report.html names other keys than report.json.\n")
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    (copy / "report.html").write_text(page.replace(true, forged), encoding="utf-8")
+    seal_again(copy, other)
+    assert verify(copy) == (1, "FAILED: report.html names other keys than report.json.\n")
+    (copy / "report.html").write_text(page.replace(true, forged).replace(named, found), encoding="utf-8")
+    seal_again(copy, other)
+    code, said = verify(copy)
+    assert (code, said.splitlines()[0], said.splitlines()[-1]) == (0, ALONE, ALONE), said
+    assert "none of the keys to check with" in verify(copy, "--public-key", signer.public_key)[1]
+
+
+def test_report_that_tells_of_other_events_or_another_checkpoint_shows(copy: Path, signer: Ed25519Signer) -> None:
+    """Although whoever holds the key made the manifest."""
+    report, events = ((copy / name).read_bytes() for name in ("report.json", "events.jsonl"))
+    newest, last = (json.loads(report)["log"][name] for name in ("newest_checkpoint", "last"))
+    (copy / "events.jsonl").write_bytes(b"")
+    (copy / "anchors.jsonl").write_bytes(b"")
+    seal_again(copy, signer, first=0, last=0, head=None)
+    assert verify(copy) == (1, f"FAILED: report.json tells of events up to {last}, and the archive up to 0.\n")
+    manifest = [json.loads(line)["sequence"] for line in events.splitlines()]
+    (copy / "events.jsonl").write_bytes(events)
+    head = hashlib.sha256(events.splitlines()[-1]).hexdigest()
+    for changed in ({"root": "0" * 64}, {"head": "0" * 64}, {"size": newest["size"] + 1}, {"key": None}):
+        (copy / "report.json").write_bytes(report)
+        _edit_log(copy, newest_checkpoint={**newest, **changed})
+        seal_again(copy, signer, first=manifest[0], last=manifest[-1], head=head)
+        code, said = verify(copy)
+        assert (code, " events that report.json names is not here" in said) == (1, True), said
 
 
 @pytest.fixture
