@@ -20,16 +20,20 @@ from zipfile import ZipFile
 import pytest
 
 from rotator.adapters.signing import Ed25519Signer, make_signing_key
+from rotator.cli.reviewing import review_period
 from rotator.documents.evidence import spell_signature
 from rotator.domain.canonical import encode_canonical
 from rotator.domain.checkpoint import decode_public_key, make_key_id
 from rotator.domain.key_change import KeyChange
+from rotator.domain.period import read_period
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.checkpointing import seal
 from rotator.engine.giving_anchors import give_anchors
+from rotator.engine.review.evidence import gather_evidence
 from rotator.wiring.checking import find_unusable
 from rotator.wiring.installation import Installation
 from rotator.wiring.origin import Origin
+from rotator.wiring.sealing import find_trust
 from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.filled_log import SCRIPT, Filled
 from tests.support.forgery import drop_triggers, execute
@@ -64,8 +68,12 @@ def verify(folder: Path, *words: str, python: str = sys.executable) -> tuple[int
 
 
 @pytest.fixture(scope="module")
-def archive(filled: Filled) -> Path:
-    """The archive, unpacked, of a period within the log: events from before and after it are not in it."""
+def archive(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, unpacked, of a period within the log: events from before and after it are not in it.
+
+    It is made of a copy of the installation, because it makes a checkpoint.
+    """
+    copied = shutil.copytree(filled.database.parent, tmp_path_factory.mktemp("archived") / "installation")
     connection = sqlite3.connect(filled.database)
     [[count]] = connection.execute("SELECT count(*) FROM audit_event")
     [[sealed]] = connection.execute("SELECT max(size) FROM checkpoint")
@@ -76,9 +84,12 @@ def archive(filled: Filled) -> Path:
     assert first + 4 < sealed - 3 < sealed < count
     target = filled.folder / "evidence.zip"
     page = filled.folder / "evidence.html"
-    done = filled.run(
-        *("audit", "report", "--period", f"{since}..{until}", "--anchors", "--output", page, "--archive", target)
+    done = run_forked(
+        *("audit", "report", "--period", f"{since}..{until}", "--anchors", "--output", page, "--archive", target),
+        folder=filled.folder,
+        env={"ROTATOR_CONFIG": str(copied / "rotator.yaml")},
     )
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(page), str(target)]
     assert target.stat().st_mode & 0o777 == 0o600
     folder = filled.folder / "unpacked"
@@ -460,6 +471,69 @@ def test_archive_without_a_key_says_so_and_still_shows_changes(filled: Filled, s
         assert verify(folder)[0] == 1, name
         (folder / name).write_bytes(data)
     assert verify(folder)[0] == 0
+
+
+def _find_end(settings: Path) -> tuple[int, int]:
+    """How many events the log has, and how many of them its checkpoints cover."""
+    connection = sqlite3.connect(settings.with_name("rotator.db"))
+    [[count, sealed]] = connection.execute("SELECT (SELECT count(*) FROM audit_event), max(size) FROM checkpoint")
+    connection.close()
+    return count, sealed
+
+
+def test_archive_has_no_event_that_no_checkpoint_covers(filled: Filled, settings: Path) -> None:
+    count, sealed = _find_end(settings)
+    assert sealed < count
+    folder = _archive(filled, settings, 0)
+    assert _find_end(settings) == (count, count)
+    code, said = verify(folder)
+    assert (code, f"Up to {count} they are those that the checkpoints cover." in said) == (0, True), said
+    assert "are newer than the newest checkpoint" not in said
+    log = json.loads((folder / "report.json").read_bytes())["log"]
+    assert (log["events"], log["sealed"]) == (count, count)
+
+
+def test_page_alone_makes_no_checkpoint(filled: Filled, settings: Path) -> None:
+    before = _find_end(settings)
+    page = settings.with_name("page.html")
+    done = run_forked(
+        "audit", "report", "--output", str(page), folder=filled.folder, env={"ROTATOR_CONFIG": str(settings)}
+    )
+    assert (done.returncode, _find_end(settings)) == (0, before)
+
+
+def test_who_may_not_write_into_the_log_gets_an_archive_and_is_told_what_no_checkpoint_covers(
+    filled: Filled, settings: Path
+) -> None:
+    count, sealed = _find_end(settings)
+    refused = "BEGIN SELECT RAISE(ABORT, 'you may only read'); END"
+    execute(f"sqlite:///{settings.with_name('rotator.db')}", f"CREATE TRIGGER no BEFORE INSERT ON checkpoint {refused}")
+    target = settings.with_name("evidence.zip")
+    done = run_forked(
+        *("audit", "report", "--output", str(settings.with_name("page.html")), "--archive", str(target)),
+        folder=filled.folder,
+        env={"ROTATOR_CONFIG": str(settings)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning: no checkpoint was made for the archive: " in done.stderr
+    assert "you may only read" in done.stderr
+    assert f"warning: No checkpoint covers the last {count - sealed} events of the log ({sealed + 1} to {count})" in (
+        done.stderr
+    )
+    with ZipFile(target) as packed:
+        packed.extractall(settings.with_name("unpacked"))
+    code, said = verify(settings.with_name("unpacked"))
+    assert (code, f"{count - sealed} events are newer than the newest checkpoint" in said) == (0, True), said
+
+
+def test_archive_has_the_checkpoint_that_its_report_names_although_another_was_made_since(settings: Path) -> None:
+    with Installation(Origin(settings, {}, settings.parent)) as installation:
+        now = installation.clock.now()
+        trust, problem = find_trust(installation)
+        review = review_period(installation, read_period("2001"), now, trust, problem, anchors=False)
+        assert seal(installation.make_run(), timedelta(0)) is not None
+        sizes = [found.size for found in gather_evidence(installation.database, review).checkpoints]
+    assert review.log.size in sizes[:-1]
 
 
 @pytest.mark.parametrize(
