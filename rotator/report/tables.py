@@ -17,7 +17,7 @@ from rotator.report.revocation_tables import make_revocation_tables
 from rotator.report.summary import list_policy_uses, say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
-from rotator.report.value_tables import make_outlived, make_spans, make_terms, make_uses
+from rotator.report.value_tables import make_causes, make_outlived, make_spans, make_terms, make_uses
 
 TIME_LEFT = {
     "expired": "expired",
@@ -49,6 +49,7 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
         make_uses(review),
         make_outlived(review),
         make_terms(review),
+        make_causes(review),
     )
     return {table.name: table for table in tables}
 

@@ -266,6 +266,8 @@ class Archive:
         self._note(self.open, elsewhere, "anchors, of vaults and other places, name events that are not here.")
         stamps = sum(name.endswith(".tsr") for name in self._manifest["files"])
         self._note(self.open, stamps, "time stamps are for `openssl ts -verify`: README.txt says how to check them.")
+        if not stamps:
+            self.open.append("The archive holds no time stamps: when it was written is by rotator's own clocks alone.")
         if not anchors:
             self.open.append("The archive holds no anchors: nobody asked for them, or there were none.")
 

@@ -291,6 +291,10 @@ WHERE julianday(coalesce(g.occurred_at, :now)) - julianday(until) > 15.0 / 1440 
         AND json_extract(k.details, '$.rotation_id') = p.rotation))
 ORDER BY coalesce(gone, 1e9), told;
 
+-- sign-in codes
+SELECT DISTINCT json_extract(details, '$.code') FROM known
+WHERE event LIKE 'sign%' AND json_extract(details, '$.code') NOT NULL;
+
 -- standing breaches
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
         THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,
