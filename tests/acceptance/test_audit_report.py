@@ -76,7 +76,7 @@ def reviewed(filled: Filled) -> Iterator[Reviewed]:
 TABLES = (
     *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
     *("sign-in-sums", "revoked-why", "gone"),
-    *("failed-events", "by-hand", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
+    *("failed-events", "by-hand", "ordered", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
     "user-pats",
 )
 LEFT_TO_OTHERS = {

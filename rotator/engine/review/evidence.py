@@ -160,6 +160,8 @@ def _list_cited(review: Review) -> Iterator[int]:
         yield from _list_marks(found_sum.first, found_sum.last, found_sum.longest)
     for run in found.by_hand:
         yield from _list_marks(run.gone, run.made)
+    for rotation in found.ordered:
+        yield from _list_marks(rotation.planned, rotation.in_vault, rotation.gone)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
         yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))
