@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.documents.inventory import make_inventory_document
 from rotator.documents.review import ReviewDocument
 from rotator.domain.period import Period
 from rotator.engine.anchoring import fetch_anchors, list_stamps
+from rotator.engine.checkpointing import seal
 from rotator.engine.context import Trust
 from rotator.engine.gaps import load_accepted
 from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
 from rotator.engine.review.facts import Review
 from rotator.engine.review.reviewing import look_at_log, make_review
 from rotator.engine.signing_keys import follow_keys
-from rotator.errors import AuditChainError
+from rotator.errors import AuditChainError, ConfigError, DatabaseError
 from rotator.report.archive import Contents
 from rotator.wiring.installation import Installation
+
+
+def seal_log(installation: Installation) -> str | None:
+    """Make a signed checkpoint of all that the log has, if there is a key. Return why it could not be made, if so.
+
+    Who may only read the database, or not the keys, still gets their archive.
+    """
+    if installation.settings.audit.signing_key is None:
+        return None
+    try:
+        seal(installation.make_run(), timedelta(0), counts_reads=True)
+    except (AuditChainError, ConfigError, DatabaseError) as error:
+        return error.message
+    return None
 
 
 def review_period(

@@ -17,19 +17,23 @@ from rotator.documents.document import (
 )
 from rotator.documents.pat import make_facts
 from rotator.documents.review_anchors import make_held
+from rotator.documents.review_by_hand import (
+    HandRunDocument,
+    OrderedRotationDocument,
+    make_hand_run,
+    make_ordered,
+)
 from rotator.documents.review_outside import OutsideDocument, make_outside_document
 from rotator.documents.review_parts import (
     BucketDocument,
     CheckpointDocument,
     EventTallyDocument,
     FatesDocument,
-    HandRunDocument,
     LivingPatDocument,
     LogReviewDocument,
     MisdatedDocument,
     PeriodDocument,
     PolicyReviewDocument,
-    ProofDocument,
     ReviewedPatDocument,
     RevocationsDocument,
     RuleDocument,
@@ -41,7 +45,15 @@ from rotator.documents.review_parts import (
     UnmanagedPatDocument,
 )
 from rotator.documents.review_reach import make_reach
-from rotator.documents.review_sums import count_seconds, make_fates, make_sums, make_tally, prove, sort_tallies
+from rotator.documents.review_sums import (
+    count_seconds,
+    make_fates,
+    make_sums,
+    make_tally,
+    prove,
+    prove_or_none,
+    sort_tallies,
+)
 from rotator.documents.review_values import ValuesDocument, make_values
 from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
@@ -53,9 +65,7 @@ from rotator.engine.left_behind import LeftBehind
 from rotator.engine.review.facts import (
     Bucket,
     Findings,
-    HandRun,
     LogState,
-    Mark,
     Misdated,
     Review,
     Silence,
@@ -94,6 +104,8 @@ class ReviewDocument(Document):
     without_sign_in: Annotated[list[SpanDocument], "When an account had no sign-in that works, the newest."]
     by_hand: Annotated[list[HandRunDocument], "What people did, the newest."]
     done_by_hand: Annotated[int, "How many such runs there were."]
+    ordered: Annotated[list[OrderedRotationDocument], "Rotations that people ordered, the newest."]
+    ordered_found: Annotated[int, "How many of these there were."]
     revocations: Annotated[RevocationsDocument, "What was revoked, and what is still valid."]
     failures: Annotated[list[SpanDocument], "What failed for a while, the newest."]
     longest_failures: Annotated[list[SpanDocument], "The longest of all, the longest first."]
@@ -137,8 +149,10 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         ],
         "signed_in": found.sign_ins.total,
         "without_sign_in": _make_spans(found.without_sign_in, now),
-        "by_hand": [_make_hand_run(run, found) for run in found.by_hand],
+        "by_hand": [make_hand_run(run, found) for run in found.by_hand],
         "done_by_hand": found.by_hand.total,
+        "ordered": [make_ordered(rotation, found) for rotation in found.ordered],
+        "ordered_found": found.ordered.total,
         "revocations": _make_revocations(review),
         "failures": _make_spans(found.failures, now),
         "longest_failures": [_make_span(span, now) for span in found.longest_failures],
@@ -159,10 +173,6 @@ def _make_events(events: Iterable[AuditEvent]) -> list[AuditEventDocument]:
     return [make_event_document(event) for event in events]
 
 
-def _make_proof(mark: Mark | None) -> ProofDocument | None:
-    return None if mark is None else prove(mark)
-
-
 def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
     row, trail = standing.status, standing.trail
     return {
@@ -170,13 +180,13 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         "owner": standing.owner,
         "state": row.state,
         "all_organizations": standing.record.all_organizations,
-        "managed": _make_proof(trail.managed),
+        "managed": prove_or_none(trail.managed),
         "brought_by": trail.brought_by,
         "vault": standing.record.vault,
         "secret_name": standing.record.secret_name,
-        "reach": _make_proof(trail.reach),
+        "reach": prove_or_none(trail.reach),
         "told": make_reach(trail.told, standing.record),
-        "rotated": _make_proof(trail.rotated),
+        "rotated": prove_or_none(trail.rotated),
         "rotate_after": write_moment_or_none(row.rotate_after),
         "age_days": _count_days(now - row.valid_from),
         "age_limit_days": None if row.rotate_after is None else _count_days(row.rotate_after - row.valid_from),
@@ -210,27 +220,8 @@ def _make_span(span: Span, now: datetime) -> SpanDocument:
         "pat": span.pat,
         "code": span.code,
         "begun": prove(span.begun),
-        "ended": _make_proof(span.ended),
+        "ended": prove_or_none(span.ended),
         "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
-    }
-
-
-def _make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
-    return {
-        "at": write_moment(run.at),
-        "event": run.event,
-        "subject": run.subject,
-        "actor": run.actor,
-        "reason": run.reason,
-        "command": run.command,
-        "fates": make_fates([found.fates[rotation] for rotation in run.rotations if rotation in found.fates]),
-        "replaced": run.replaced,
-        "gone": _make_proof(run.gone),
-        "gone_count": run.gone_count,
-        "made": _make_proof(run.made),
-        "events": run.events,
-        "first": run.first,
-        "last": run.last,
     }
 
 
@@ -258,9 +249,9 @@ def _make_revocations(review: Review) -> RevocationsDocument:
                 "requested": tally.requested,
                 "proven": tally.proven,
                 "slowest_seconds": None if tally.slowest is None else count_seconds(tally.slowest),
-                "slowest": _make_proof(tally.slowest_proof),
-                "first": _make_proof(tally.first),
-                "last": _make_proof(tally.last),
+                "slowest": prove_or_none(tally.slowest_proof),
+                "first": prove_or_none(tally.first),
+                "last": prove_or_none(tally.last),
                 "events": list(tally.proofs),
             }
             for name, tally in tallies
@@ -282,7 +273,7 @@ def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
         "authorization_id": left.pat.authorization_id,
         "kind": left.kind,
         "until": None,
-        "event": _make_proof(known),
+        "event": prove_or_none(known),
     }
 
 
@@ -293,7 +284,7 @@ def _make_overlapping(rotation: Rotation, found: Findings) -> LivingPatDocument:
         "authorization_id": rotation.predecessor_id,
         "kind": "overlap",
         "until": None if rotation.awaited_hooks else write_moment_or_none(rotation.overlap_until),
-        "event": _make_proof(trail.rotated if trail else None),
+        "event": prove_or_none(trail.rotated if trail else None),
     }
 
 
@@ -313,7 +304,8 @@ def _make_policy(review: Review) -> PolicyReviewDocument:
         "changes": _make_events(found.policies),
         "changed": found.policies.total,
         "texts": [
-            {"sha256": digest, "text": text, "event": _make_proof(mark)} for digest, text, mark in list_policies(review)
+            {"sha256": digest, "text": text, "event": prove_or_none(mark)}
+            for digest, text, mark in list_policies(review)
         ],
         "silence": None if found.silence is None else _make_silence(found.silence),
     }
@@ -367,7 +359,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "error": None if log.fault is None else make_fault_document(log.fault),
         "events": found.total,
         "archived": 0 if log.summary is None else log.summary.archives.last,
-        "began": _make_proof(found.began),
+        "began": prove_or_none(found.began),
         "in_period": found.events,
         "first": found.first,
         "last": found.last,

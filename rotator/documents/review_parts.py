@@ -143,25 +143,6 @@ class TimeLeftDocument(TypedDict):
     pats: Annotated[int, "How many PATs."]
 
 
-class HandRunDocument(TypedDict):
-    """What a person had rotator do."""
-
-    at: Annotated[Moment, "When."]
-    event: Annotated[str, "Name of the event that it began with."]
-    subject: Annotated[str, "What that was about."]
-    actor: Annotated[str, "Who did it: user and host."]
-    reason: Annotated[str | None, "Why, as that person said. Null: no reason was given."]
-    command: Annotated[str | None, "The command as it was typed. Null: the log does not have it."]
-    fates: Annotated[FatesDocument, "What became of the rotations that it began."]
-    replaced: Annotated[int, "How many PATs these were to replace: a new PAT replaces none."]
-    gone: Annotated[ProofDocument | None, "When the last PAT that they replaced was proven gone. Null: none was."]
-    made: Annotated[ProofDocument | None, "When the PAT existed that it began to create. Null: none does."]
-    gone_count: Annotated[int, "How many of these PATs were proven gone, by these rotations or by later ones."]
-    events: Annotated[int, "How many events it led to in the period."]
-    first: Annotated[int, "Number of the first one."]
-    last: Annotated[int, "Number of the last one."]
-
-
 class RevocationTallyDocument(TypedDict):
     """The revocations of one managed PAT's predecessors and clones."""
 

@@ -67,3 +67,8 @@ def count_seconds(span: timedelta) -> int:
 def prove(mark: Mark) -> ProofDocument:
     """Give the event that proves something."""
     return {"event": mark.sequence, "at": write_moment(mark.at), "placed": write_moment_or_none(mark.placed)}
+
+
+def prove_or_none(mark: Mark | None) -> ProofDocument | None:
+    """Give the event that proves something, if one does."""
+    return None if mark is None else prove(mark)

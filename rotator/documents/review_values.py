@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict
 
 from rotator.documents.document import Moment, write_moment
 from rotator.documents.review_parts import ProofDocument
-from rotator.documents.review_sums import count_seconds, prove
+from rotator.documents.review_sums import count_seconds, prove, prove_or_none
 from rotator.domain.condition import ConditionKind
 from rotator.engine.review.facts import LongestUse, Outlived, Values
 
@@ -71,7 +71,7 @@ def _make_use(name: str, use: LongestUse) -> UseDocument:
         "values": use.count,
         "longest_seconds": count_seconds(use.lasted),
         "begun": prove(use.begun),
-        "ended": None if use.ended is None else prove(use.ended),
+        "ended": prove_or_none(use.ended),
     }
 
 
@@ -81,10 +81,10 @@ def _make_outlived(row: Outlived) -> OutlivedDocument:
         "authorization_id": row.authorization_id,
         "told": prove(row.told),
         "until": write_moment(row.until),
-        "asked": None if row.asked is None else prove(row.asked),
-        "gone": None if row.gone is None else prove(row.gone),
+        "asked": prove_or_none(row.asked),
+        "gone": prove_or_none(row.gone),
         "seconds": count_seconds(row.beyond),
-        "began_again": None if row.restored is None else prove(row.restored),
+        "began_again": prove_or_none(row.restored),
         "cause": None if row.cause is None else row.cause.kind,
         "cause_code": None if row.cause is None else row.cause.code,
         "cause_event": None if row.cause is None else prove(row.cause.begun),

@@ -332,6 +332,12 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
 """By the condition whose entry of the runbook helps whoever meets the code, in any command. None: no entry does."""
 
 _CONDITIONS = {code: condition for condition, codes in CODES.items() for code in codes}
+_MEANINGS = {code: meaning for codes in CODES.values() for code, meaning in codes.items()}
+
+
+def find_meaning(code: str) -> str:
+    """Return what an error code means; empty for one that this version does not know."""
+    return _MEANINGS.get(code, "")
 
 
 def find_entry(code: str) -> str:

@@ -27,9 +27,10 @@ _MOST_TRIES = 3
 """How often a change of the key is told anew, because somebody else made a checkpoint meanwhile."""
 
 
-def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoint | None:
+def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_reads: bool = False) -> Checkpoint | None:
     """Make a checkpoint if the log has grown since the last one, and that is old enough. Return one that was made.
 
+    `counts_reads`: although it grew by nothing but reads of values.
     Of two processes that make one at the same time, one does. What is raised keeps the caller from its work: a log
     that cannot be sealed must not grow by what was done to a PAT.
     """
@@ -54,7 +55,8 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY) -> Checkpoin
         return None  # hosts with the old key made checkpoints all the while: without the change ours would fit none
     if newest == (last.size if last else 0) or not _is_due(last, run.services.clock.now(), at_most_every):
         return None
-    if not _is_due(last, run.services.clock.now(), AT_LEAST_EVERY) and _is_only_read(run, last, newest):
+    waits = not counts_reads and not _is_due(last, run.services.clock.now(), AT_LEAST_EVERY)
+    if waits and _is_only_read(run, last, newest):
         return None
     made = _make_checkpoint(run, last, newest)
 

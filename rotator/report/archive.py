@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from rotator.ports.signing import Signer
 from rotator.report.policies import make_name
 from rotator.report.verify import KEYS, MANIFEST, SIGNATURE
 
-_VERIFIER = Path(__file__).with_name("verify.py")
+_VERIFIER, _PROOFS = (Path(__file__).with_name(name) for name in ("verify.py", "verify_proofs.py"))
+_IMPORT = re.compile(r"^from rotator\.report\.verify_proofs import \([^)]*\)\n", re.MULTILINE)
+_HEAD = re.compile(r"\A(?s:.*?)\n\n(?:(?:import|from) .*\n)+(?!\n(?:import|from) )")
 _GUIDE = Path(__file__).parent / "templates" / "archive.txt"
 
 
@@ -68,11 +71,20 @@ def write_archive(stream: IO[bytes], contents: Contents, signer: Signer | None) 
         writer.write(SIGNATURE, [spell_signature(hashlib.sha256(manifest).hexdigest(), key, signature)])
 
 
+def make_verifier() -> str:
+    """Return the program of an archive: verify.py with verify_proofs.py in place of what it imports of it.
+
+    It needs no import of the second that the first has not.
+    """
+    proofs = _HEAD.sub("", _PROOFS.read_text(encoding="utf-8")).strip()
+    return _IMPORT.sub(lambda _: proofs + "\n\n", _VERIFIER.read_text(encoding="utf-8"))
+
+
 def _list_files(contents: Contents) -> Iterator[tuple[str, Iterable[bytes]]]:
     evidence, sight = contents.evidence, contents.review.log.sight
     anchors = () if sight is None else sight.anchors
     yield "README.txt", [_GUIDE.read_bytes()]
-    yield "verify.py", [_VERIFIER.read_bytes()]
+    yield "verify.py", [make_verifier().encode()]
     yield "report.html", [contents.page.encode()]
     yield "report.json", [json.dumps(contents.document, indent=2).encode()]
     yield "inventory.json", [json.dumps(contents.inventory, indent=2).encode()]

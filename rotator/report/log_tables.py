@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
+from rotator.documents.review_anchors import IN_TAGS
 from rotator.domain.words import say_span
 from rotator.report.cells import NONE, say_proof
 from rotator.report.controls import ATTACKERS, CONTROLS
 from rotator.report.summary import say_time
 from rotator.report.table import Table, make_events_table, make_table
+
+_IN_EACH = "one with each value"
 
 
 def make_log_tables(review: ReviewDocument) -> Iterator[Table]:
@@ -67,7 +70,7 @@ def _make_anchors(review: ReviewDocument) -> Table:
         rows.append(
             (
                 name,
-                "0" if new is None else str(new["count"]),
+                _IN_EACH if name == IN_TAGS else "0" if new is None else str(new["count"]),
                 *(cell for mark in marks for cell in say_proof(mark, NONE)),
                 *((without, without) if kept is None else (str(kept["held"]), str(kept["newest"]))),
             )

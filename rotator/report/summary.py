@@ -193,13 +193,8 @@ def list_limits(review: ReviewDocument) -> Iterator[str]:
 
 def list_unseen(review: ReviewDocument) -> Iterator[str]:
     """Yield what the page cannot show because nobody looked, and what it shows and a reader must not miss."""
-    log, outside = review["log"], review["outside"]
-    if log["checkpoints"] and (open_ := log["events"] - log["sealed"]) > 0:
-        which = _say_range(log["sealed"] + 1, log["events"])
-        yield (
-            f"No checkpoint covers the last {_count(open_, 'event')} of the log ({which}): no signature of the log "
-            "says what they were."
-        )
+    outside = review["outside"]
+    yield from list_uncovered(review)
     compared = dict[str, list[str]]()
     for row in outside["logs"]:
         missing, whole = row["uncovered_seconds"] // _DAY, (row["covered_seconds"] + row["uncovered_seconds"]) // _DAY
@@ -221,6 +216,17 @@ def list_unseen(review: ReviewDocument) -> Iterator[str]:
         named = say_names([f'"{found["display_name"]}" of {found["account"]}' for found in lasting], _MOST_NAMES)
         live = _count(len(lasting), "PAT that nobody manages lives", "PATs that nobody manages live")
         yield f"{live} longer than the guardrails allow: {named}. Section 1 has when they expire."
+
+
+def list_uncovered(review: ReviewDocument) -> Iterator[str]:
+    """Yield how many events no checkpoint covers, if there are checkpoints."""
+    log = review["log"]
+    if log["checkpoints"] and (open_ := log["events"] - log["sealed"]) > 0:
+        which = _say_range(log["sealed"] + 1, log["events"])
+        yield (
+            f"No checkpoint covers the last {_count(open_, 'event')} of the log ({which}): no signature of the log "
+            "says what they were."
+        )
 
 
 def say_time(moment: str) -> str:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import HandRunDocument, ReviewedPatDocument
+from rotator.documents.review_parts import ReviewedPatDocument
 from rotator.domain.words import say_span
 from rotator.report.breaches import make_breaches
+from rotator.report.by_hand_tables import make_by_hand_tables
 from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes, say_told, say_words
 from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
@@ -17,7 +18,7 @@ from rotator.report.revocation_tables import make_revocation_tables
 from rotator.report.summary import list_policy_uses, say_time
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
-from rotator.report.value_tables import make_outlived, make_spans, make_terms, make_uses
+from rotator.report.value_tables import make_causes, make_outlived, make_spans, make_terms, make_uses
 
 TIME_LEFT = {
     "expired": "expired",
@@ -43,12 +44,14 @@ def make_tables(review: ReviewDocument) -> dict[str, Table]:
     tables = (
         *_make_pat_tables(review),
         *_make_event_tables(review),
+        *make_by_hand_tables(review),
         *make_revocation_tables(review),
         *make_log_tables(review),
         *make_outside_tables(review),
         make_uses(review),
         make_outlived(review),
         make_terms(review),
+        make_causes(review),
     )
     return {table.name: table for table in tables}
 
@@ -205,27 +208,6 @@ def _make_event_tables(review: ReviewDocument) -> Iterator[Table]:
     caption = "Sign-ins: lapsed, restored, begun, refused and ended"
     yield make_events_table("sign-ins", caption, review["sign_ins"], review["signed_in"])
     yield make_table(
-        "by-hand",
-        "What people did, one row for each command",
-        ("First event", "Last event", "Events", "Time", "What", "About", "Who", "Reason", "Command", "Outcome"),
-        (
-            (
-                str(run["first"]),
-                str(run["last"]),
-                str(run["events"]),
-                say_time(run["at"]),
-                say_words(run["event"]),
-                run["subject"],
-                run["actor"],
-                run["reason"] or "none given",
-                run["command"] or "not in the log",
-                _say_outcome(run),
-            )
-            for run in review["by_hand"]
-        ),
-        review["done_by_hand"],
-    )
-    yield make_table(
         "timeline",
         "Rotations in the period",
         ("From", "To", "Begun", "Completed", "Failure events", "Proven revoked", "First event", "Last event"),
@@ -249,28 +231,6 @@ def _say_use(event: AuditEventDocument) -> tuple[str, str, str]:
     """Say who used a policy first, why, and by which command."""
     details = event["details"]
     return event["actor"], say_reason(details), str(details.get("command") or "not in the log")
-
-
-def _say_outcome(run: HandRunDocument) -> str:
-    """Say what became of the rotations that a command began, and of the PATs that they were to replace."""
-    fates, gone = run["fates"], run["gone"]
-    if not fates["begun"]:
-        return "it began no rotation"
-    counts = {
-        "completed": fates["completed"],
-        "abandoned": fates["abandoned"],
-        "undone": fates["undone"],
-        "not ended": fates["open"],
-    }
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    if run["made"] is not None:
-        said = f"{said}; the PAT was made at {say_time(run['made']['at'])} (event {run['made']['event']})"
-    if not run["replaced"]:
-        return said
-    if gone is None:
-        return f"{said}; no old PAT proven gone yet"
-    last = f"{say_time(gone['at'])} (event {gone['event']})"
-    return f"{said}; {run['gone_count']} of {run['replaced']} old PATs proven gone, the last at {last}"
 
 
 def _say_between(begins: str, ends: str) -> str:

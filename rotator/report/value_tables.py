@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.documents.review_values import OutlivedDocument
+from rotator.domain.error_codes import find_meaning
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.runbook import CONDITIONS
 from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
 from rotator.report.summary import say_time
 from rotator.report.table import Table, make_table
 
+_OLD = "this version of rotator has no such cause; an earlier one had"
 _SPAN_COLUMNS = ("Event", "What", "About", "Cause", "Began", "Ended", "Ended by event", "Lasted")
 
 
@@ -101,3 +103,17 @@ def make_terms(review: ReviewDocument) -> Table:
     kinds = sorted({found["kind"] for found in (*review["exception_sums"], *review["failure_sums"])})
     rows = ((say_words(kind), CONDITIONS[kind].name_in(["it"]).meaning) for kind in kinds)
     return make_table("terms", "What these words mean", ("What", "What it means"), rows)
+
+
+def make_causes(review: ReviewDocument) -> Table:
+    """Make a table of what the codes of causes mean that are on the page."""
+    rows = ((code, find_meaning(code).replace("`", "") or _OLD) for code in sorted(set(_list_codes(review))))
+    return make_table("causes", "What these causes mean", ("Cause", "What it means"), rows)
+
+
+def _list_codes(review: ReviewDocument) -> Iterator[str]:
+    spans = (*review["exception_sums"], *review["failure_sums"], *review["without_sign_in"])
+    codes = [span["code"] for span in spans]
+    codes += [row["cause_code"] for row in review["values"]["outlived"]]
+    codes += [str(event["details"]["code"]) for event in review["sign_ins"] if "code" in event["details"]]
+    return filter(None, codes)

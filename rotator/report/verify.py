@@ -10,121 +10,27 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MANIFEST, SIGNATURE, KEYS, CHECKPOINTS = "manifest.json", "signature.json", "public-keys.txt", "checkpoints.jsonl"
-_P = 2**255 - 19
-_ORDER = 2**252 + 27742317777372353535851937790883648493
-_D = -121665 * pow(121666, _P - 2, _P) % _P
-_ROOT_OF_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
+from rotator.report.verify_proofs import (
+    decode_key,
+    fold,
+    grow,
+    identify,
+    is_consistent,
+    is_included,
+    is_signed,
+)
 
-Point = tuple[int, int, int, int]
-_NEUTRAL: Point = (0, 1, 1, 0)
+MANIFEST, SIGNATURE, KEYS, CHECKPOINTS = "manifest.json", "signature.json", "public-keys.txt", "checkpoints.jsonl"
 
 
 class Fault(Exception):
     """Something is not as it was written."""
-
-
-def decode_point(data: bytes) -> Point | None:
-    """Return a point of the curve from its 32 bytes (RFC 8032, 5.1.3), in extended coordinates; None for no point."""
-    number = int.from_bytes(data, "little")
-    sign, y = number >> 255, number & ((1 << 255) - 1)
-    above, below = (y * y - 1) % _P, (_D * y * y + 1) % _P
-    x = above * pow(below, 3, _P) * pow(above * pow(below, 7, _P), (_P - 5) // 8, _P) % _P
-    if (below * x * x - above) % _P:
-        x = x * _ROOT_OF_MINUS_ONE % _P
-    if y >= _P or (below * x * x - above) % _P or (x == 0 and sign):
-        return None
-    x = _P - x if x & 1 != sign else x
-    return (x, y, 1, x * y % _P)
-
-
-def add_points(one: Point, other: Point) -> Point:
-    """Return the sum of two points (RFC 8032, 5.1.4)."""
-    a, b = (one[1] - one[0]) * (other[1] - other[0]) % _P, (one[1] + one[0]) * (other[1] + other[0]) % _P
-    c, d = 2 * one[3] * other[3] * _D % _P, 2 * one[2] * other[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
-
-
-_BASE = decode_point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little")) or _NEUTRAL
-
-
-def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
-    """Whether a key made this Ed25519 signature (RFC 8032, 5.1.7)."""
-    if len(signature) != 64 or len(public_key) != 32:
-        return False
-    key, made, scalar = decode_point(public_key), decode_point(signature[:32]), int.from_bytes(signature[32:], "little")
-    if key is None or made is None or scalar >= _ORDER:
-        return False
-    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % _ORDER
-    minus: Point = (_P - key[0], key[1], 1, _P - key[3])
-    both, total = add_points(_BASE, minus), _NEUTRAL
-    for bit in range(max(scalar.bit_length(), challenge.bit_length()) - 1, -1, -1):
-        total = add_points(total, total)
-        chosen = 2 * (scalar >> bit & 1) + (challenge >> bit & 1)
-        total = add_points(total, (_NEUTRAL, minus, _BASE, both)[chosen])
-    return (total[0] - made[0] * total[2]) % _P == 0 and (total[1] - made[1] * total[2]) % _P == 0
-
-
-def hash_nodes(left: bytes, right: bytes, kind: bytes = b"\x01") -> bytes:
-    """Return the hash of two subtrees (RFC 6962), or of a leaf by its own kind."""
-    return hashlib.sha256(kind + left + right).digest()
-
-
-def fold(peaks: list[bytes]) -> bytes:
-    """Return the root of a tree from its peaks."""
-    root = peaks[-1] if peaks else hashlib.sha256().digest()
-    for peak in peaks[-2::-1]:
-        root = hash_nodes(peak, root)
-    return root
-
-
-def climb(index: int, last: int, proof: list[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield each node of a proof, and whether it stands at the left. ValueError unless the proof ends at the root."""
-    for other in proof:
-        if not last:
-            raise ValueError("the proof is too long")
-        is_left = bool(index & 1) or index == last
-        yield other, is_left
-        while is_left and index and not index & 1:
-            index, last = index >> 1, last >> 1
-        index, last = index >> 1, last >> 1
-    if last:
-        raise ValueError("the proof is too short")
-
-
-def is_included(data: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> bool:
-    """Whether the data are the leaf at `index` of the tree of that size and root."""
-    node = hash_nodes(data, b"", b"\x00")
-    for other, is_left in climb(index, size - 1, proof):
-        node = hash_nodes(other, node) if is_left else hash_nodes(node, other)
-    return node == root
-
-
-def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof: list[bytes]) -> bool:
-    """Whether the tree of `size` has the older one as its beginning."""
-    path = [old_root, *proof] if old_size & (old_size - 1) == 0 else list(proof)
-    index, last = old_size - 1, size - 1
-    while index & 1:
-        index, last = index >> 1, last >> 1
-    old = new = path[0]
-    for other, is_left in climb(index, last, path[1:]):
-        old = hash_nodes(other, old) if is_left else old
-        new = hash_nodes(other, new) if is_left else hash_nodes(new, other)
-    return old == old_root and new == root
-
-
-def decode_key(text: str) -> bytes:
-    """Return a public key that is written in hex or base64. ValueError for any other text."""
-    key = bytes.fromhex(text) if len(text := text.strip()) == 64 else base64.b64decode(text, validate=True)
-    if len(key) != 32:
-        raise ValueError("not 32 bytes")
-    return key
 
 
 def spell(document: dict[str, Any]) -> bytes:
@@ -138,11 +44,6 @@ def read_spelled(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(document, dict) or spell(document) != data:
         raise Fault(what + " is not as rotator writes it")
     return document
-
-
-def identify(keys: list[bytes]) -> dict[str, bytes]:
-    """Return public keys by their ids."""
-    return {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
 
 
 class Change:
@@ -160,6 +61,17 @@ class Change:
         for name, key in (("new_signature", self.new), ("signature", self.old))[: 1 if self.is_lost else 2]:
             if not is_signed(data, base64.b64decode(said[name]), key):
                 raise Fault(f"the change of the key in event {self.number} has a signature that does not fit")
+
+
+def follow(keys: dict[str, bytes], changes: list[Change]) -> set[str]:
+    """Add the keys that a known one names: those before it, then those after it. Return the ids of all."""
+    for change in reversed(changes):
+        if change.new_id in keys:
+            keys[change.old_id] = change.old
+    for change in changes:
+        if change.old_id in keys and not change.is_lost:
+            keys[change.new_id] = change.new
+    return set(keys)
 
 
 class Archive:
@@ -183,8 +95,7 @@ class Archive:
         for check in (self._check_signatures, self._check_events, self._check_consistency, self._check_inclusion):
             check()
         self._check_anchors()
-        if not (log := json.loads((self._folder / "report.json").read_bytes())["log"])["valid"]:
-            raise Fault("rotator itself found that the log was changed: " + log["error"]["message"])
+        self._check_report()
 
     def _note(self, said: list[str], count: int, what: str) -> None:
         said.extend([f"{count} {what}"] if count else [])
@@ -196,11 +107,11 @@ class Archive:
     def _check_manifest(self) -> None:
         data, signature = ((self._folder / name).read_bytes() for name in (MANIFEST, SIGNATURE))
         signed = read_spelled(signature, SIGNATURE)
-        self._manifest = read_spelled(data, MANIFEST)
+        self._manifest, self._signer = read_spelled(data, MANIFEST), signed["key"]
         if signed["sha256"] != hashlib.sha256(data).hexdigest() or self._manifest["purpose"] != "rotator-evidence":
             raise Fault(f"{MANIFEST} is not the one that {SIGNATURE} names")
         if not self._given:
-            self._keys = identify([decode_key(line.decode()) for line in self._read_lines(KEYS)])
+            self._keys = self._load_keys()
         named = set(self._keys)
         self._follow_keys()
         what = "It is of {since} to {until}, of {installation}, made at {made_at}.".format_map(self._manifest)
@@ -217,6 +128,9 @@ class Archive:
         whose += "the key that you named" if self._given else "the key that lies in the archive"
         self.proven.append(f"The manifest is signed with {whose}, {signed['key']}. {what}")
 
+    def _load_keys(self) -> dict[str, bytes]:
+        return identify([decode_key(line.decode()) for line in self._read_lines(KEYS)])
+
     def _find_more(self) -> str:
         try:
             self._check_content()
@@ -225,17 +139,13 @@ class Archive:
         return "; all that it names fits"
 
     def _follow_keys(self) -> None:
-        """Believe the keys that a believed one names: those before it, then those after it."""
+        """Believe the keys that a believed one names, and tell of each change."""
         changes = [Change(line) for line in self._read_lines("key-changes.jsonl")]
         self._changes = {change.old_id: change for change in changes}
         if len(self._changes) < len(changes) or len({change.new_id for change in changes}) < len(changes):
             raise Fault("more than one key follows a key, or is followed by one")
-        for change in reversed(changes):
-            if change.new_id in self._keys:
-                self._keys[change.old_id] = change.old
+        follow(self._keys, changes)
         for change in changes:
-            if change.old_id in self._keys and not change.is_lost:
-                self._keys[change.new_id] = change.new
             how = "the new key alone, as after the loss of the old one" if change.is_lost else "both"
             what = f"the key {change.new_id} signs, in place of {change.old_id}: signed by {how}"
             self.proven.append(f"From event {change.number} on {what}.")
@@ -356,16 +266,34 @@ class Archive:
         self._note(self.open, elsewhere, "anchors, of vaults and other places, name events that are not here.")
         stamps = sum(name.endswith(".tsr") for name in self._manifest["files"])
         self._note(self.open, stamps, "time stamps are for `openssl ts -verify`: README.txt says how to check them.")
+        if not stamps:
+            self.open.append("The archive holds no time stamps: when it was written is by rotator's own clocks alone.")
         if not anchors:
             self.open.append("The archive holds no anchors: nobody asked for them, or there were none.")
 
-
-def grow(peaks: list[bytes], size: int, data: bytes) -> None:
-    """Add a leaf to a tree of that size, kept as its peaks."""
-    node = hash_nodes(data, b"", b"\x00")
-    while size & 1:
-        node, size = hash_nodes(peaks.pop(), node), size >> 1
-    peaks.append(node)
+    def _check_report(self) -> None:
+        """Hold what report.json and the page say of the log against the rest: who signs anew may leave them as is."""
+        log = json.loads((self._folder / "report.json").read_bytes())["log"]
+        if not log["valid"]:
+            raise Fault("rotator itself found that the log was changed: " + log["error"]["message"])
+        told, here = identify([decode_key(key) for key in log["public_keys"]]), self._load_keys()
+        known, changes = {*here, *({self._signer} - {None})}, list(self._changes.values())
+        if not known <= follow(dict(told), changes) or not set(told) <= follow(dict(here), changes):
+            named, found = (", ".join(sorted(ids)) or "none" for ids in (told, known))
+            why = "and no change of the key explains it: somebody else signed it than the report is of"
+            raise Fault(f"report.json names the key {named}, and the archive the key {found}, {why}")
+        last = log["last"] if (log["last"] or 0) > log["archived"] else 0
+        if last != self._manifest["last"]:
+            raise Fault(f"report.json tells of events up to {last}, and the archive up to {self._manifest['last']}")
+        if (newest := log["newest_checkpoint"]) and newest not in [
+            {name: found[name] for name in newest} for found in self._checkpoints
+        ]:
+            raise Fault(f"the checkpoint of {newest['size']} events that report.json names is not here")
+        page = (self._folder / "report.html").read_text(encoding="utf-8")
+        shown = set(re.findall('class="key">([0-9a-f]*)<', page))
+        if shown != {key.hex() for key in told.values()} | ({newest["key"]} - {None} if newest else set()):
+            raise Fault("report.html names other keys than report.json")
+        self.proven.append("The page names the keys, and report.json the keys, newest checkpoint and last event here.")
 
 
 def show(lines: list[str], code: int) -> int:
@@ -389,11 +317,11 @@ def main() -> int:
         odd = f"the archive is not as rotator writes it ({type(error).__name__}: {error})"
         away = f"{error.filename} cannot be read: {error.strerror}" if isinstance(error, OSError) else ""
         return show([f"FAILED: {error if isinstance(error, Fault) else away or odd}."], 1)
-    archive.open.append("The page and report.json were not compared with the events: the manifest covers them.")
+    archive.open.append("All else on the page and in report.json was not compared: the manifest covers it.")
     archive.open.append("Nothing shows what the log does not tell, or what came after its last checkpoint and anchor.")
     said = [f"proved: {line}" for line in archive.proven] + [f"not proved: {line}" for line in archive.open]
     alone = "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
-    return show([*said, "The archive is as it was made." if keys else alone], 0)
+    return show([*said, "The archive is as it was made."] if keys else [alone, *said, alone], 0)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,23 @@ FROM by_hand LEFT JOIN begun USING (number) LEFT JOIN fate f USING (id)
     LEFT JOIN known g ON g.event = 'pat_revoked' AND g.pat = old
 GROUP BY number ORDER BY number;
 
+-- ordered
+/* In the vault: read back from there. Gone: of the PAT that it replaces, by whatever rotation. */
+WITH part AS (SELECT *, json_extract(details, '$.rotation_id') AS rotation FROM known)
+SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
+    coalesce(v.at, 'not yet'), coalesce(v.sequence, 'none'),
+    coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, 'not yet') END, coalesce(g.sequence, 'none'),
+    CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_completed') THEN 'completed'
+        WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned') THEN 'abandoned'
+        WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'pat_revoked') THEN 'undone'
+        ELSE 'not ended' END
+FROM by_hand b JOIN known o ON o.sequence = b.number
+    JOIN (SELECT *, nullif(json_extract(details, '$.predecessor_id'), '') AS old FROM part) p
+        ON p.run_id = b.run_id AND p.event = 'rotation_planned'
+    LEFT JOIN part v ON v.rotation = p.rotation AND v.event IN ('overlap_started', 'pat_created')
+    LEFT JOIN known g ON g.event = 'pat_revoked' AND g.pat = old
+ORDER BY p.sequence;
+
 -- revocations
 SELECT subject, sum(event = 'revocation_requested'), sum(event = 'pat_revoked'),
     coalesce(min(CASE WHEN event = 'pat_revoked' THEN at END), 'none'),
@@ -290,6 +307,10 @@ WHERE julianday(coalesce(g.occurred_at, :now)) - julianday(until) > 15.0 / 1440 
     AND (gone NOT NULL OR asked NOT NULL OR NOT EXISTS (SELECT 1 FROM known k WHERE k.event = 'rotation_completed'
         AND json_extract(k.details, '$.rotation_id') = p.rotation))
 ORDER BY coalesce(gone, 1e9), told;
+
+-- sign-in codes
+SELECT DISTINCT json_extract(details, '$.code') FROM known
+WHERE event LIKE 'sign%' AND json_extract(details, '$.code') NOT NULL;
 
 -- standing breaches
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'

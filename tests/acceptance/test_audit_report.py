@@ -26,7 +26,8 @@ from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.filled_log import REASON, SCRIPT, Filled
 from tests.support.forgery import drop_triggers, execute
 from tests.support.html_page import Element, read_page, read_table
-from tests.support.installed_command import run_forked
+from tests.support.installed_command import run_command, run_forked
+from tests.support.moved_clock import MovedWallClock
 from tests.support.published import check_printed
 from tests.support.review_queries import QUERIES
 from tests.support.source_tree import ROOT
@@ -75,7 +76,7 @@ def reviewed(filled: Filled) -> Iterator[Reviewed]:
 TABLES = (
     *("pats", "reach", "ages", "time-left", "unmanaged", "changes", "policies", "sign-ins", "anchors", "gaps"),
     *("sign-in-sums", "revoked-why", "gone"),
-    *("failed-events", "by-hand", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
+    *("failed-events", "by-hand", "ordered", "revocations", "pending", "living", "service-logs", "foreign", "lacking"),
     "user-pats",
 )
 LEFT_TO_OTHERS = {
@@ -97,7 +98,7 @@ def test_table_says_what_sql_finds(reviewed: Reviewed, name: str) -> None:
         tuple(cell for place, cell in enumerate(row) if place not in skipped) for row in read_table(reviewed.page, name)
     ]
     if name == "anchors":  # what secrets hold besides, in their tags, is counted elsewhere
-        rows = [row for row in rows if row[1] != "0"]
+        rows = [row for row in rows if row[1] != "one with each value"]
     expected = [tuple(" ".join(cell.split()) for cell in row) for row in reviewed.ask(name)]
     assert rows == expected
     assert rows or name in ("gaps", "pending", "lacking")
@@ -243,6 +244,31 @@ def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewe
     assert not [row for row in read_table(reviewed.page, "breaches") if row[0].startswith("old PAT")]
 
 
+def test_old_pat_that_nobody_revoked_an_hour_after_its_overlap_is_the_one_that_sql_finds(
+    filled: Filled, tmp_path: Path
+) -> None:
+    """The page is made two hours later: nothing ran since, and the overlap of an hour is over."""
+    settings = _copy(filled, tmp_path)
+    clock, output = MovedWallClock(tmp_path), settings.with_name("page.html")
+    clock.move(timedelta(hours=2))
+    environment = {"ROTATOR_CONFIG": str(settings), **clock.environment}
+    done = run_command("audit", "report", "--output", output, "--json", env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page, document = read_page(output.read_text(encoding="utf-8")), json.loads(done.stdout)
+    connection = sqlite3.connect(settings.with_name("rotator.db"))
+    connection.executescript(QUERIES["views"])
+    found = connection.execute(QUERIES["outlived"], {"now": document["generated_at"]}).fetchall()
+    connection.close()
+    expected = [(*map(str, row), say_duration(_cut(timedelta(seconds=seconds)))) for *row, seconds in found]
+    [row] = read_table(page, "outlived")
+    assert [row[:9]] == expected
+    assert (row[5], row[7]) == ("none", "none")
+    [breach] = [row for row in read_table(page, "breaches") if row[0] == "old PAT still there after its overlap"]
+    assert (breach[1], breach[4]) == (f"{row[0]}: {row[1]}", row[8])
+    assert "15 minutes after their overlap: 1, for at most " in page.find_id("answer-5").text()
+    assert "1 old PAT was there more than 15 minutes after the overlap" in page.find_id("summary-text").text()
+
+
 def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     """Numbers of spans and rotations are those of tables that are compared by themselves."""
     cursor = reviewed.database.execute(QUERIES["answers"], {"now": reviewed.now})
@@ -284,6 +310,9 @@ def test_longest_failures_and_waits_for_a_sign_in_are_among_the_failures(reviewe
     assert len(longest) == min(20, len(failures))
     waits = [row for row in failures if row[1] == "sign in needed"]
     assert ("waited for a sign-in: there was none" in reviewed.page.text()) is not bool(waits)
+    codes = {row[0] for row in read_table(reviewed.page, "causes")}
+    said = reviewed.database.execute(QUERIES["sign-in codes"]).fetchall()
+    assert codes == {row[4] for row in reviewed.ask("conditions")} - {"none"} | {code for [code] in said}
     words = {row[0] for row in read_table(reviewed.page, "terms")}
     noticed = [row[0] for row in read_table(reviewed.page, "breaches") if not row[6].startswith("none")]
     assert words == {*noticed, *(row[1] for row in failures)}

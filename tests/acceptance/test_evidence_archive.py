@@ -20,15 +20,20 @@ from zipfile import ZipFile
 import pytest
 
 from rotator.adapters.signing import Ed25519Signer, make_signing_key
+from rotator.cli.reviewing import review_period
 from rotator.documents.evidence import spell_signature
+from rotator.domain.canonical import encode_canonical
 from rotator.domain.checkpoint import decode_public_key, make_key_id
 from rotator.domain.key_change import KeyChange
+from rotator.domain.period import read_period
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.checkpointing import seal
 from rotator.engine.giving_anchors import give_anchors
+from rotator.engine.review.evidence import gather_evidence
 from rotator.wiring.checking import find_unusable
 from rotator.wiring.installation import Installation
 from rotator.wiring.origin import Origin
+from rotator.wiring.sealing import find_trust
 from tests.support.canaries import CanarySearch, collect_canaries
 from tests.support.filled_log import SCRIPT, Filled
 from tests.support.forgery import drop_triggers, execute
@@ -41,6 +46,9 @@ FILES = (
     *("report.json", "signature.json", "verify.py"),
 )
 
+
+ALONE = "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
+"""What stands first and last if the key came from the archive."""
 
 OLDEST = (3, 9)
 """The oldest Python that `verify.py` says it needs."""
@@ -60,8 +68,12 @@ def verify(folder: Path, *words: str, python: str = sys.executable) -> tuple[int
 
 
 @pytest.fixture(scope="module")
-def archive(filled: Filled) -> Path:
-    """The archive, unpacked, of a period within the log: events from before and after it are not in it."""
+def archive(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, unpacked, of a period within the log: events from before and after it are not in it.
+
+    It is made of a copy of the installation, because it makes a checkpoint.
+    """
+    copied = shutil.copytree(filled.database.parent, tmp_path_factory.mktemp("archived") / "installation")
     connection = sqlite3.connect(filled.database)
     [[count]] = connection.execute("SELECT count(*) FROM audit_event")
     [[sealed]] = connection.execute("SELECT max(size) FROM checkpoint")
@@ -72,9 +84,12 @@ def archive(filled: Filled) -> Path:
     assert first + 4 < sealed - 3 < sealed < count
     target = filled.folder / "evidence.zip"
     page = filled.folder / "evidence.html"
-    done = filled.run(
-        *("audit", "report", "--period", f"{since}..{until}", "--anchors", "--output", page, "--archive", target)
+    done = run_forked(
+        *("audit", "report", "--period", f"{since}..{until}", "--anchors", "--output", page, "--archive", target),
+        folder=filled.folder,
+        env={"ROTATOR_CONFIG": str(copied / "rotator.yaml")},
     )
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(page), str(target)]
     assert target.stat().st_mode & 0o777 == 0o600
     folder = filled.folder / "unpacked"
@@ -108,10 +123,8 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
     code, said = verify(archive)
     assert code == 0, said
     assert "The manifest is signed with the key that lies in the archive" in said
-    *_, last_line = said.splitlines()
-    assert last_line == (
-        "WITHOUT THE KEY FROM OUTSIDE (--public-key HEX) THIS PROVES NOTHING AGAINST WHOEVER MADE THE ARCHIVE."
-    )
+    first_line, *_, last_line = said.splitlines()
+    assert first_line == last_line == ALONE
     assert "The archive is as it was made." not in said
     for key in (signer.public_key, decode_public_key(signer.public_key).hex()):
         code, said = verify(archive, "--public-key", key)
@@ -124,6 +137,9 @@ def test_archive_is_proven_by_a_bare_python_with_the_key_and_without(archive: Pa
         "go on from the ones before them.",
         "are in the log of the newest checkpoint.",
         "anchors, of vaults and other places, name events that are here, and fit.",
+        "proved: The page names the keys, and report.json the keys, newest checkpoint and last event here.",
+        "not proved: All else on the page and in report.json was not compared: the manifest covers it.",
+        "not proved: The archive holds no time stamps: when it was written is by rotator's own clocks alone.",
         "not proved: Nothing shows what the log does not tell",
         "The archive is as it was made.",
     ):
@@ -247,9 +263,9 @@ def test_verifier_says_which_period_it_is_of_and_when_it_was_made(archive: Path)
     assert what in verify(archive)[1]
 
 
-def seal_again(folder: Path, signer: Ed25519Signer | None) -> None:
-    """Make manifest and signature anew, as somebody would who holds this key."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+def seal_again(folder: Path, signer: Ed25519Signer | None, **other: object) -> None:
+    """Make manifest and signature anew, as somebody would who holds this key. `other`: what the manifest is to say."""
+    manifest = {**json.loads((folder / "manifest.json").read_bytes()), **other}
     for name in manifest["files"]:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -348,6 +364,75 @@ def test_archive_that_somebody_else_sealed_shows_by_the_true_key(copy: Path, sig
     assert verify(copy, "--public-key", "no key")[0] == 2
 
 
+def _sign_anew(folder: Path, other: Ed25519Signer) -> None:
+    """Give the archive another key, as somebody without the true one can: the checkpoints too."""
+
+    def sign(lines: list[bytes]) -> list[bytes]:
+        found = [{**json.loads(line), "key": make_key_id(other.public_key)} for line in lines]
+        for checkpoint in found:
+            del checkpoint["signature"]
+            signature = base64.b64decode(other.sign(encode_canonical(checkpoint)))
+            checkpoint["signature"] = signature.hex()
+        return [encode_canonical(checkpoint) for checkpoint in found]
+
+    edit_lines("checkpoints.jsonl", sign)(folder)
+    (folder / "public-keys.txt").write_text(decode_public_key(other.public_key).hex() + "\n", encoding="utf-8")
+    seal_again(folder, other)
+
+
+def _edit_log(folder: Path, **said: object) -> None:
+    report = json.loads((folder / "report.json").read_bytes())
+    report["log"].update(said)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+def test_archive_that_somebody_signed_anew_shows_without_a_key_until_the_whole_report_is_forged_too(
+    copy: Path, signer: Ed25519Signer
+) -> None:
+    other = Ed25519Signer(make_signing_key())
+    true, forged = (decode_public_key(key.public_key).hex() for key in (signer, other))
+    named, found = make_key_id(signer.public_key), make_key_id(other.public_key)
+    _sign_anew(copy, other)
+    code, said = verify(copy)
+    assert (code, f"FAILED: report.json names the key {named}, and the archive the key {found}, " in said) == (1, True)
+    _edit_log(copy, public_keys=[forged])
+    seal_again(copy, other)
+    code, said = verify(copy)
+    assert (code, " events that report.json names is not here" in said) == (1, True), said
+    newest = json.loads((copy / "report.json").read_bytes())["log"]["newest_checkpoint"]
+    _edit_log(copy, newest_checkpoint={**newest, "key": found})
+    seal_again(copy, other)
+    assert verify(copy) == (1, "FAILED: report.html names other keys than report.json.\n")
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    (copy / "report.html").write_text(page.replace(true, forged), encoding="utf-8")
+    seal_again(copy, other)
+    assert verify(copy) == (1, "FAILED: report.html names other keys than report.json.\n")
+    (copy / "report.html").write_text(page.replace(true, forged).replace(named, found), encoding="utf-8")
+    seal_again(copy, other)
+    code, said = verify(copy)
+    assert (code, said.splitlines()[0], said.splitlines()[-1]) == (0, ALONE, ALONE), said
+    assert "none of the keys to check with" in verify(copy, "--public-key", signer.public_key)[1]
+
+
+def test_report_that_tells_of_other_events_or_another_checkpoint_shows(copy: Path, signer: Ed25519Signer) -> None:
+    """Although whoever holds the key made the manifest."""
+    report, events = ((copy / name).read_bytes() for name in ("report.json", "events.jsonl"))
+    newest, last = (json.loads(report)["log"][name] for name in ("newest_checkpoint", "last"))
+    (copy / "events.jsonl").write_bytes(b"")
+    (copy / "anchors.jsonl").write_bytes(b"")
+    seal_again(copy, signer, first=0, last=0, head=None)
+    assert verify(copy) == (1, f"FAILED: report.json tells of events up to {last}, and the archive up to 0.\n")
+    manifest = [json.loads(line)["sequence"] for line in events.splitlines()]
+    (copy / "events.jsonl").write_bytes(events)
+    head = hashlib.sha256(events.splitlines()[-1]).hexdigest()
+    for changed in ({"root": "0" * 64}, {"head": "0" * 64}, {"size": newest["size"] + 1}, {"key": None}):
+        (copy / "report.json").write_bytes(report)
+        _edit_log(copy, newest_checkpoint={**newest, **changed})
+        seal_again(copy, signer, first=manifest[0], last=manifest[-1], head=head)
+        code, said = verify(copy)
+        assert (code, " events that report.json names is not here" in said) == (1, True), said
+
+
 @pytest.fixture
 def settings(filled: Filled, tmp_path: Path) -> Path:
     """The settings of a copy of the installation."""
@@ -387,6 +472,69 @@ def test_archive_without_a_key_says_so_and_still_shows_changes(filled: Filled, s
         assert verify(folder)[0] == 1, name
         (folder / name).write_bytes(data)
     assert verify(folder)[0] == 0
+
+
+def _find_end(settings: Path) -> tuple[int, int]:
+    """How many events the log has, and how many of them its checkpoints cover."""
+    connection = sqlite3.connect(settings.with_name("rotator.db"))
+    [[count, sealed]] = connection.execute("SELECT (SELECT count(*) FROM audit_event), max(size) FROM checkpoint")
+    connection.close()
+    return count, sealed
+
+
+def test_archive_has_no_event_that_no_checkpoint_covers(filled: Filled, settings: Path) -> None:
+    count, sealed = _find_end(settings)
+    assert sealed < count
+    folder = _archive(filled, settings, 0)
+    assert _find_end(settings) == (count, count)
+    code, said = verify(folder)
+    assert (code, f"Up to {count} they are those that the checkpoints cover." in said) == (0, True), said
+    assert "are newer than the newest checkpoint" not in said
+    log = json.loads((folder / "report.json").read_bytes())["log"]
+    assert (log["events"], log["sealed"]) == (count, count)
+
+
+def test_page_alone_makes_no_checkpoint(filled: Filled, settings: Path) -> None:
+    before = _find_end(settings)
+    page = settings.with_name("page.html")
+    done = run_forked(
+        "audit", "report", "--output", str(page), folder=filled.folder, env={"ROTATOR_CONFIG": str(settings)}
+    )
+    assert (done.returncode, _find_end(settings)) == (0, before)
+
+
+def test_who_may_not_write_into_the_log_gets_an_archive_and_is_told_what_no_checkpoint_covers(
+    filled: Filled, settings: Path
+) -> None:
+    count, sealed = _find_end(settings)
+    refused = "BEGIN SELECT RAISE(ABORT, 'you may only read'); END"
+    execute(f"sqlite:///{settings.with_name('rotator.db')}", f"CREATE TRIGGER no BEFORE INSERT ON checkpoint {refused}")
+    target = settings.with_name("evidence.zip")
+    done = run_forked(
+        *("audit", "report", "--output", str(settings.with_name("page.html")), "--archive", str(target)),
+        folder=filled.folder,
+        env={"ROTATOR_CONFIG": str(settings)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning: no checkpoint was made for the archive: " in done.stderr
+    assert "you may only read" in done.stderr
+    assert f"warning: No checkpoint covers the last {count - sealed} events of the log ({sealed + 1} to {count})" in (
+        done.stderr
+    )
+    with ZipFile(target) as packed:
+        packed.extractall(settings.with_name("unpacked"))
+    code, said = verify(settings.with_name("unpacked"))
+    assert (code, f"{count - sealed} events are newer than the newest checkpoint" in said) == (0, True), said
+
+
+def test_archive_has_the_checkpoint_that_its_report_names_although_another_was_made_since(settings: Path) -> None:
+    with Installation(Origin(settings, {}, settings.parent)) as installation:
+        now = installation.clock.now()
+        trust, problem = find_trust(installation)
+        review = review_period(installation, read_period("2001"), now, trust, problem, anchors=False)
+        assert seal(installation.make_run(), timedelta(0)) is not None
+        sizes = [found.size for found in gather_evidence(installation.database, review).checkpoints]
+    assert review.log.size in sizes[:-1]
 
 
 @pytest.mark.parametrize(
@@ -588,6 +736,7 @@ def test_archive_has_the_time_stamps_and_openssl_checks_them(filled: Filled, set
     code, said = verify(folder)
     assert code == 0, said
     assert "not proved: 1 time stamps are for `openssl ts -verify`" in said
+    assert "holds no time stamps" not in said
     stamp.write_bytes(stamp.read_bytes()[:-1] + b"x")
     assert verify(folder)[0] == 1
 

@@ -93,8 +93,23 @@ def test_reads_alone_wait_for_the_daily_checkpoint() -> None:
     run.services.secrets.fetch_latest(world.location())
     log_reads(run)
     assert seal(world.make_run()) is None
+    assert seal(world.make_run(), timedelta(0)) is None
     world.advance(hours=1)
     assert seal(world.make_run()) is not None
+
+
+def test_reads_alone_are_sealed_for_who_needs_each_event_under_a_signature() -> None:
+    world = make_calm_world()
+    probe(world)
+    assert seal(world.make_run()) is not None
+    run = world.make_run()
+    run.services.secrets.fetch_latest(world.location())
+    log_reads(run)
+    made = seal(world.make_run(), timedelta(0), counts_reads=True)
+    with world.database.read() as reading:
+        assert made is not None
+        assert made.size == reading.audit.load_newest_number()
+    assert seal(world.make_run(), timedelta(0), counts_reads=True) is None
 
 
 def test_many_values_are_named_by_several_events() -> None:

@@ -36,7 +36,7 @@ def test_place_is_one_row_of_what_it_was_given_and_what_it_holds() -> None:
     at = "2026-12-02 09:00:00"
     assert make_tables(document)["anchors"].rows == (
         ("anchors.txt", "1", at, "3", at, "3", "could not be read", "could not be read"),
-        ("the tags of managed PATs' secrets", "0", "none", "none", "none", "none", "2", "4"),
+        ("the tags of managed PATs' secrets", "one with each value", "none", "none", "none", "none", "2", "4"),
         ("vault", "2", at, "1", at, "2", "2", "9"),
     )
 

@@ -31,10 +31,10 @@ class Log:
         self.events: list[AuditEvent] = []
         self.now = NOW - began
 
-    def add(self, name: str, subject: str = "npm-feed", /, **details: Detail) -> int:
+    def add(self, name: str, subject: str = "npm-feed", /, run: str = "run", **details: Detail) -> int:
         """Add an event, and return its number."""
         self.now += MINUTE
-        number, entry = len(self.events) + 1, AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", "run", details)
+        number, entry = len(self.events) + 1, AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", run, details)
         self.events.append(AuditEvent(number, self.now, entry, "", ""))
         return number
 

@@ -415,6 +415,20 @@ def test_pat_of_an_exception_is_named_beside_its_id() -> None:
     assert (kind, meaning[:35]) == ("revocation pending", "Azure DevOps was asked 15 minutes a")
 
 
+def test_causes_of_the_page_are_explained_and_no_others() -> None:
+    told = (("rotation_blocked", "uncovered"), ("vault_down", "vault_failed"), ("sign_in_refused", "sign_in_declined"))
+    events = [
+        AuditEvent(number, NOW - DAY, AuditEntry(name, "it", Outcome.FAILED, "me@host", "run", {"code": code}), "", "")
+        for number, (name, code) in enumerate((*told, ("organization_down", "of_an_old_version")), 1)
+    ]
+    assert read_table(read_page(render_page(make_document(events))), "causes") == [
+        ("of_an_old_version", "this version of rotator has no such cause; an earlier one had"),
+        ("sign_in_declined", "The person declined the sign-in."),
+        ("uncovered", "No rule of the policy says that the PAT is rotated."),
+        ("vault_failed", "The vault failed with an error of its own."),
+    ]
+
+
 def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     """What events tell of and what is so now, without an event; what is not listed counts in the sum."""
     events = [

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.report.verify import decode_key, fold, grow, is_consistent, is_included, is_signed
+from rotator.report.verify_proofs import decode_key, fold, grow, is_consistent, is_included, is_signed
 from tests.support.whole_tree import make_consistency_proof, make_inclusion_proof, make_root
 
 _ORDER = 2**252 + 27742317777372353535851937790883648493

@@ -49,11 +49,11 @@ def report(
 
     The page loads nothing and runs nothing. Its path goes to stdout, its summary to stderr. If the audit log was
     changed, the page says so at the top and the exit code is 1. An archive holds a program that checks it
-    without rotator.
+    without rotator. With a signing key, a checkpoint is made before it, so that a signature covers each event.
     """
     from rotator.cli.console import progress
     from rotator.cli.exporting import check_free, opened, opened_whole
-    from rotator.cli.reviewing import gather_contents, review_period
+    from rotator.cli.reviewing import gather_contents, review_period, seal_log
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
     from rotator.report.archive import write_archive
@@ -66,6 +66,9 @@ def report(
         path = output or Path(f"rotator-audit-{asked.name}.html")
         for target in filter(None, (path, archive)):
             check_free(target, force=force)
+        unsealed = None if archive is None else seal_log(installation)
+        now = _end_second(installation.clock.now())
+        asked = _find_period(period, now)  # which ends after what was just written
         trust, problem = find_trust(installation)
         review = review_period(installation, asked, now, trust, problem, anchors=anchors)
         document = make_review_document(review, str(path), None if archive is None else str(archive))
@@ -77,13 +80,13 @@ def report(
             signer = None if review.log.key_problem else make_signer(installation)
             with opened_whole(archive, force=force) as raw:
                 write_archive(raw, contents, signer)
-    _tell(cli, document)
+    _tell(cli, document, unsealed)
     return _find_code(review)
 
 
-def _tell(cli: CliContext, document: ReviewDocument) -> None:
+def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None) -> None:
     from rotator.cli.console import note, print_json, say
-    from rotator.report.summary import list_warnings, summarize
+    from rotator.report.summary import list_uncovered, list_warnings, summarize
 
     if cli.as_json:
         print_json(document)
@@ -91,6 +94,10 @@ def _tell(cli: CliContext, document: ReviewDocument) -> None:
         say(cli, target)
     note(cli, " ".join(summarize(document)))
     for warning in list_warnings(document):
+        note(cli, f"warning: {warning}")
+    if unsealed is not None:
+        note(cli, f"warning: no checkpoint was made for the archive: {unsealed}")
+    for warning in list_uncovered(document) if document["archive"] else ():
         note(cli, f"warning: {warning}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -11,14 +10,13 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import anchors, inventory, places, revocations, rotations
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Event
-from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.period import Period
+from rotator.engine.review.by_hand import HandFollower
 from rotator.engine.review.facts import (
     Bucket,
     EventTally,
     Fate,
     Findings,
-    HandRun,
     Mark,
     Misdated,
     PatTrail,
@@ -29,7 +27,6 @@ from rotator.engine.review.facts import (
     SpanSum,
     Tally,
 )
-from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
 from rotator.engine.review.values import ValueFollower
@@ -77,22 +74,6 @@ SIGN_INS = _name(
     places.SignOutStarted,
     places.SignOutCompleted,
 )
-BY_HAND = _name(
-    inventory.PatAdopted,
-    inventory.SecretConfirmed,
-    inventory.CreationStarted,
-    inventory.CreationRefused,
-    inventory.UpdateStarted,
-    inventory.PatPaused,
-    inventory.PatResumed,
-    inventory.PatRenamed,
-    inventory.PatForgotten,
-    inventory.InventoryRebuilt,
-    places.LimitForgotten,
-    rotations.HooksOverruled,
-    anchors.GapAccepted,
-)
-"""What only a person does. Anything else is one's too if it has a command or a reason, or a revocation says so."""
 _POLICY_CHANGED = places.PolicyChanged.type.name
 FAILING = _name(
     rotations.RotationFailed, rotations.RotationBlocked, rotations.RotationFrozen, rotations.RotationAbandoned
@@ -108,12 +89,11 @@ class Collector:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
-        self._replacing, self._creating = dict[str, HandRun](), dict[str, HandRun]()
         self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
         self._values = ValueFollower(self.found.values, period, now)
+        self._by_hand = HandFollower(self.found)
         self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
-        self._runs: OrderedDict[str, HandRun] = OrderedDict()
         self._last: tuple[datetime, int | None] | None = None
         self._always: dict[str, Callable[[AuditEvent], None]] = {
             inventory.PatRenamed.type.name: self._rename,
@@ -124,7 +104,6 @@ class Collector:
             inventory.PatLeftBehind.type.name: self._leave,
             inventory.LeftBehindResolved.type.name: self._leave,
             rotations.PredecessorKept.type.name: self._leave,
-            inventory.PatCreated.type.name: self._note_made,
             _POLICY_CHANGED: self._change_policy,
             anchors.GapAccepted.type.name: self.found.gaps.add,
         }
@@ -141,6 +120,7 @@ class Collector:
         self._follow_rotation(event)
         self._values.take(event, self._mark(event))
         self._overlaps.take(event, self._mark(event), self._list_standing())
+        self._by_hand.take(event, self._mark(event), is_in_period=self._at in self._period)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
             self._note_misdated(event)
@@ -186,7 +166,6 @@ class Collector:
         if name in FAILING:
             found.failed_pats.add(event.entry.subject)
         self._count_rotations(event)
-        self._note_hand(event)
 
     def _mark(self, event: AuditEvent) -> Mark:
         return Mark(event.sequence, event.occurred_at, self._misdated.get(event.sequence))
@@ -290,36 +269,6 @@ class Collector:
         elif fates.get(rotation) is Fate.OPEN and name == revocations.PatRevoked.type.name:
             fates[rotation] = Fate.UNDONE
 
-    def _note_hand(self, event: AuditEvent) -> None:
-        entry = event.entry
-        known = self._runs.get(entry.run_id)
-        reason, command = (_read_text(entry.details.get(name)) for name in ("reason", "command"))
-        by_hand = entry.event in BY_HAND or entry.details.get("why") == RevocationKind.BY_HAND
-        if known is not None:
-            known.events, known.last = known.events + 1, event.sequence
-            if known.event == _POLICY_CHANGED:  # the run noticed that before it began its work
-                known.event, known.subject = entry.event, entry.subject
-        elif by_hand or reason is not None or command is not None:
-            number = event.sequence
-            run = HandRun(
-                event.occurred_at, entry.event, entry.subject, entry.actor, reason, command, 1, number, number
-            )
-            self._runs[entry.run_id] = known = run
-            self.found.by_hand.add(run)
-            if len(self._runs) > MOST_ROWS:
-                self._runs.popitem(last=False)
-        if known is not None and entry.event == inventory.CreationStarted.type.name:
-            self._creating[entry.subject] = known
-        if known is not None and entry.event == rotations.RotationPlanned.type.name:
-            known.rotations.append(str(entry.details.get("rotation_id")))
-            if predecessor := entry.details.get("predecessor_id"):
-                known.replaced += 1
-                self._replacing[str(predecessor)] = known
-
-    def _note_made(self, event: AuditEvent) -> None:
-        if (run := self._creating.pop(event.entry.subject, None)) is not None:
-            run.made = self._mark(event)
-
     def _tally(self, event: AuditEvent) -> RevocationTally:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
 
@@ -330,8 +279,6 @@ class Collector:
 
     def _prove(self, event: AuditEvent) -> None:
         asked = self.found.asked.pop(str(event.entry.details.get("authorization_id")), None)
-        if (run := self._replacing.pop(str(event.entry.details.get("authorization_id")), None)) is not None:
-            run.gone, run.gone_count = self._mark(event), run.gone_count + 1
         if self._at not in self._period:
             return
         tally = self._tally(event)

@@ -130,13 +130,15 @@ def _load_leaves(database: Database, size: int, number: int) -> Iterator[bytes]:
 def _choose(database: Database, review: Review, first: int, last: int) -> Iterator[Checkpoint]:
     """Yield the checkpoints of the period, the first of all, the one before the period's events, and the newest.
 
-    And those after which the key was changed: a change says what the log was there.
+    And those after which the key was changed, as a change says what the log was there; and the newest that the review
+    names, as another process may have made one since.
     """
-    changed = {change.size for change in review.log.summary.changes.values()} if review.log.summary else set[int]()
+    kept = {change.size for change in review.log.summary.changes.values()} if review.log.summary else set[int]()
+    kept.add(review.log.size)
     waiting: Checkpoint | None = None
     is_first = True
     for found in load_checkpoints(database):
-        if is_first or found.size in changed or is_of_period(found, review.period, review.findings):
+        if is_first or found.size in kept or is_of_period(found, review.period, review.findings):
             if waiting is not None and waiting.size < first:
                 yield waiting
             yield found
@@ -158,6 +160,8 @@ def _list_cited(review: Review) -> Iterator[int]:
         yield from _list_marks(found_sum.first, found_sum.last, found_sum.longest)
     for run in found.by_hand:
         yield from _list_marks(run.gone, run.made)
+    for rotation in found.ordered:
+        yield from _list_marks(rotation.planned, rotation.in_vault, rotation.gone)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
         yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))

@@ -189,6 +189,22 @@ class HandRun:
 
 
 @dataclass
+class OrderedRotation:
+    """A rotation that a person ordered: its order, its first event, and what proved its end.
+
+    `in_vault`: when its value was read back from the vault. `gone`: when `old_id`, which it replaces, was proven gone.
+    """
+
+    rotation_id: str
+    name: str
+    run: HandRun
+    planned: Mark
+    old_id: str | None
+    in_vault: Mark | None = None
+    gone: Mark | None = None
+
+
+@dataclass
 class LongestUse:
     """The longest time that one value of a managed PAT was in use, and how many values there were.
 
@@ -263,6 +279,7 @@ class Findings:
     failed: dict[str, EventTally] = field(default_factory=dict)
     sign_ins: Newest[AuditEvent] = field(default_factory=Newest)
     by_hand: Newest[HandRun] = field(default_factory=Newest)
+    ordered: Newest[OrderedRotation] = field(default_factory=Newest)
     revocations: dict[str, RevocationTally] = field(default_factory=dict)
     asked: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""

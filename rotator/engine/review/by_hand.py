@@ -1,0 +1,100 @@
+"""What people had rotator do in the period, and what became of it, whenever that was."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from rotator.domain.audit_event import AuditEvent
+from rotator.domain.events import anchors, inventory, places, revocations, rotations
+from rotator.domain.pending_revocation import RevocationKind
+from rotator.engine.review.facts import Findings, HandRun, Mark, OrderedRotation
+from rotator.engine.review.newest import MOST_ROWS
+
+BY_HAND = frozenset(
+    event.type.name
+    for event in (
+        inventory.PatAdopted,
+        inventory.SecretConfirmed,
+        inventory.CreationStarted,
+        inventory.CreationRefused,
+        inventory.UpdateStarted,
+        inventory.PatPaused,
+        inventory.PatResumed,
+        inventory.PatRenamed,
+        inventory.PatForgotten,
+        inventory.InventoryRebuilt,
+        places.LimitForgotten,
+        rotations.HooksOverruled,
+        anchors.GapAccepted,
+    )
+)
+"""What only a person does. Anything else is one's too if it has a command or a reason, or a revocation says so."""
+_POLICY_CHANGED = places.PolicyChanged.type.name
+_CREATING, _CREATED = inventory.CreationStarted.type.name, inventory.PatCreated.type.name
+_PLANNED = rotations.RotationPlanned.type.name
+_IN_VAULT = frozenset((rotations.OverlapStarted.type.name, _CREATED))
+_GONE = revocations.PatRevoked.type.name
+
+
+class HandFollower:
+    """Follows what people ordered, and adds it to `found`."""
+
+    def __init__(self, found: Findings) -> None:
+        self._found = found
+        self._runs: OrderedDict[str, HandRun] = OrderedDict()
+        self._creating = dict[str, HandRun]()
+        self._ordered = dict[str, OrderedRotation]()
+        self._replacing = dict[str, OrderedRotation]()
+
+    def take(self, event: AuditEvent, mark: Mark, *, is_in_period: bool) -> None:
+        """Take the next event."""
+        entry = event.entry
+        if is_in_period:
+            self._note(event, mark)
+        if entry.event == _CREATED and (run := self._creating.pop(entry.subject, None)) is not None:
+            run.made = mark
+        rotation = self._ordered.get(str(entry.details.get("rotation_id")))
+        if rotation is not None and entry.event in _IN_VAULT:
+            rotation.in_vault = mark
+        if entry.event == _GONE:
+            self._end(str(entry.details.get("authorization_id")), mark)
+
+    def _end(self, identifier: str, mark: Mark) -> None:
+        if (rotation := self._replacing.pop(identifier, None)) is not None:
+            rotation.gone, run = mark, rotation.run
+            run.gone, run.gone_count = mark, run.gone_count + 1
+
+    def _note(self, event: AuditEvent, mark: Mark) -> None:
+        entry = event.entry
+        known = self._runs.get(entry.run_id)
+        reason, command = (
+            None if (value := entry.details.get(name)) is None else str(value) for name in ("reason", "command")
+        )
+        by_hand = entry.event in BY_HAND or entry.details.get("why") == RevocationKind.BY_HAND
+        if known is not None:
+            known.events, known.last = known.events + 1, event.sequence
+            if known.event == _POLICY_CHANGED:  # the run noticed that before it began its work
+                known.event, known.subject = entry.event, entry.subject
+        elif by_hand or reason is not None or command is not None:
+            number = event.sequence
+            known = HandRun(
+                event.occurred_at, entry.event, entry.subject, entry.actor, reason, command, 1, number, number
+            )
+            self._runs[entry.run_id] = known
+            self._found.by_hand.add(known)
+            if len(self._runs) > MOST_ROWS:
+                self._runs.popitem(last=False)
+        if known is not None and entry.event == _CREATING:
+            self._creating[entry.subject] = known
+        if known is not None and entry.event == _PLANNED:
+            self._note_rotation(event, mark, known)
+
+    def _note_rotation(self, event: AuditEvent, mark: Mark, run: HandRun) -> None:
+        identifier, old = (event.entry.details.get(name) for name in ("rotation_id", "predecessor_id"))
+        rotation = OrderedRotation(str(identifier), event.entry.subject, run, mark, str(old) if old else None)
+        self._found.ordered.add(rotation)
+        self._ordered[rotation.rotation_id] = rotation
+        run.rotations.append(rotation.rotation_id)
+        if rotation.old_id is not None:
+            run.replaced += 1
+            self._replacing[rotation.old_id] = rotation
