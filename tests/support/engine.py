@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.account import Account
@@ -327,9 +327,8 @@ class EngineWorld:
 
 def find_unfilled(event: Event) -> list[str]:
     """What an event leaves open that it is there to say: its message, or a field that may not be None."""
-    missing = [
-        each.name for each in fields(event) if getattr(event, each.name) is None and "None" not in str(each.type)
-    ]
+    kinds = event.__annotations__
+    missing = [name for name in event.fields if getattr(event, name) is None and "None" not in str(kinds[name])]
     empty = ["message"] if getattr(event, "message", "-") == "" else []
     return [f"{event.type.name}: {name}" for name in (*missing, *empty)]
 
