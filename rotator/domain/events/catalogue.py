@@ -84,6 +84,7 @@ EVENTS: tuple[type[Event], ...] = (
     inventory.AllPaused,
     inventory.AllResumed,
     inventory.PatResumed,
+    inventory.PatUnlisted,
     inventory.PatReappeared,
     inventory.PatRenamed,
     inventory.PatForgotten,
