@@ -99,6 +99,7 @@ EVENTS: tuple[type[Event], ...] = (
     places.PolicyChanged,
     places.LimitForgotten,
     places.RequestsDelayed,
+    places.ProbesDelayed,
     places.ClockDoubted,
     places.ClockConfirmed,
     places.AuditBroken,
