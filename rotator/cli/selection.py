@@ -74,6 +74,8 @@ class Selection:
 
         UsageError for a name, an account or an organization that is no glob and fits nothing.
         """
+        if not self.is_filtered and self.order is None:
+            return tuple(items)
         pairs = [(describe(item), item) for item in items]
         for what, given, patterns, known in (
             ("PAT", "a name", self.names, {facts.name for facts, _ in pairs}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypedDict
 
@@ -145,7 +144,10 @@ class AuditBrokenDocument(Document):
 
 
 _TIMES = frozenset(
-    (event.type.name, field.name) for event in EVENTS for field in fields(event) if "datetime" in str(field.type)
+    (event.type.name, field)
+    for event in EVENTS
+    for field in event.fields
+    if "datetime" in str(event.__annotations__[field])
 )
 """The details that are times, each with the name of its event."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, NewType, Protocol, TypedDict
 from rotator.domain.error_codes import find_runbook
 
 SCHEMA_VERSION: Final = 1
+_OFFSET = -len("+00:00")
 
 Moment = NewType("Moment", str)
 """A time in UTC, to the second: `2026-12-03T09:00:00Z`."""
@@ -65,7 +66,7 @@ class HasFailure(Protocol):
 
 def write_moment(moment: datetime) -> Moment:
     """Write a time in UTC, to the second."""
-    return Moment(_write(moment, "seconds"))
+    return Moment(moment.astimezone(UTC).isoformat("T", "seconds")[:_OFFSET] + "Z")
 
 
 def write_moment_or_none(moment: datetime | None) -> Moment | None:
@@ -75,7 +76,7 @@ def write_moment_or_none(moment: datetime | None) -> Moment | None:
 
 def write_exact_moment(moment: datetime) -> ExactMoment:
     """Write a time in UTC, to the microsecond."""
-    return ExactMoment(_write(moment, "microseconds"))
+    return ExactMoment(moment.astimezone(UTC).isoformat("T", "microseconds")[:_OFFSET] + "Z")
 
 
 def make_failure_document(failure: HasFailure) -> FailureDocument:
@@ -100,7 +101,3 @@ def make_error_document(code: str, message: str, fix: str) -> ErrorDocument:
 
 def _make_failure(code: str, message: str, fix: str) -> FailureDocument:
     return {"code": code, "message": message, "fix": fix, "runbook": find_runbook(code)}
-
-
-def _write(moment: datetime, precision: str) -> str:
-    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -212,7 +212,7 @@ class ManagedPat:
     def is_update_wanted(self) -> bool:
         """Whether a person asked its next PAT to differ from the current one."""
         wanted = (self.wanted_display_name, self.wanted_scope, self.wanted_lifetime, self.wanted_account)
-        return any(found is not None for found in wanted)
+        return wanted != (None, None, None, None)
 
     @property
     def next_account(self) -> str:

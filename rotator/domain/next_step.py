@@ -91,8 +91,10 @@ def find_next_step(matter: Matter, policy: Policy, decision: Decision, now: date
         step = _find_rotation_step(matter.pat, rotation, policy, now, settle)
     else:
         step = _find_own_step(matter.pat, policy, decision, now)
-    asked = min((item.requested_at for item in matter.pending), default=None)
-    if asked is None or (step.at is not None and step.at <= asked):
+    if not matter.pending:
+        return step
+    asked = min(item.requested_at for item in matter.pending)
+    if step.at is not None and step.at <= asked:
         return step
     return NextStep(NextAction.CONFIRM_REVOCATION, asked)
 

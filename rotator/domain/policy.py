@@ -166,6 +166,11 @@ class Policy:
     """Whether a person paused everything: then no run mints or revokes, however near an expiry is."""
     text: str | None = field(default=None, repr=False, compare=False)
 
+    @cached_property
+    def has_timetables(self) -> bool:
+        """Whether a rule makes anything wait for a time."""
+        return not all(rule.timetable.is_always for rule in self.rules)
+
     def calls_hook(self, name: str, rule: Rule | None) -> bool:
         """Return whether a hook is called about what happens to PATs of this rule; None: to anything else.
 
@@ -273,7 +278,7 @@ class Policy:
         """
         if self.is_paused:
             return None
-        rule = self.rule_for(pat)
+        rule = self.rule_for(pat) if self.has_timetables else None
         if rule is None or rule.timetable.is_always:
             return moment
         first, again = (_find_turn(pat, rule, each) for each in (moment, now))
@@ -291,8 +296,10 @@ class Policy:
     def find_lack(self, pat: ManagedPat, decision: Decision, now: datetime) -> HeldBack | None:
         """Return what a run will have to rotate a ManagedPat in spite of, as no window opens in time; None: nothing."""
         rule, rotate_after = decision.rule, decision.rotate_after
+        if self.is_paused or not self.has_timetables:
+            return None
         is_free = decision.is_wanted or decision.is_leak or decision.verdict not in (Verdict.DUE, Verdict.NOT_DUE)
-        if self.is_paused or is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
+        if is_free or rule is None or rotate_after is None or rule.action is not RuleAction.ROTATE:
             return None
         return rule.timetable.find_held_back(_find_turn(pat, rule, max(rotate_after, now)))
 
@@ -337,7 +344,7 @@ class Policy:
         """
         asked = pat.wanted_lifetime if pat.has_pat else pat.lifetime
         wanted = asked or rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)
-        return min(x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None)
+        return min([x for x in (wanted, self.guardrails.max_lifetime, longest) if x is not None])
 
 
 def _find_turn(pat: ManagedPat, rule: Rule, moment: datetime) -> datetime:

@@ -123,16 +123,28 @@ def join_causes(lasting: Iterable[Condition]) -> Iterator[Condition]:
 
 
 def find_notices(
-    told: Iterable[Told], lasting: Iterable[Condition], habits: Habits, now: datetime
+    told: Iterable[Told],
+    lasting: Iterable[Condition],
+    habits: Habits,
+    now: datetime,
+    *,
+    is_clock_wrong: bool = False,
 ) -> tuple[Notice, ...]:
-    """Return what a receiver is to be told now, the worst first; nothing about what still waits to be delivered."""
+    """Return what a receiver is to be told now, the worst first; nothing about what still waits to be delivered.
+
+    While the host's clock is wrong, or is told to be, nothing else is told again because it lasts: nobody knows for how
+    long it has.
+    """
     before, groups = {found.cause: found for found in told}, _group(lasting)
     tellable = {cause: _select(before, cause, groups, habits, now) for cause in groups}
+    clock = Cause(ConditionKind.CLOCK_WRONG, HOST_CLOCK)
+    is_unknown = is_clock_wrong or clock in groups
     found = [
         _look_at(before.get(cause) or _find_former(before, cause, groups), cause, group, habits, now)
         for cause, group in tellable.items()
         if group
     ]
+    found = [it for it in found if not (is_unknown and it and it.phase is Phase.LASTS and it.cause != clock)]
     found += [_end(memory, groups) for cause, memory in before.items() if not tellable.get(cause)]
     notices = [notice for notice in found if notice is not None]
     return tuple(sorted(notices, key=lambda notice: (-_ORDER.index(SEVERITIES[notice.cause.kind]), notice.cause)))

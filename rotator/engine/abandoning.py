@@ -137,8 +137,8 @@ def explain_failure(held: ClaimedPat, failure: Failure | None) -> ManagedPat | N
 
 def _freeze_if_accounted_for(held: ClaimedPat, authorization_id: str) -> None:
     """Freeze when the clone is the current PAT of a record, or another ManagedPat's rotation accounts for it."""
-    name, now = held.pat.name, held.services.clock.now()
-    keeper = held.confirm(lambda reading: find_other_keeper(reading, authorization_id, name, now))
+    name = held.pat.name
+    keeper = held.confirm(lambda reading: find_other_keeper(reading, authorization_id, name))
     if keeper is not None:
         error = PlanRefusedError(
             f"{authorization_id} was about to be revoked, but {keeper.name} accounts for it; nothing was revoked",

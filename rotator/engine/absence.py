@@ -7,15 +7,18 @@ from datetime import timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.event import Event
-from rotator.domain.events.inventory import PatAdopted, PatReappeared
+from rotator.domain.events.inventory import PatAdopted, PatReappeared, PatUnlisted
 from rotator.domain.events.revocations import RevocationFailed, RevocationRequested, RevokeStarted
-from rotator.domain.managed_pat import Hold, ManagedPat, Pat
+from rotator.domain.events.rotations import FailureCleared
+from rotator.domain.limit import find_longest
+from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState, Pat
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.plan import is_waiting
+from rotator.domain.policy import Verdict
 from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
-from rotator.engine.context import RunContext
+from rotator.engine.context import RunContext, RunMode
 from rotator.engine.listing import ServerView, Sighting
 from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind
@@ -28,6 +31,7 @@ from rotator.errors import (
     PatGoneError,
     RejectedError,
     RevokedByHandError,
+    RotatorError,
     VerificationError,
 )
 from rotator.ports.audit_log import AuditFilter
@@ -174,7 +178,25 @@ def clear_if_seen(held: ClaimedPat) -> None:
     is_in_vain = pat.hold is Hold.REVOKED_BY_HAND and not held.load(lambda reading: _was_answered(reading, pat))
     if pat.is_called_missing or is_in_vain:
         hold = None if is_in_vain or pat.hold is Hold.REVOKED_ELSEWHERE else pat.hold
-        held.save(replace(pat.healed(), hold=hold), PatReappeared(authorization_id=pat.authorization_id))
+        # What the policy has against it is not over, and its record is not blocked by that.
+        cleared = [FailureCleared()] if pat.blocked else []
+        held.save(replace(pat.healed(), hold=hold), *cleared, PatReappeared(authorization_id=pat.authorization_id))
+
+
+def find_unlisted(held: ClaimedPat, error: RotatorError) -> PatUnlisted | None:
+    """Return what to tell of a PAT that a list lacks while nothing is to be done for it; else None: a failure is told.
+
+    No rotation of it has failed then, and what was told of it before still holds.
+    """
+    pat, run = held.pat, held.run
+    if not isinstance(error, NotListedError) or run.mode is RunMode.BY_HAND or pat.blocked or pat.hold is not None:
+        return None
+    now, limits = run.services.clock.now(), held.load(lambda reading: reading.limits.load())
+    decision = run.policy.decide(pat.as_ending(), now=now, longest=find_longest(limits, pat, now))
+    is_due = pat.state is ManagedPatState.ACTIVE and decision.verdict is Verdict.DUE
+    if is_due or held.has_open_rotation:
+        return None
+    return PatUnlisted(authorization_id=pat.authorization_id, message=error.message)
 
 
 def _was_answered(reading: Reading, pat: ManagedPat) -> bool:

@@ -9,7 +9,7 @@ listed.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -142,10 +142,16 @@ def list_kept_ids(rotation: Rotation) -> tuple[str, ...]:
     return (rotation.predecessor_id,) if rotation.leaves_pats else ()
 
 
-def find_other_keeper(reading: Reading, authorization_id: str, name: str, now: datetime) -> Keeper | None:
+def find_other_keeper(reading: Reading, authorization_id: str, name: str) -> Keeper | None:
     """Return what accounts for a PAT that a rotation of `name` is about to revoke, besides its own rotations."""
-    keeper = load_keepers(reading, [authorization_id], now).find_by_id(authorization_id, besides=name)
+    keeper = load_namers(reading, [authorization_id]).find_by_id(authorization_id, besides=name)
     return keeper if keeper is not None and keeper.binds else None
+
+
+def load_namers(reading: Reading, authorization_ids: Collection[str]) -> Keepers:
+    """What names PATs of these ids, for who asks by id alone: `load_keepers` without what no id is known of."""
+    pats = reading.inventory.load_by_ids(authorization_ids)
+    return _make_keepers(reading, authorization_ids, pats)
 
 
 def load_keepers(reading: Reading, authorization_ids: Collection[str], now: datetime) -> Keepers:
@@ -158,13 +164,21 @@ def load_keepers(reading: Reading, authorization_ids: Collection[str], now: date
     """
     pats = reading.inventory.load_by_ids(authorization_ids)
     mints = reading.journal.load_sent_mints(now)
+    named = _make_keepers(reading, authorization_ids, pats, mints)
+    return replace(named, pending=reading.revocations.load_by_ids(authorization_ids))
+
+
+def _make_keepers(
+    reading: Reading,
+    authorization_ids: Collection[str],
+    pats: tuple[ManagedPat, ...],
+    mints: tuple[Rotation, ...] = (),
+) -> Keepers:
     naming = reading.journal.load_naming(authorization_ids)
     ever = reading.journal.load_traces(authorization_ids)
-    pending = reading.revocations.load_by_ids(authorization_ids)
     return Keepers(
         pats=pats,
         rotations=tuple(rotation for rotation in naming if list_kept_ids(rotation)),
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in ever if r.new_authorization_id is not None),
-        pending=pending,
     )

@@ -53,7 +53,7 @@ def check_foreign(run: RunContext, authorization_id: str) -> str:
             f'"{authorization_id}" is not the id of a PAT', fix="`rotator scan --organization-wide --json` has the ids."
         )
     with run.services.database.read() as reading:
-        _check_keeper(run, reading, identifier)
+        _check_keeper(reading, identifier)
     return identifier
 
 
@@ -77,7 +77,7 @@ def revoke_as_admin(run: RunContext, admin: TokenAdmin, authorization_id: str, a
 
     def begin() -> None:
         with run.services.database.begin() as work:
-            _check_keeper(run, work, authorization_id)
+            _check_keeper(work, authorization_id)
             _check_records(work, organization)
             started = AdminRevocationStarted()
             record(work, run, authorization_id, started, run.services.clock.now(), **place)
@@ -119,8 +119,8 @@ def _check_records(reading: Reading, organization: str) -> None:
             )
 
 
-def _check_keeper(run: RunContext, reading: Reading, authorization_id: str) -> None:
-    keeper = find_other_keeper(reading, authorization_id, "", find_earliest(run, reading))
+def _check_keeper(reading: Reading, authorization_id: str) -> None:
+    keeper = find_other_keeper(reading, authorization_id, "")
     if keeper is not None:
         raise _make_refusal(authorization_id, keeper)
 

@@ -118,10 +118,12 @@ def find_findings(
     needed = {*signed_out, *(found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED)}
     others = [row for row in rows if not row.needs_sign_in]
     overdue = [row.name for row in others if _is_overdue(row, now, tolerance.max_age)]
-    expiring = [name for name in _find_expiring(others, now, tolerance) if name not in overdue]
-    in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in (*overdue, *expiring)]
+    named = set(overdue)
+    expiring = [name for name in _find_expiring(others, now, tolerance) if name not in named]
+    named.update(expiring)
+    in_trouble = [row.name for row in others if row.state in ATTENTION and row.name not in named]
     unconfirmed = [item for item in pending if item.is_overdue(now)]
-    named = {*overdue, *expiring, *in_trouble, *(item.authorization_id for item in unconfirmed)}
+    named.update(in_trouble, (item.authorization_id for item in unconfirmed))
     found = {
         Cause.SIGN_IN: sorted(needed),
         Cause.OVERDUE: overdue,

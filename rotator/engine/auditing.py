@@ -81,7 +81,7 @@ def _name_waiting(reading: Reading, event: Event, subject: str) -> Event:
     if kind is None or not isinstance(event, SignInLapsed | AccountDown | OrganizationDown | VaultDown):
         return event
     names = [pat.name for pat in reading.inventory.load_all() if find_place(kind, pat) == subject]
-    return replace(event, pats=", ".join(names))
+    return event.changed(pats=", ".join(names))
 
 
 def record_logged(
@@ -203,9 +203,9 @@ def record_policy(run: RunContext) -> None:
                 last = _find_change(work, kind, run.actor)
                 if not _is_told(last, digest, text := texts.get(kind)):
                     previous = None if last is None else str(last.entry.details.get("sha256"))
-                    changed = kind(sha256=digest, previous=previous)
-                    changed = replace(changed, text=text) if isinstance(changed, PolicyChanged) else changed
-                    record(work, run, _NAMES[kind], changed, run.services.clock.now())
+                    event = kind(sha256=digest, previous=previous)
+                    event = event.changed(text=text) if isinstance(event, PolicyChanged) else event
+                    record(work, run, _NAMES[kind], event, run.services.clock.now())
 
     if not keep_books(run.services, is_known):
         keep_books(run.services, write)

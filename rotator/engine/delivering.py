@@ -33,6 +33,7 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.jobs import JobResult
+from rotator.engine.moments import is_clock_wrong
 from rotator.engine.outage import DeliveryMemory, note_database, note_outage
 from rotator.engine.receiver_claim import ReceiverClaim, Wording, lags, rests
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
@@ -155,12 +156,16 @@ class _Round:
                 return False
             changes = (
                 state.waiting,
-                find_notices(state.told, state.lasting, self._notifier.habits, now),
+                self._find_notices(reading, state, now),
                 find_ended(state.told, state.lasting),
                 find_forgotten(state.told, state.lasting, self._notifier.habits, now),
             )
             is_moved = self._finds_event(reading, receiver) or lags(reading, receiver, now)
             return any(changes) or is_moved or _is_silent(reading, now)
+
+    def _find_notices(self, reading: Reading, state: _State, now: datetime) -> tuple[Notice, ...]:
+        is_wrong = is_clock_wrong(self._run, reading.find_clock())
+        return find_notices(state.told, state.lasting, self._notifier.habits, now, is_clock_wrong=is_wrong)
 
     def _finds_event(self, reading: Reading, receiver: Receiver) -> bool:
         try:
@@ -190,8 +195,7 @@ class _Round:
                     work.outbox.forget_delivery(self._name, make_topic(cause))
                 for ended in find_ended(state.told, state.lasting):
                     work.outbox.save_delivery(state.find_known(ended))
-                notices = find_notices(state.told, state.lasting, habits, now)
-                made = [self._make_delivery(work, notice, now) for notice in notices]
+                made = [self._make_delivery(work, notice, now) for notice in self._find_notices(work, state, now)]
                 if not any(item.topic == EVENT for item in state.waiting):
                     made += self._take_event(work, receiver, now)
                 for item in made:

@@ -136,8 +136,8 @@ def _record(run: RunContext, known: str | None, events: Sequence[Event]) -> None
 
     def write() -> None:
         with run.services.database.begin() as work:
-            work.conditions.lock(ConditionKind.TIMELINE_CHANGED)
-            is_over = known == work.find_timeline() and not find_lasting(work, ConditionKind.TIMELINE_CHANGED)
+            lasting = work.conditions.lock(ConditionKind.TIMELINE_CHANGED)
+            is_over = known == work.find_timeline() and not lasting
             if is_over or _load_known(work) != known:
                 return
             for event in events:

@@ -46,7 +46,7 @@ def accept_gap(run: RunContext) -> list[str]:
     event = GapAccepted(missing=" ".join(missing), installation=newest.installation if newest else "")
     if (signer := run.services.signer) is not None:
         statement = make_gap_statement(event.installation, missing)
-        event = replace(event, key=make_key_id(signer.public_key), signature=signer.sign(statement))
+        event = event.changed(key=make_key_id(signer.public_key), signature=signer.sign(statement))
     with run.services.database.begin() as work:
         record(work, run, AUDIT_LOG, event, run.services.clock.now())
     seal(run, timedelta(0))

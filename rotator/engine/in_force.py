@@ -29,8 +29,7 @@ def check_not_paused(work: UnitOfWork) -> None:
 
     Nobody pauses everything before that transaction ends: what the audit log has after the pause was not begun.
     """
-    work.conditions.lock(ConditionKind.ALL_PAUSED, shared=True)
-    if find_pause(work) is not None:
+    if work.conditions.lock(ConditionKind.ALL_PAUSED, shared=True):
         raise AllPausedError(
             "everything is paused", fix="`rotator inventory resume --all` ends that; a later run continues."
         )
@@ -43,8 +42,7 @@ def find_pause(reading: Reading) -> Condition | None:
 
 def find_pause_to_change(work: UnitOfWork) -> Condition | None:
     """Return the same; nobody else begins or ends it until the transaction ends."""
-    work.conditions.lock(ConditionKind.ALL_PAUSED)
-    return find_pause(work)
+    return next(iter(work.conditions.lock(ConditionKind.ALL_PAUSED)), None)
 
 
 def find_pause_reason(reading: Reading) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from rotator.domain.events.places import SecretRead
 from rotator.domain.managed_pat import NAME_PATTERN, ManagedPat, Pat, make_place
@@ -72,9 +72,9 @@ def look(run: RunContext) -> Rebuild:
     return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), refused, unrecorded, tuple(seen.errors))
 
 
-def belongs_to_another(reading: Reading, authorization_id: str, name: str, now: datetime) -> bool:
+def belongs_to_another(reading: Reading, authorization_id: str, name: str) -> bool:
     """Whether another ManagedPat, or a rotation for one, accounts for that PAT."""
-    keeper = find_other_keeper(reading, authorization_id, name, now)
+    keeper = find_other_keeper(reading, authorization_id, name)
     return keeper is not None and keeper.name != name
 
 
@@ -257,7 +257,7 @@ class _Look:
 
     def _is_foreign(self, authorization_id: str, name: str) -> bool:
         with self._run.services.database.read() as reading:
-            return belongs_to_another(reading, authorization_id, name, self._run.services.clock.now())
+            return belongs_to_another(reading, authorization_id, name)
 
     def _find_requested(self, authorization_id: str) -> str | None:
         with self._run.services.database.read() as reading:

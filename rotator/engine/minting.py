@@ -24,7 +24,7 @@ from rotator.domain.rotation import (
 )
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.abandoning import LOST_ANSWER, abandon, abandon_unusable, explain_failure
-from rotator.engine.accounting import load_keepers
+from rotator.engine.accounting import load_namers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunMode
@@ -224,7 +224,7 @@ def find_mints(held: ClaimedPat, listing: Listing, likeness: Likeness) -> list[s
         if compare_mint(pat, held.rotation, organization_id, held.services.marker_key) is likeness
     ]
     with held.services.database.read() as reading:
-        keepers = load_keepers(reading, alike, held.services.clock.now())
+        keepers = load_namers(reading, alike)
     return [found for found in alike if found not in keepers.minted_ids and keepers.find_by_id(found) is None]
 
 

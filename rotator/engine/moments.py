@@ -50,6 +50,14 @@ def is_witnessed(run: RunContext, reading: Reading) -> bool:
     return reading.find_clock() is not None or bool(run.services.witnesses.read_witnesses())
 
 
+def is_clock_wrong(run: RunContext, own: datetime | None) -> bool:
+    """Whether the services, and the database's own clock where it has one, say that the host's clock is wrong."""
+    witnesses = dict(run.services.witnesses.read_witnesses())
+    if own is not None:
+        witnesses["database"] = own
+    return judge(run.services.clock.now(), witnesses, None).is_wrong
+
+
 def find_latest(run: RunContext, reading: Reading) -> datetime:
     """Return what time it is by the clock that is furthest ahead, doubted or not: for where no run has judged them.
 

@@ -14,6 +14,7 @@ from rotator.domain.notification import Affected, Hurt, make_notification
 from rotator.domain.telling import Notice, Phase, Told, find_notices
 from rotator.engine.context import RunContext
 from rotator.engine.isolating import naming_bugs
+from rotator.engine.moments import is_clock_wrong
 from rotator.errors import DatabaseError, RotatorError
 from rotator.ports.notifier import Notifier
 
@@ -69,10 +70,10 @@ def note_database(run: RunContext, notifiers: Iterable[Notifier], memory: Delive
 def _tell(
     run: RunContext, notifiers: Iterable[Notifier], memory: DeliveryMemory, lasting: tuple[Condition, ...]
 ) -> None:
-    now = run.services.clock.now()
+    now, is_wrong = run.services.clock.now(), is_clock_wrong(run, None)
     for notifier in notifiers:
-        told = memory.told.get(notifier.name)
-        for notice in find_notices([] if told is None else [told], lasting, notifier.habits, now):
+        told = [memory.told[notifier.name]] if notifier.name in memory.told else []
+        for notice in find_notices(told, lasting, notifier.habits, now, is_clock_wrong=is_wrong):
             _send(run, notifier, memory, notice, now)
 
 

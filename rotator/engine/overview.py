@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.condition import Condition
@@ -25,10 +26,12 @@ from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
 from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
-from rotator.engine.status_memory import StatusMemory
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database, Reading
+
+if TYPE_CHECKING:
+    from rotator.engine.status_memory import StatusMemory
 
 _NEWEST = 10
 """How many events are shown with a record."""

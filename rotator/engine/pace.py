@@ -19,17 +19,20 @@ def count_places(reading: Reading, guardrails: Guardrails, now: datetime) -> int
 
     A mint that was dated further ahead than hosts' clocks may differ does not count.
     """
-    return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(now - _WINDOW, now + _CLOCKS_DIFFER))
+    return max(0, guardrails.max_rotations_per_hour - reading.journal.count_mints(*_find_hour(now)))
 
 
 def check_pace(guardrails: Guardrails, now: datetime, work: UnitOfWork) -> None:
     """Raise PostponedError when no place is left. Otherwise nobody else takes this place until the transaction ends."""
-    work.journal.lock_mints()
-    if count_places(work, guardrails, now) == 0:
+    if work.journal.lock_mints(*_find_hour(now)) >= guardrails.max_rotations_per_hour:
         raise PostponedError(
             f"{guardrails.max_rotations_per_hour} rotations have started within the last hour",
             fix="Nothing to do: a later run rotates it. Raise guardrails.max_rotations_per_hour if this lasts.",
         )
+
+
+def _find_hour(now: datetime) -> tuple[datetime, datetime]:
+    return now - _WINDOW, now + _CLOCKS_DIFFER
 
 
 class Turns:

@@ -10,7 +10,7 @@ from rotator.domain.events.rotations import MintAnswerDoubted
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Pat
 from rotator.domain.rotation import Likeness, Rotation, compare_mint
-from rotator.engine.accounting import load_keepers
+from rotator.engine.accounting import load_namers
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.waiting import Patience
 from rotator.errors import RotatorError, TransientError, UnknownOutcomeError
@@ -32,8 +32,7 @@ def prove_answer(held: ClaimedPat, answered: Pat, organization_id: str | None) -
     rotation, identifier = held.rotation, answered.authorization_id.lower()
     if identifier in rotation.known_ids or identifier == rotation.predecessor_id.lower():
         raise _doubt(held, identifier, "listed_before")
-    now = held.services.clock.now()
-    keepers = held.load(lambda reading: load_keepers(reading, [identifier], now))
+    keepers = held.load(lambda reading: load_namers(reading, [identifier]))
     if identifier in keepers.minted_ids or keepers.find_by_id(identifier) is not None:
         raise _doubt(held, identifier, "in_use")
     made = _fetch_made(held, identifier)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.managed_pat import Failure
@@ -42,7 +41,7 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
             if item.before is None:
                 work.inventory.add(item.record)
             claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
-            _check_unchanged(work, item, now)
+            _check_unchanged(work, item)
             ended = _take_back(run, work, item)
             _rewrite_journal(run, work, item, claim)
             work.inventory.save(item.record, claim)
@@ -75,14 +74,14 @@ def _check_newest(run: RunContext, item: Found) -> None:
         )
 
 
-def _check_unchanged(work: UnitOfWork, item: Found, now: datetime) -> None:
+def _check_unchanged(work: UnitOfWork, item: Found) -> None:
     """Raise ClaimHeldError when a run changed the record, or another took one of its PATs, between look and claim."""
     current, name = work.inventory.load(item.record.name), item.record.name
     ids = [item.record.authorization_id, *([item.predecessor.authorization_id] if item.predecessor else [])]
     is_changed = item.before is not None and (
         current is None or replace(current, epoch=item.before.epoch) != item.before
     )
-    if is_changed or any(belongs_to_another(work, found, name, now) for found in ids):
+    if is_changed or any(belongs_to_another(work, found, name) for found in ids):
         raise ClaimHeldError(
             f"{item.record.name} was changed by another run since the vaults were read; it was left as it is",
             fix="Run `rotator inventory rebuild` again.",

@@ -144,8 +144,8 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     clone, by its tags; that value authenticates, as the expected user, and is the one that we wrote.
     """
     rotation = held.rotation
-    name, now = held.pat.name, held.services.clock.now()
-    keeper = held.confirm(lambda reading: find_other_keeper(reading, rotation.predecessor_id, name, now))
+    name = held.pat.name
+    keeper = held.confirm(lambda reading: find_other_keeper(reading, rotation.predecessor_id, name))
     if keeper is not None or held.pat.authorization_id != rotation.new_authorization_id:
         error = PlanRefusedError(
             "the PAT to retire is recorded as in use; nothing was revoked",

@@ -241,7 +241,7 @@ def revoke_again(held: ClaimedPat, view: ServerView, pending: PendingRevocation)
     _guard(held, view, pending)
     check_clocks(held.run, revokes=True)
     started = RevokeStarted(authorization_id=pending.authorization_id, why=pending.kind.value, code=UNCONFIRMED)
-    held.request(pending, started, lambda reading: _check_unused(reading, held.pat, pending, now))
+    held.request(pending, started, lambda reading: _check_unused(reading, held.pat, pending))
     place = (pending.account, pending.organization)
     held.note_answer(send_revocation(held, place, pending.authorization_id))
     held.save(held.pat, RevocationRequested(authorization_id=pending.authorization_id, why=pending.kind.value))
@@ -324,12 +324,12 @@ def _make_written(pat: ManagedPat, pending: PendingRevocation, what: str) -> For
     )
 
 
-def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation, now: datetime) -> None:
+def _check_unused(reading: Reading, pat: ManagedPat, pending: PendingRevocation) -> None:
     """Refuse when something accounts for the PAT, or when it is not to be revoked any more."""
     asked = {item.authorization_id for item in reading.revocations.load_for([pat.name]) if item.belongs_to(pat)}
     if pending.authorization_id not in asked:
         raise _refuse(pending, "its revocation is over by now")
-    keeper = find_other_keeper(reading, pending.authorization_id, pat.name, now)
+    keeper = find_other_keeper(reading, pending.authorization_id, pat.name)
     if keeper is not None and (keeper.record is None or accounts_again(keeper.record, pending)):
         raise _refuse(pending, f"{keeper.name} accounts for it")
 

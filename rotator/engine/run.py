@@ -13,6 +13,7 @@ from rotator.domain.next_step import Matter, choose
 from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
 from rotator.domain.policy import Decision, Verdict
 from rotator.domain.rotation import RotationState
+from rotator.engine.absence import find_unlisted
 from rotator.engine.beginning import begin_run
 from rotator.engine.claiming import ClaimedPat, check_managed, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon, redate
@@ -251,7 +252,8 @@ class Run:
             held.save(noted)  # what is down is told separately, and does not show that what needs a person is over
         else:
             noted = replace(noted, last_failure=Failure.of(error), blocked=blocked, hold=find_next_hold(pat, error))
-            held.save(noted, *list_cleared(pat, error), make_failure_event(error, blocked=blocked, down=place))
+            event = find_unlisted(held, error) or make_failure_event(error, blocked=blocked, down=place)
+            held.save(noted, *list_cleared(pat, error), event)
         self.vaults.note_error(pat, error)
 
 

@@ -58,7 +58,7 @@ class Standing:
             return None
         if refusal is not None:
             return RotationBlocked(code=refusal.code, message=refusal.message)
-        if failure is None:
+        if failure is None or self._is_only_unlisted:
             return None
         if self.pat.hold is Hold.REVOKED_ELSEWHERE:
             return PatVanished(code=failure.code, message=failure.message)
@@ -105,6 +105,13 @@ class Standing:
         is_past = pat.last_failure is None or pat.hold is Hold.REVOKED_BY_HAND
         lasts = self.is_rotating or pat.hold is not None or pat.is_called_missing
         return FailureCleared() if is_past or not lasts else None
+
+    @property
+    def _is_only_unlisted(self) -> bool:
+        """Whether a list lacks it and nothing is to be done for it: that proves nothing, and ends nothing either."""
+        pat = self.pat
+        is_well = not pat.blocked and pat.hold is None and not self.is_rotating
+        return pat.is_called_missing and is_well and self.decision.verdict is not Verdict.DUE
 
     def _find_refusal(self) -> Failure | None:
         """Why the policy forbids a rotation, if the record says nothing more serious."""

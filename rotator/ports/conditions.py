@@ -24,10 +24,10 @@ class Conditions(ConditionsReader, Protocol):
     def begin(self, condition: Condition) -> None:
         """Note it. One of the same kind and subject that lasts already stays as it is; only its `code` is renewed."""
 
-    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
-        """Make others who lock this kind wait until this transaction ends; see the order of locks.
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> tuple[Condition, ...]:
+        """Make others who lock this kind wait until this transaction ends, and return those that last: `load_of`.
 
-        Those who only look lock it `shared`: they do not wait for each other.
+        Those who only look lock it `shared`: they do not wait for each other; see the order of locks.
         What is read after it is what stands until then, where only those who lock the kind begin and end it.
         """
 

@@ -116,11 +116,14 @@ class UnitOfWork(Reading, Protocol):
     queue: Queue
     probes: Probes
     job_runs: JobRuns
-    outbox: Outbox
     request_counts: RequestCountsWriter
     sign_ins: SignIns
     organizations: Organizations
     throttles: Throttles
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is to be delivered; loaded when it is asked for."""
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not, or if nobody can tell."""

@@ -76,10 +76,10 @@ class JournalReader(Protocol):
 class Journal(JournalReader, Protocol):
     """The rotations. Every write is fenced: ClaimLostError unless the claim's epoch is the current one."""
 
-    def lock_mints(self) -> None:
-        """Take the lock on mints, and hold it until this transaction ends.
+    def lock_mints(self, since: datetime, until: datetime) -> int:
+        """Take the lock on mints, hold it until this transaction ends, and return `count_mints`.
 
-        Until then `count_mints` stays right, except for mints that are begun without the lock.
+        Until then that stays right, except for mints that are begun without the lock.
         """
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:

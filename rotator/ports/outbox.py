@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rotator.domain.delivery import Delivery, Receiver
-from rotator.domain.hook import HookCall
+if TYPE_CHECKING:  # many of the commands that look at the database deliver nothing
+    from rotator.domain.delivery import Delivery, Receiver
+    from rotator.domain.hook import HookCall
 
 
 class OutboxReader(Protocol):

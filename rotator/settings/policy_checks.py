@@ -21,14 +21,15 @@ from rotator.settings.policy_model import (
     KEEP,
     DefaultsSection,
     GuardrailsSection,
+    MatchSection,
     PolicyFile,
     RuleKeys,
     RuleSection,
 )
 from rotator.settings.problem import Location
 
-IMPLICIT_RULE = RuleSection(name="defaults")
-"""What a policy without rules consists of."""
+IMPLICIT_RULE = RuleSection.model_construct(name="defaults", match=MatchSection.model_construct())
+"""What a policy without rules consists of. Not validated: that would make each command begin later."""
 LONGEST_TEXT = 64 * 1024
 """How many bytes of a policy file go into the audit log, as one event, at most."""
 

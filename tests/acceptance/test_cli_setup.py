@@ -75,11 +75,13 @@ def test_help_loads_no_heavy_library_when_printed(words: list[str]) -> None:
 
 
 def test_look_at_the_inventory_loads_only_what_it_needs_when_nothing_is_logged(tmp_path: Path) -> None:
-    """Neither the log's library, nor those for requests, migrations, certificates or another database."""
+    """No library for the log, requests, migrations, certificates or another database; nor what the daemon delivers."""
     run_command(*INIT, cwd=tmp_path)
     run_command("db", "upgrade", cwd=tmp_path)
     requests = ("msal", "requests", "urllib3", "azure")
-    unneeded = (*requests, "alembic", "structlog", "rich", "cryptography.x509", "sqlalchemy.dialects.postgresql")
+    ours = ("rotator.domain.delivery", "rotator.domain.notification", "rotator.engine.status_memory")
+    libraries = ("alembic", "structlog", "rich", "cryptography.x509", "sqlalchemy.dialects.postgresql")
+    unneeded = (*requests, *libraries, *ours)
     script = (
         "import sys\nfrom rotator.cli.main import main\ncode = main(['plan', '--json']) or main(['status', '--json'])\n"
         f"sys.exit(code or ','.join(name for name in {unneeded!r} if name in sys.modules) or 0)"

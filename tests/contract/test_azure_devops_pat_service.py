@@ -21,7 +21,7 @@ from rotator.adapters.bearer import AZURE_DEVOPS_SCOPE, Bearer
 from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.stop import ProcessStop
 from rotator.domain.events.event import Event
-from rotator.domain.events.places import RequestsDelayed
+from rotator.domain.events.places import ProbesDelayed, RequestsDelayed
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import (
     DeniedError,
@@ -785,6 +785,26 @@ def test_log_says_that_a_throttled_mint_waits_until_when_and_for_which_account(
     assert isinstance(event, RequestsDelayed)
     assert subject == ACCOUNT
     assert abs(event.until - at - timedelta(seconds=seconds)) < timedelta(seconds=5)
+
+
+def test_log_says_that_values_of_pats_are_not_tried_for_a_while_and_where(azure_devops: SandboxAzureDevOps) -> None:
+    """Nobody knows whose PAT it is before the answer, and no account is kept from its work."""
+    told: list[tuple[Event, str, datetime]] = []
+    service = azure_devops.make_service(
+        progress=lambda event, subject: told.append((event, subject, azure_devops.clock.now()))
+    )
+    value = mint(azure_devops).value
+    assert value is not None
+    azure_devops.plant("rate_limited", "GET", seconds=20)
+
+    for _ in range(2):
+        service.verify(HOME, value)
+    service.close()
+
+    ((event, subject, at),) = told
+    assert isinstance(event, ProbesDelayed)
+    assert subject == HOME
+    assert abs(event.until - at - timedelta(seconds=20)) < timedelta(seconds=5)
 
 
 def test_log_says_nothing_of_a_wait_of_a_moment(azure_devops: SandboxAzureDevOps) -> None:

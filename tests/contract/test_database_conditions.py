@@ -50,6 +50,19 @@ def test_condition_keeps_its_beginning_when_its_cause_changes(database: Database
         assert work.conditions.load() == (Condition(DOWN, "build-bot", NOW, code="transient"),)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_lock_gives_the_conditions_of_its_kind(database: Database, shared: bool) -> None:
+    with database.begin() as work:
+        assert work.conditions.lock(DOWN, shared=shared) == ()
+        work.conditions.begin(Condition(DOWN, "release-bot", NOW, code="it's: down"))
+        work.conditions.begin(Condition(DOWN, "build-bot", NOW, told_at=NOW + DAY))
+        work.conditions.begin(Condition(NEEDED, "build-bot", NOW))
+    with database.begin() as work:
+        found = work.conditions.lock(DOWN, shared=shared)
+        assert found == work.conditions.load_of([DOWN])
+        assert [condition.subject for condition in found] == ["build-bot", "release-bot"]
+
+
 def test_condition_is_gone_when_it_ended_and_begins_anew(database: Database) -> None:
     """Ending one that does not last changes nothing."""
     with database.begin() as work:

@@ -17,14 +17,17 @@ from sqlalchemy.engine import make_url
 from rotator.adapters.database.engine import make_engine, make_reader
 from rotator.adapters.database.failures import describe
 from rotator.adapters.database.migrate import upgrade
+from rotator.adapters.database.patience import PatientConnection
 from rotator.adapters.database.postgresql import OLDEST_CONNECTION, find_timeline
 from rotator.adapters.database.unit_of_work import SqlDatabase
+from rotator.domain.condition import ConditionKind
 from rotator.engine.auditing import load_events
 from rotator.engine.failover import DATABASE
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
 from rotator.errors import DatabaseError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.database import UnitOfWork
 from tests.integration.test_database_faults import check_rotated, make_database, make_run
 from tests.support.engine import codes_of, make_world
 from tests.support.postgres import PostgresServer
@@ -155,24 +158,69 @@ def test_statement_is_cut_short_when_the_server_is_slow(postgres_url: str) -> No
         assert "pg_stat_activity" in failed.value.fix
 
 
-def test_lock_of_the_audit_log_is_held_for_two_requests_when_an_event_is_written(postgres_url: str) -> None:
-    """Everybody waits for it. What it is taken with says what comes last; then the event is written, and committed."""
-    upgrade(postgres_url)
-    database, said = SqlDatabase(postgres_url), list[str]()
+def list_requests(database: SqlDatabase, act: Callable[[UnitOfWork], None]) -> list[str]:
+    """How each request begins that is sent for what one transaction does, between its begin and its end."""
+    said = list[str]()
 
     def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        said.append(" ".join(statement.split()[:2]))
+        said.append(" ".join(statement.split()[:2]).split("(")[0])
 
-    database.close()
     event.listen(Engine, "after_cursor_execute", note)
     try:
         with database.begin() as work:
             said.clear()
-            work.audit.append(make_entry(), NOW)
+            act(work)
+            return list(said)
     finally:
         event.remove(Engine, "after_cursor_execute", note)
-    assert [words.split("(")[0] for words in said] == ["SELECT pg_advisory_xact_lock", "INSERT INTO"]
+
+
+def test_lock_of_the_audit_log_is_held_for_two_requests_when_an_event_is_written(postgres_url: str) -> None:
+    """Everybody waits for it. What it is taken with says what comes last; then the event is written, and committed.
+
+    What the transaction itself wrote last is not asked for.
+    """
+    upgrade(postgres_url)
+    database = SqlDatabase(postgres_url)
+
+    def append(work: UnitOfWork) -> None:
+        work.audit.append(make_entry(), NOW)
+        work.audit.append(make_entry(), NOW)
+
+    assert list_requests(database, append) == ["SELECT pg_advisory_xact_lock", "INSERT INTO", "INSERT INTO"]
+    with database.read() as reading:
+        assert [found.sequence for found in load_events(database)] == [1, 2]
+        assert reading.audit.load_newest_number() == 2
     database.close()
+
+
+def test_lock_and_what_is_looked_at_under_it_are_one_request(postgres_url: str) -> None:
+    upgrade(postgres_url)
+    database = SqlDatabase(postgres_url)
+    locked = {
+        "pg_advisory_xact_lock_shared": lambda work: work.conditions.lock(ConditionKind.ALL_PAUSED, shared=True),
+        "pg_advisory_xact_lock": lambda work: work.conditions.lock(ConditionKind.ALL_PAUSED),
+        "pg_advisory_xact_lock ": lambda work: work.journal.lock_mints(NOW, NOW),
+    }
+    assert {name: list_requests(database, act) for name, act in locked.items()} == {
+        name: [f"SELECT {name.strip()}"] for name in locked
+    }
+    database.close()
+
+
+def test_connection_describes_what_it_fetches_as_the_driver_does(postgres_url: str) -> None:
+    with (
+        psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as usual,
+        open_engine(postgres_url) as ours,
+        ours.begin() as connection,
+    ):
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, PatientConnection)
+        for query in ("SELECT 1 AS one, 'two'::text AS \"zwei, 2\"", "SELECT", "SET LOCAL lock_timeout = 1"):
+            described = raw.execute(query).description
+            expected = usual.execute(query).description
+            assert (described is None) == (expected is None)
+            assert [entry[:2] for entry in described or ()] == [tuple(entry[:2]) for entry in expected or ()]
 
 
 def test_transaction_is_begun_on_a_new_connection_when_the_server_was_restarted(postgres_url: str) -> None:

@@ -369,9 +369,10 @@ class _MemoryJournalReader:
 
 
 class _MemoryJournal(_MemoryJournalReader):
-    def lock_mints(self) -> None:
+    def lock_mints(self, since: datetime, until: datetime) -> int:
         """There is one transaction at a time."""
         self._tables.check_order()
+        return self.count_mints(since, until)
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
         self._check(rotation, claim)
@@ -628,8 +629,9 @@ class _MemoryConditions(_MemoryConditionsReader):
         lasting = self._tables.conditions.setdefault((condition.kind, condition.subject), condition)
         self._tables.conditions[condition.kind, condition.subject] = replace(lasting, code=condition.code)
 
-    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
-        pass  # one transaction at a time writes
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> tuple[Condition, ...]:
+        """There is one transaction at a time."""
+        return self.load_of([kind])
 
     def end(self, kinds: Collection[ConditionKind], subject: str) -> None:
         for kind in kinds:

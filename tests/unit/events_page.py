@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from datetime import datetime
 from typing import get_args, get_type_hints
 
@@ -52,10 +52,10 @@ def render_page() -> str:
 def list_types(event: type[Event]) -> dict[str, tuple[str, bool]]:
     """Each field of an event: its type in words, and whether it may be missing or null."""
     hints, found = get_type_hints(event), {}
-    for field in fields(event):
-        kinds = set(get_args(hints[field.name]) or (hints[field.name],))
+    for field, default in event.fields.items():
+        kinds = set(get_args(hints[field]) or (hints[field],))
         (kind,) = kinds - {type(None)}
-        found[field.name] = (TYPES[kind], type(None) in kinds or field.default is not MISSING)
+        found[field] = (TYPES[kind], type(None) in kinds or default is not MISSING)
     return found
 
 

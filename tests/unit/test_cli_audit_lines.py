@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -114,7 +114,7 @@ def test_log_from_before_there_were_checkpoints_verifies_and_it_is_said_what_tha
 
 
 def test_each_field_of_each_event_has_words() -> None:
-    known = {field.name for event in EVENTS for field in fields(event)}
+    known = {field for event in EVENTS for field in event.fields}
     assert known - WORDS.keys() == UNSAID
     assert not UNSAID & WORDS.keys()
 

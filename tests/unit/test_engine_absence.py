@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, Pat
+from rotator.domain.policy import Guardrails, RuleAction
 from rotator.domain.rotation import RotationState
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import forget
@@ -19,6 +21,8 @@ from rotator.ports.pat_service import PatList
 from rotator.ports.permit import unclaimed
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_busy, make_overlapping
+from tests.support.policies import RULE, make_policy
+from tests.support.records import DAY
 
 FRESH = "fresh"
 
@@ -78,6 +82,65 @@ def test_nothing_is_proven_when_all_listings_of_one_run_lack_a_pat(make: Callabl
     (seen,) = load_events(world.database, AuditFilter(subject=FRESH, event="pat_reappeared"))
     assert seen.entry.details["authorization_id"] == missed
     world.check_served(FRESH)
+
+
+def lasts(world: EngineWorld) -> list[ConditionKind]:
+    """The kinds of conditions that last of the PAT."""
+    with world.database.read() as reading:
+        return [condition.kind for condition in reading.conditions.load() if condition.subject == FRESH]
+
+
+@pytest.mark.parametrize("action", [RuleAction.ROTATE, RuleAction.ALERT])
+def test_no_rotation_is_said_to_have_failed_when_lists_lack_a_pat_that_is_not_due(action: RuleAction) -> None:
+    """It is noted in the audit log, and nobody is told: it proves nothing, and nothing was to be done."""
+    world = make_world("other", policy=make_policy(replace(RULE, action=action)))
+    world.add_managed(FRESH, days_left=20)
+    world.run()
+    lose(world, world.record(FRESH).authorization_id, times=4)
+    world.run()
+    assert world.record(FRESH).is_called_missing
+    assert world.events(FRESH) == ["pat_unlisted succeeded"]
+    assert lasts(world) == []
+    world.advance(minutes=10)
+    world.run()
+    assert world.events(FRESH) == ["pat_unlisted succeeded", "pat_reappeared succeeded"]
+    assert lasts(world) == []
+
+
+def test_rotation_is_said_to_fail_once_a_pat_that_lists_lack_is_due() -> None:
+    world = make_overlapping()
+    world.finish()
+    lose(world, world.record().authorization_id)
+    world.run()
+    before = world.record()
+    assert "pat_unlisted" in [event.split()[0] for event in world.events()]
+    world.clock.advance(before.valid_to - world.clock.now() - 7 * DAY)
+    world.run()
+    with world.database.read() as reading:
+        assert [condition.kind for condition in reading.conditions.load()] == [ConditionKind.ROTATION_FAILING]
+    world.heal()
+    world.advance(hours=7)
+    world.run()
+    with world.database.read() as reading:
+        assert reading.conditions.load() == ()
+
+
+def test_what_the_policy_forbids_is_told_once_although_lists_lack_the_pat_meanwhile() -> None:
+    guardrails = Guardrails(deny_scopes=tuple(SCOPE.split()))
+    world = make_world("other", policy=make_policy(RULE, guardrails=guardrails))
+    world.forget("other")
+    world.add_managed(FRESH, days_left=20)
+    world.run()
+    assert lasts(world) == [ConditionKind.ROTATION_BLOCKED]
+    for _ in range(2):
+        lose(world, world.record(FRESH).authorization_id, times=4)
+        world.run()
+        assert lasts(world) == [ConditionKind.ROTATION_BLOCKED]
+        world.advance(minutes=10)
+        world.run()
+        assert lasts(world) == [ConditionKind.ROTATION_BLOCKED]
+    told = [event.split()[0] for event in world.events(FRESH)]
+    assert told == ["rotation_blocked", *["pat_unlisted", "pat_reappeared"] * 2]
 
 
 def test_pat_is_called_revoked_when_listings_some_time_apart_lack_it_until_it_is_seen_again() -> None:

@@ -245,21 +245,21 @@ def test_closed_rotation_keeps_no_pat_any_more_when_its_record_is_forgotten() ->
     world.secrets.write_foreign(world.location(), "someone's")
     world.run()
     assert world.states() == ["failed"]
-    old, now = world.rotations()[0].predecessor_id, world.clock.now()
+    old = world.rotations()[0].predecessor_id
     with world.database.read() as reading:
-        keeper = find_other_keeper(reading, old, "another", now)
+        keeper = find_other_keeper(reading, old, "another")
     assert keeper is not None
     assert keeper.name == NAME
     world.forget()
     with world.database.read() as reading:
-        assert find_other_keeper(reading, old, "another", now) is None
+        assert find_other_keeper(reading, old, "another") is None
 
 
 def test_open_rotation_keeps_its_pats_although_its_record_is_forgotten() -> None:
     world = make_overlapping()
     world.forget()
     with world.database.read() as reading:
-        keepers = [find_other_keeper(reading, found, "another", world.clock.now()) for found in world.live_ids()]
+        keepers = [find_other_keeper(reading, found, "another") for found in world.live_ids()]
     assert [keeper is not None and keeper.name for keeper in keepers] == [NAME, NAME]
 
 

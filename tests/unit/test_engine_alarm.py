@@ -21,6 +21,7 @@ from rotator.cli.output.status import render_others
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
+from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.domain.runbook_events import list_entries
@@ -74,6 +75,37 @@ def test_check_is_red_when_a_pat_has_expired() -> None:
     world = make_alert_world(days_left=1)
     world.advance(days=2)
     assert find(world) == {Cause.OVERDUE: (NAME,)}
+
+
+class CountedName(str):
+    """A name that counts how often names are compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedName.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_check_takes_no_longer_for_each_pat_when_many_are_in_trouble() -> None:
+    world = make_alert_world(days_left=1)
+    world.advance(days=2)
+    [row] = world.show_status()
+    near = replace(row, state=PatState.DUE, expires_at=world.clock.now() + DAY)
+    failed = replace(near, state=PatState.FAILED, next_action=NextAction.NONE)
+    kinds = (row, near, failed)
+    rows = [replace(kinds[number % 3], name=CountedName(f"pat-{number}")) for number in range(600)]
+    now = world.clock.now()
+    found = find_findings(rows, [], (), RunTimes(now, now), now, Tolerance(3 * HOUR))
+    assert {finding.cause: len(finding.subjects) for finding in found} == {
+        Cause.OVERDUE: 200,
+        Cause.EXPIRING: 200,
+        Cause.IN_TROUBLE: 200,
+    }
+    assert CountedName.compared < 10 * len(rows)
 
 
 def test_check_is_red_while_a_failed_rotation_waits_for_its_next_try() -> None:

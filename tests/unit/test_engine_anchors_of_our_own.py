@@ -354,10 +354,10 @@ def test_gap_after_an_accepted_one_is_named_again() -> None:
 
 
 FORGED: dict[str, Callable[[GapAccepted], GapAccepted]] = {
-    "unsigned": lambda event: replace(event, key=None, signature=None),
-    "their key": lambda event: replace(event, key=make_key_id(THEIRS.public_key)),
-    "more is missing": lambda event: replace(event, missing=f"{event.missing} 5:0123456789abcdef"),
-    "another installation": lambda event: replace(event, installation="0123456789abcdef"),
+    "unsigned": lambda event: event.changed(key=None, signature=None),
+    "their key": lambda event: event.changed(key=make_key_id(THEIRS.public_key)),
+    "more is missing": lambda event: event.changed(missing=f"{event.missing} 5:0123456789abcdef"),
+    "another installation": lambda event: event.changed(installation="0123456789abcdef"),
 }
 
 

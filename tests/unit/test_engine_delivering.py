@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -546,6 +547,30 @@ def test_receiver_that_failed_by_a_fast_clock_is_tried_again_when_the_clock_is_r
     post.restart()
     assert post.deliver() == {"delivered": 1}
     assert post.ops.heard == [("sign_in_needed", "began")]
+
+
+@pytest.mark.parametrize("is_database_away", [False, True])
+def test_nothing_is_said_to_last_for_days_when_the_clock_was_set_ahead(post: Post, is_database_away: bool) -> None:
+    """The services tell at once, whichever job is the first after that, and before anybody was told of it."""
+
+    def deliver_again() -> None:
+        post.world.database.lost_reads = int(is_database_away)
+        with suppress(DatabaseUnreachableError):
+            post.deliver()
+
+    post.begin(LAPSED)
+    deliver_again()
+    post.world.advance(minutes=31)
+    deliver_again()
+    told = list(post.ops.heard)
+    assert len(told) == 1
+    post.world.host_clock.ahead = timedelta(days=3)
+    deliver_again()
+    assert post.ops.heard == told
+    post.world.host_clock.ahead = timedelta(0)
+    post.world.advance(hours=25)
+    deliver_again()
+    assert post.ops.heard == [*told, (told[0][0], "lasts")]
 
 
 def test_receiver_of_the_settings_is_not_forgotten_however_long_it_is_down(post: Post) -> None:

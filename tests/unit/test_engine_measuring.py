@@ -33,6 +33,7 @@ from rotator.engine.measuring import RotationTally, find_unready, measure, save_
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
 from rotator.engine.status_memory import StatusMemory
+from rotator.errors import SignInRequiredError
 from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, OVERLAP, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
@@ -167,6 +168,21 @@ def test_sources_are_up_unless_the_last_look_found_them_down() -> None:
     tell(world, f"{ACCOUNT}/{ORGANIZATION}", OrganizationDown(code="x"))
     tell(world, VAULT, VaultDown(code="x"))
     assert list_down(measure_world(world)) == [(found.kind, found.source) for found in measured.sources]
+
+
+def test_what_is_not_looked_at_while_an_account_must_sign_in_stays_as_it_was_found() -> None:
+    """Nobody has found it down. That nothing works there is the account's: it says so itself, and needs a person."""
+    world = make_small_world()
+    work(world)
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("the sign-in was revoked", account=ACCOUNT, fix="Sign in.")
+    world.advance(hours=1)
+    work(world)
+    measured = measure_world(world)
+    assert list_down(measured) == [("entra", ACCOUNT)]
+    assert [found.needs_person for found in measured.accounts] == [True]
+    tell(world, f"{ACCOUNT}/{ORGANIZATION}", OrganizationDown(code="x"))
+    work(world)
+    assert list_down(measure_world(world)) == [("entra", ACCOUNT), ("azure_devops", f"{ACCOUNT}/{ORGANIZATION}")]
 
 
 def test_account_needs_a_person_after_a_refusal_and_when_nobody_is_signed_in() -> None:

@@ -329,7 +329,7 @@ def test_gap_that_the_old_key_signed_is_accepted_if_that_was_before_the_change(i
     if is_late:
         seal_with(world, NEW, OLD)
     accepted = GapAccepted(missing="9:ab", installation="i", key=make_key_id(OLD.public_key))
-    accepted = replace(accepted, signature=OLD.sign(make_gap_statement("i", ["9:ab"])))
+    accepted = accepted.changed(signature=OLD.sign(make_gap_statement("i", ["9:ab"])))
     with world.database.begin() as work:
         author = Author("ops", "run", lambda *_: None)
         record(work, author, AUDIT_LOG, accepted, world.clock.now())

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rotator.domain.clocks import HOST
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.event import Severity
 from rotator.domain.telling import (
@@ -22,6 +23,7 @@ from rotator.domain.telling import (
     Notice,
     Phase,
     Told,
+    find_cause,
     find_ended,
     find_forgotten,
     find_notices,
@@ -86,6 +88,21 @@ def test_cause_that_lasts_is_told_at_growing_gaps() -> None:
     listener.live(30 * DAY, lasts(make(SIGN_IN, "build-bot")), HOUR)
     days = [after / DAY for after, phase, _ in listener.list_heard() if phase is Phase.LASTS]
     assert days == [1, 3, 7, 14, 21, 28]
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "not told yet"])
+def test_only_the_wrong_clock_is_told_again_while_the_clock_is_wrong(is_told: bool) -> None:
+    """By that clock, what lasts for minutes has lasted for days. What is new is told all the same, and what is over."""
+    clock, lasting, over = make(ConditionKind.CLOCK_WRONG, HOST), make(SIGN_IN, "build-bot"), make(VAULT, "kv")
+    told = [Told(find_cause(found), Phase.BEGAN, frozenset([found.subject]), START) for found in (clock, lasting, over)]
+    new = make(BLOCKED, "npm-feed", 3 * DAY)
+    wrong = [clock, lasting, new] if is_told else [lasting, new]
+    found = find_notices(told[not is_told :], wrong, Habits(), START + 3 * DAY, is_clock_wrong=not is_told)
+    heard = {(notice.cause.kind, notice.phase) for notice in found}
+    expected = {(BLOCKED, Phase.BEGAN), (VAULT, Phase.OVER)}
+    assert heard == (expected | {(ConditionKind.CLOCK_WRONG, Phase.LASTS)} if is_told else expected)
+    right = find_notices(told[1:], [lasting, new], Habits(), START + 3 * DAY)
+    assert (SIGN_IN, Phase.LASTS) in {(notice.cause.kind, notice.phase) for notice in right}
 
 
 def test_more_of_one_cause_are_told_together_at_growing_gaps() -> None:

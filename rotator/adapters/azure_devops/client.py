@@ -17,7 +17,7 @@ from datetime import timedelta
 import requests
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_transient, make_unknown_outcome
-from rotator.adapters.azure_devops.credential import OF_ACCOUNT, Credential
+from rotator.adapters.azure_devops.credential import OF_ACCOUNT, OF_PROBES, Credential
 from rotator.adapters.azure_devops.reply import Answer, Failure, Reply, read_answer
 from rotator.adapters.azure_devops.throttle import SharedHolds, ThrottleGate, read_pause
 from rotator.adapters.http import make_session
@@ -25,7 +25,7 @@ from rotator.adapters.http_failures import explain_failure, was_not_sent
 from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.permits import ask_permit, permitted
 from rotator.domain.backoff import make_backoff
-from rotator.domain.events.places import RequestsDelayed
+from rotator.domain.events.places import ProbesDelayed, RequestsDelayed
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import TransientError, UnknownOutcomeError
 from rotator.ports.clock import BootClock, Clock
@@ -100,9 +100,12 @@ class AzureDevOpsClient:
                 raise outcome.error
 
     def _tell_hold(self, key: str, span: timedelta) -> None:
-        if self._progress is not None and key.startswith(OF_ACCOUNT):
-            until = self._clock.now() + span
-            self._progress(RequestsDelayed(until=until), key.removeprefix(OF_ACCOUNT))
+        if self._progress is None:
+            return
+        until = self._clock.now() + span
+        for prefix, event in ((OF_ACCOUNT, RequestsDelayed(until=until)), (OF_PROBES, ProbesDelayed(until=until))):
+            if key.startswith(prefix):
+                self._progress(event, key.removeprefix(prefix))
 
     def _pass_gate(self, call: Call, credential: Credential, deadline: timedelta) -> None:
         seconds = self._gate.wait(credential.throttle_key, deadline)

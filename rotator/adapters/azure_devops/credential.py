@@ -30,6 +30,8 @@ class Credential(Protocol):
 
 OF_ACCOUNT = "account "
 """What the throttle key of an account begins with."""
+OF_PROBES = "probes of "
+"""And that of an organization, for all values of PATs that are tried there."""
 
 
 class AccountBearer:
@@ -65,7 +67,7 @@ class PatBasic:
     @property
     def throttle_key(self) -> str:
         """The organization: only the answer tells whose PAT it is."""
-        return f"probes of {self._organization}"
+        return f"{OF_PROBES}{self._organization}"
 
     def make_header(self) -> SecretValue:
         """Always the same."""

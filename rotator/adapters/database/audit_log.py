@@ -11,9 +11,22 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, TextualSelect, delete, func, insert, select, type_coerce
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    Select,
+    Text,
+    TextualSelect,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
 
-from rotator.adapters.database.engine import is_postgresql, number_topic
+from rotator.adapters.database.engine import HEAD, is_postgresql, number_topic
 from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.postgresql import lock_and
 from rotator.adapters.database.schema import audit_event as table
@@ -25,6 +38,7 @@ from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
 # Made once: building a statement costs the library more than executing it does.
 _APPEND = insert(table)
 _LOAD_HEAD = select(table).order_by(table.c.sequence.desc()).limit(1)
+_LOAD_NEWEST_NUMBER = _LOAD_HEAD.with_only_columns(table.c.sequence)
 _UNREADABLE = (AttributeError, DamagedValueError, RecursionError, TypeError, ValueError)
 """What making an event from a row raises when somebody has put into it what rotator never writes."""
 
@@ -45,7 +59,7 @@ class SqlAuditLogReader:
 
     def load_newest_number(self) -> int:
         """See the port."""
-        number = self._connection.scalar(_LOAD_HEAD.with_only_columns(table.c.sequence)) or 0
+        number = self._connection.scalar(_LOAD_NEWEST_NUMBER) or 0
         if not isinstance(number, int):  # SQLite takes anything in any column
             raise _make_unreadable(number)
         return number
@@ -70,13 +84,14 @@ class SqlAuditLogReader:
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         """See the port."""
-        query = _select(wanted).order_by(table.c.sequence.desc()).limit(limit)
-        return tuple(self._load(query))[::-1]
+        values = _list_wanted(wanted)
+        return tuple(self._load(_select_newest(tuple(values)), {**values, "at_most": limit}))[::-1]
 
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
         """See the port."""
-        query = _select(wanted).order_by(table.c.sequence).limit(limit)
-        return self._load(query if number is None else query.where(table.c.sequence > number))
+        values = _list_wanted(wanted)
+        query = _select(tuple(values)).order_by(table.c.sequence).limit(limit)
+        return self._load(query if number is None else query.where(table.c.sequence > number), values)
 
     def load_hashes(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
         """See the port."""
@@ -92,17 +107,17 @@ class SqlAuditLogReader:
         except _UNREADABLE as error:
             raise _make_unreadable(None) from error
 
-    def _load(self, query: Select[Any]) -> Iterator[AuditEvent]:
+    def _load(self, query: Select[Any], values: Mapping[str, object] | None = None) -> Iterator[AuditEvent]:
         """Row by row, valid inside the transaction only."""
         found = 0
-        with self._connection.execute(query) as rows:
+        with self._connection.execute(query, values) as rows:
             try:
                 for row in rows:
                     yield _make_event(row)
                     found += 1
             except _UNREADABLE as error:
                 at_fault = query.with_only_columns(table.c.sequence).offset(found).limit(1)
-                raise _make_unreadable(self._connection.scalar(at_fault)) from error
+                raise _make_unreadable(self._connection.scalar(at_fault, values)) from error
 
 
 class SqlAuditLog(SqlAuditLogReader):
@@ -114,7 +129,9 @@ class SqlAuditLog(SqlAuditLogReader):
         FOR UPDATE locks rows, and cannot keep others from adding one at the end. So PostgreSQL holds an advisory
         lock until the transaction ends: numbers have no gaps, and a rollback leaves none.
         """
-        event = make_event(entry, previous=self._lock_head(), occurred_at=occurred_at.astimezone(UTC))
+        info = self._connection.info
+        previous = info[HEAD] if HEAD in info else self._lock_head()
+        event = make_event(entry, previous=previous, occurred_at=occurred_at.astimezone(UTC))
         entry = event.entry  # as it was hashed
         self._connection.execute(
             _APPEND,
@@ -132,6 +149,7 @@ class SqlAuditLog(SqlAuditLogReader):
                 "encoding": event.encoding,
             },
         )
+        info[HEAD] = event  # nobody else writes one before this transaction ends
         return event
 
     def _lock_head(self) -> AuditEvent | None:
@@ -149,6 +167,7 @@ class SqlAuditLog(SqlAuditLogReader):
 
     def delete_archived(self, last: int, kept: Collection[str], limit: int) -> int:
         """See the port."""
+        self._connection.info.pop(HEAD, None)
         old = select(table.c.sequence).where(table.c.sequence <= last, table.c.event.not_in(sorted(kept)))
         first = old.order_by(table.c.sequence).limit(limit)
         return self._connection.execute(delete(table).where(table.c.sequence.in_(first))).rowcount
@@ -159,27 +178,36 @@ def _make_lock_head() -> TextualSelect:
     return lock_and(number_topic("audit"), _LOAD_HEAD)
 
 
-def _select(wanted: AuditFilter) -> Select[Any]:
-    query = select(table)
-    if wanted.since is not None:
-        query = query.where(table.c.occurred_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(table.c.occurred_at < wanted.until)
-    for column, value in (
-        (table.c.subject, wanted.subject),
-        (table.c.event, wanted.event),
-        (table.c.run_id, wanted.run_id),
-        (table.c.outcome, wanted.outcome),
-        (table.c.actor, wanted.actor),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+def _list_wanted(wanted: AuditFilter) -> dict[str, object]:
+    """Return what is asked for, by the names that `_select` knows."""
+    values = {name: value for name, value in vars(wanted).items() if value is not None}
     if wanted.authorization_id is not None:
         # As `Details` writes it. A quotation mark inside of a text is escaped there, so no text looks like a field.
-        field = json.dumps({"authorization_id": wanted.authorization_id})[1:-1]
-        stored = type_coerce(table.c.details, Text)
-        query = query.where(func.replace(stored, field, "") != stored)  # exact in both databases, as LIKE is not
+        values["authorization_id"] = json.dumps({"authorization_id": wanted.authorization_id})[1:-1]
+    return values
+
+
+@cache
+def _select(names: tuple[str, ...]) -> Select[Any]:
+    """Return the statement that asks for these; its values have the same names."""
+    query = select(table)
+    for name in names:
+        value: BindParameter[Any] = bindparam(name)
+        if name == "authorization_id":
+            stored = type_coerce(table.c.details, Text)
+            query = query.where(func.replace(stored, value, "") != stored)  # exact in both databases, as LIKE is not
+        elif name == "since":
+            query = query.where(table.c.occurred_at >= value)
+        elif name == "until":
+            query = query.where(table.c.occurred_at < value)
+        else:
+            query = query.where(table.c[name] == value)
     return query
+
+
+@cache
+def _select_newest(names: tuple[str, ...]) -> Select[Any]:
+    return _select(names).order_by(table.c.sequence.desc()).limit(bindparam("at_most"))
 
 
 def _make_event(row: Row[Any]) -> AuditEvent:

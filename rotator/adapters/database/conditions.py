@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, bindparam, delete, select
+from sqlalchemy import Connection, CursorResult, TextualSelect, bindparam, delete, select
 
-from rotator.adapters.database.engine import lock_topic, make_upsert
+from rotator.adapters.database.engine import is_postgresql, make_upsert, number_topic
+from rotator.adapters.database.postgresql import lock_and
 from rotator.adapters.database.schema import condition as table
 from rotator.domain.condition import Condition, ConditionKind
 
@@ -47,10 +49,18 @@ class SqlConditions(SqlConditionsReader):
         cause = {"code": condition.code}
         self._connection.execute(insert.values(vars(condition)).on_conflict_do_update(index_elements=keys, set_=cause))
 
-    def lock(self, kind: ConditionKind, *, shared: bool = False) -> None:
-        """See the port."""
-        lock_topic(self._connection, f"condition:{kind}", shared=shared)
+    def lock(self, kind: ConditionKind, *, shared: bool = False) -> tuple[Condition, ...]:
+        """See the port. On PostgreSQL lock and look are one request."""
+        if not is_postgresql(self._connection):
+            return self.load_of([kind])
+        return self._load(self._connection.execute(_make_lock(kind, shared=shared)))
 
     def end(self, kinds: Collection[ConditionKind], subject: str) -> None:
         """See the port."""
         self._connection.execute(_END, {"ended_kinds": sorted(kinds), "ended_subject": subject})
+
+
+@cache
+def _make_lock(kind: ConditionKind, *, shared: bool) -> TextualSelect:
+    lock = number_topic(f"condition:{kind}")
+    return lock_and(lock, select(table).where(table.c.kind == kind), shared=shared)

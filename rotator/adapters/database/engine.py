@@ -54,8 +54,9 @@ _KEPT = 10
 _READS_ONLY = "rotator_reads_only"
 FENCED = "rotator_fenced"
 """Where a connection keeps which claim its transaction has renewed, with the record's id."""
+HEAD = "rotator_head"
+"""Where it keeps the last event of the audit log, once its transaction has written that."""
 _LOCK = select(func.pg_advisory_xact_lock(bindparam("topic", type_=BigInteger)))
-_LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(bindparam("topic", type_=BigInteger)))
 
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
 
@@ -109,7 +110,8 @@ def make_engine(
         first = make_first_statements(lock_wait, statement_limit)
 
     def begin(connection: Connection) -> None:
-        connection.info.pop(FENCED, None)
+        for kept in (FENCED, HEAD):
+            connection.info.pop(kept, None)
         if is_postgresql(connection):
             begin_postgresql(connection, first, reads_only=_reads_only(connection))
         else:
@@ -151,13 +153,10 @@ def _savepoint(connection: Connection) -> Iterator[None]:
         raise
 
 
-def lock_topic(connection: Connection, topic: str, *, shared: bool = False) -> None:
-    """Lock a topic until this transaction ends, against others that lock it. SQLite has one writer anyway.
-
-    Those that lock it `shared` only keep out those that do not.
-    """
+def lock_topic(connection: Connection, topic: str) -> None:
+    """Lock a topic until this transaction ends, against others that lock it. SQLite has one writer anyway."""
     if is_postgresql(connection):
-        connection.execute(_LOCK_SHARED if shared else _LOCK, {"topic": number_topic(topic)})
+        connection.execute(_LOCK, {"topic": number_topic(topic)})
 
 
 def number_topic(topic: str) -> int:

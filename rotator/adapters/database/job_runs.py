@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from rotator.adapters.database.engine import make_upsert
 from rotator.adapters.database.records import JOB_RUN_COLUMNS, list_job_run, make_job_run
 from rotator.adapters.database.schema import heartbeat, job_run
 from rotator.domain.job_run import KEPT_FOR, Failures, Heartbeat, JobName, JobOutcome, JobRun
+
+# Made once: building a statement costs the library more than executing it does.
+_FIND_LAST = (
+    select(*JOB_RUN_COLUMNS)
+    .where(job_run.c.job == bindparam("wanted_job"), job_run.c.period <= bindparam("until"))
+    .order_by(job_run.c.period.desc())
+    .limit(1)
+)
+_FIND_LAST_ENDED = _FIND_LAST.where(job_run.c.outcome == bindparam("wanted_outcome"))
 
 
 class SqlJobRunsReader:
@@ -21,11 +30,11 @@ class SqlJobRunsReader:
 
     def find_last(self, job: JobName, until: datetime, outcome: JobOutcome | None = None) -> JobRun | None:
         """See the port."""
-        wanted = [job_run.c.job == job, job_run.c.period <= until]
-        if outcome is not None:
-            wanted.append(job_run.c.outcome == outcome)
-        query = select(*JOB_RUN_COLUMNS).where(*wanted).order_by(job_run.c.period.desc()).limit(1)
-        row = self._connection.execute(query).first()
+        values = {"wanted_job": job, "until": until}
+        if outcome is None:
+            row = self._connection.execute(_FIND_LAST, values).first()
+        else:
+            row = self._connection.execute(_FIND_LAST_ENDED, {**values, "wanted_outcome": outcome}).first()
         return None if row is None else make_job_run(row)
 
     def count_failures(self, job: JobName, after: datetime | None, until: datetime) -> Failures:

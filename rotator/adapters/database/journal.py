@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Select,
     and_,
     bindparam,
     func,
     insert,
+    literal_column,
     or_,
     select,
     union_all,
@@ -21,8 +24,9 @@ from sqlalchemy import (
 
 from rotator.adapters.database import traces
 from rotator.adapters.database.claims import check_fence
-from rotator.adapters.database.engine import lock_topic, make_shares, savepoint
+from rotator.adapters.database.engine import is_postgresql, make_shares, number_topic, savepoint
 from rotator.adapters.database.failures import ConstraintError
+from rotator.adapters.database.postgresql import lock_and
 from rotator.adapters.database.records import ROTATION_COLUMNS, list_rotation, make_rotation
 from rotator.adapters.database.schema import LEAVING, MAY_WRITE_LATE, OPEN, managed_pat
 from rotator.adapters.database.schema import rotation as table
@@ -62,11 +66,21 @@ _LOAD_NAMING = union_all(
         for column in (table.c.predecessor_id, table.c.new_authorization_id)
     )
 )
-_COUNT_MINTS = (
-    select(func.count())
-    .select_from(table)
-    .where(table.c.mint_begun_at > bindparam("since"), table.c.mint_begun_at <= bindparam("until"))
-)
+
+
+def _make_count(since: ColumnElement[datetime], until: ColumnElement[datetime]) -> Select[int]:
+    begun = (table.c.mint_begun_at > since, table.c.mint_begun_at <= until)
+    return select(func.count()).select_from(table).where(*begun)
+
+
+_COUNT_MINTS = _make_count(bindparam("since"), bindparam("until"))
+
+
+@cache
+def _make_lock_mints() -> str:
+    """Make the request that takes the lock and counts: with places for the two moments, as it can have no values."""
+    moments: list[ColumnElement[datetime]] = [literal_column("'{since}'"), literal_column("'{until}'")]
+    return str(lock_and(number_topic("mints"), _make_count(*moments)))
 
 
 class SqlJournalReader:
@@ -156,9 +170,12 @@ class SqlJournalReader:
 class SqlJournal(SqlJournalReader):
     """The port Journal. A ManagedPat has one open rotation at most: a unique partial index enforces it."""
 
-    def lock_mints(self) -> None:
-        """See the port."""
-        lock_topic(self._connection, "mints")
+    def lock_mints(self, since: datetime, until: datetime) -> int:
+        """See the port. On PostgreSQL lock and look are one request, as everybody who mints waits for it."""
+        if not is_postgresql(self._connection):
+            return self.count_mints(since, until)
+        span = {"since": since.isoformat(), "until": until.isoformat()}
+        return int(self._connection.exec_driver_sql(_make_lock_mints().format(**span)).scalar_one())
 
     def insert(self, rotation: Rotation, claim: Claim) -> None:
         """See the port."""

@@ -126,14 +126,18 @@ def find_moment(connection: Connection) -> datetime:
     return found
 
 
-def lock_and(lock: int, query: Select[Any]) -> TextualSelect:
-    """Return a statement that takes a lock and then, in the same request, reads what stands once it is held."""
+def lock_and(lock: int, query: Select[Any], *, shared: bool = False) -> TextualSelect:
+    """Return a statement that takes a lock and then, in the same request, reads what stands once it is held.
+
+    Those who take it `shared` only keep out those who do not.
+    """
     from sqlalchemy.dialects import postgresql
 
     make_dialect: Callable[[], Dialect] = postgresql.dialect
     written = query.compile(dialect=make_dialect(), compile_kwargs={"literal_binds": True})
     columns = {column.name: column.type for column in query.selected_columns}
-    return text(f"SELECT pg_advisory_xact_lock({lock}); {written}").columns(**columns)
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    return text(f"SELECT {function}({lock}); {written}").columns(**columns)
 
 
 def find_timeline(connection: Connection) -> str | None:

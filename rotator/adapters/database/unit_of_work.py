@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -22,7 +23,6 @@ from rotator.adapters.database.job_runs import SqlJobRuns, SqlJobRunsReader
 from rotator.adapters.database.journal import SqlJournal, SqlJournalReader
 from rotator.adapters.database.limits import SqlLifetimeLimits, SqlLifetimeLimitsReader
 from rotator.adapters.database.organizations import SqlOrganizations, SqlOrganizationsReader
-from rotator.adapters.database.outbox import SqlOutbox, SqlOutboxReader
 from rotator.adapters.database.postgresql import find_moment, find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
@@ -93,13 +93,19 @@ class SqlReading:
         self.queue: QueueReader = SqlQueueReader(connection)
         self.probes: ProbesReader = SqlProbesReader(connection)
         self.job_runs: JobRunsReader = SqlJobRunsReader(connection)
-        self.outbox: OutboxReader = SqlOutboxReader(connection)
         self.request_counts: RequestCountsReader = SqlRequestCountsReader(connection)
         self.sign_ins: SignInsReader = SqlSignInsReader(connection)
         self.organizations: OrganizationsReader = SqlOrganizationsReader(connection)
         self.throttles: ThrottlesReader = SqlThrottlesReader(connection)
         self._connection = connection
         self._host_now = host_now
+
+    @cached_property
+    def outbox(self) -> OutboxReader:
+        """See the port."""
+        from rotator.adapters.database.outbox import SqlOutboxReader
+
+        return SqlOutboxReader(self._connection)
 
     def now(self) -> datetime:
         """See the port. Moves on within a transaction."""
@@ -127,6 +133,7 @@ class SqlUnitOfWork:
     ) -> None:
         self._connection = connection
         self._host_now = host_now
+        self._is_gone = is_gone
         self.awaited: list[Callable[[], None]] = []
         self.inventory: Inventory = SqlInventory(connection)
         self.journal: Journal = SqlJournal(connection)
@@ -139,11 +146,17 @@ class SqlUnitOfWork:
         self.queue: Queue = SqlQueue(connection)
         self.probes: Probes = SqlProbes(connection)
         self.job_runs: JobRuns = SqlJobRuns(connection, is_gone)
-        self.outbox: Outbox = SqlOutbox(connection, self.now, is_gone)
         self.request_counts: RequestCountsWriter = SqlRequestCounts(connection)
         self.sign_ins: SignIns = SqlSignIns(connection)
         self.organizations: Organizations = SqlOrganizations(connection)
         self.throttles: Throttles = SqlThrottles(connection)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """See the port."""
+        from rotator.adapters.database.outbox import SqlOutbox
+
+        return SqlOutbox(self._connection, self.now, self._is_gone)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """See the port."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import click
@@ -135,7 +135,12 @@ class _Seen:
     pending: tuple[PendingRevocation, ...]
     accounts: list[AccountStatus]
     tolerance: Tolerance
-    findings: tuple[Finding, ...]
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with it, for a check."""
+        sights = [account.sight for account in self.accounts]
+        return self.view.check(self.rows, self.pending, sights, self.tolerance)
 
 
 def _look(
@@ -168,7 +173,7 @@ def _look(
     pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending
     tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour)
     accounts = [make_account_status(sight, view.rows, view.organizations) for sight in sights]
-    return _Seen(view, rows, pending, accounts, tolerance, view.check(rows, pending, sights, tolerance))
+    return _Seen(view, rows, pending, accounts, tolerance)
 
 
 def _check_as_plugin(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, FrozenInstanceError, dataclass
 from datetime import datetime
 from enum import StrEnum, auto
-from typing import ClassVar, dataclass_transform
+from typing import Any, ClassVar, Self, dataclass_transform
 
 from rotator.domain.audit_event import Detail, Outcome
 from rotator.domain.condition import ConditionKind
@@ -79,14 +79,15 @@ class EventType:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Event:
-    """One thing that happened to one subject. Subclasses are frozen dataclasses; they are listed in `catalogue`.
+    """One thing that happened to one subject. Subclasses are like frozen dataclasses; they are listed in `catalogue`.
 
     Fields hold text, numbers, booleans and aware times, and never a secret.
     """
 
     type: ClassVar[EventType]
+    fields: ClassVar[Mapping[str, object]]
+    """Each field, with its default or MISSING."""
 
     def __init_subclass__(
         cls,
@@ -101,8 +102,22 @@ class Event:
     ) -> None:
         super().__init_subclass__()
         cls.type = EventType(name, severity, subject, outcome, needs_person, begins, tuple(ends))
-        # Most of the many events never happen in a process: what all can share is not made for each.
-        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+        cls.fields = {field: vars(cls).get(field, MISSING) for field in cls.__annotations__}
+
+    # Most of the many events never happen in a process: all share these, as making some for each takes long.
+    def __init__(self, **values: Any) -> None:
+        wrong = values.keys() - self.fields.keys()
+        said = {**self.fields, **values}
+        wrong.update(field for field, value in said.items() if value is MISSING)
+        if wrong:
+            raise TypeError(f"{type(self).__qualname__}: wrong or missing: {', '.join(sorted(wrong))}")
+        vars(self).update(said)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
@@ -114,6 +129,10 @@ class Event:
         said = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__qualname__}({said})"
 
+    def changed(self, **values: object) -> Self:
+        """Return the same event with other values in these fields."""
+        return type(self)(**{**vars(self), **values})
+
     @property
     def log_severity(self) -> Severity | None:
         """How much its line in a log matters; None where another event tells of the same cause for all it affects."""
@@ -122,10 +141,10 @@ class Event:
     def make_details(self) -> dict[str, Detail]:
         """Return the fields as the audit log keeps them: times as ISO-8601, fields at their default left out."""
         details: dict[str, Detail] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.default is MISSING or value != field.default:
-                details[field.name] = value.isoformat() if isinstance(value, datetime) else value
+        for field, default in self.fields.items():
+            value = getattr(self, field)
+            if default is MISSING or value != default:
+                details[field] = value.isoformat() if isinstance(value, datetime) else value
         return details
 
     def make_line(self, subject: str) -> dict[str, Detail]:

@@ -214,7 +214,19 @@ class PatDrifted(Event, name="pat_drifted", subject=SubjectKind.MANAGED_PAT):
     all_organizations: bool | None = None
 
 
-class PatReappeared(Event, name="pat_reappeared", subject=SubjectKind.MANAGED_PAT, ends=HEALED):
+class PatUnlisted(Event, name="pat_unlisted", subject=SubjectKind.MANAGED_PAT):
+    """A list lacks a managed PAT that is not due. That alone proves nothing: it is looked for again."""
+
+    authorization_id: str
+    message: str
+
+
+class PatReappeared(
+    Event,
+    name="pat_reappeared",
+    subject=SubjectKind.MANAGED_PAT,
+    ends=tuple(kind for kind in HEALED if kind is not ConditionKind.ROTATION_BLOCKED),
+):
     """The server lists a PAT that it did not list before: it lives, and earlier warnings about it no longer hold."""
 
     authorization_id: str

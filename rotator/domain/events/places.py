@@ -217,6 +217,18 @@ class RequestsDelayed(
     until: datetime
 
 
+class ProbesDelayed(
+    Event,
+    name="probes_delayed",
+    subject=SubjectKind.ORGANIZATION,
+    outcome=Outcome.FAILED,
+    severity=Severity.WARNING,
+):
+    """Azure DevOps asked to wait: `until` then no value of a PAT is tried in an organization. Only in the log."""
+
+    until: datetime
+
+
 class AccountRestored(Event, name="account_restored", subject=SubjectKind.ACCOUNT, ends=(ConditionKind.ACCOUNT_DOWN,)):
     """An account can be used again."""
 
