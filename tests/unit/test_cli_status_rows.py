@@ -142,7 +142,7 @@ def test_notes_say_once_what_is_the_same_for_many() -> None:
     ]  # fmt: skip
     records = [replace(RECORD, name=name, blocked=True, last_failure=denied) for name in names]
     assert list(render_record_notes(records)) == said
-    by_hand = [replace(OK, name=name, next_action=NextAction.REPLACE_BY_HAND) for name in names]
+    by_hand = [replace(OK, name=name, next_action=NextAction.REPLACE_BY_HAND, by_hand=True) for name in names]
     assert len(list(render_status_notes(by_hand))) == 2
 
 
