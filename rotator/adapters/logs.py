@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Collection
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
@@ -33,14 +34,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_AND_LINES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
+def configure_logging(*, stream: TextIO, level: str, as_json: bool, holds: bool = False) -> None:
     """Send all log records of this process from `level` (debug, info, warning, error) on to `stream`.
 
-    Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before.
+    Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before. `holds`: events
+    that have a code are kept until `release_held`.
     """
     reset_logging()
     root = logging.getLogger()
-    root.addHandler(_LineHandler(stream, as_json=as_json))
+    root.addHandler(_LineHandler(stream, as_json=as_json, holds=holds))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(threshold)
     for name in LIBRARIES:
@@ -52,6 +54,13 @@ def _choose_level(library: str, threshold: int) -> int:
     if threshold <= logging.DEBUG:
         return logging.NOTSET
     return logging.CRITICAL + 1 if library in _TALKATIVE else logging.WARNING
+
+
+def release_held(told: Collection[str]) -> None:
+    """Write what was held back, but for events with a code of which the reader was told; hold nothing from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _LineHandler):
+            handler.release_held(told)
 
 
 def reset_logging() -> None:
@@ -171,12 +180,32 @@ def _write_out(found: re.Match[str]) -> str:
     return found.group().encode("unicode_escape").decode()
 
 
+def _find_code(record: logging.LogRecord) -> str:
+    """Return why something failed, if the record is an event of ours that says so."""
+    return str(record.msg.get("code") or "") if isinstance(record.msg, dict) else ""
+
+
 class _LineHandler(logging.StreamHandler[TextIO]):
     """Writes the lines. A record that cannot be formatted is reported without its arguments: they may be secret."""
 
-    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
+    def __init__(self, stream: TextIO, *, as_json: bool, holds: bool) -> None:
         super().__init__(stream)
         self._as_json = as_json
+        self._held: list[logging.LogRecord] | None = [] if holds else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or hold it."""
+        if self._held is not None and _find_code(record):
+            self._held.append(record)
+        else:
+            super().emit(record)
+
+    def release_held(self, told: Collection[str]) -> None:
+        """Write what was held, but for what has a code that was told."""
+        held, self._held = self._held or (), None
+        for record in held:
+            if _find_code(record) not in told:
+                self.handle(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""

@@ -108,7 +108,7 @@ def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str
     for line in render_adoption(plan, now, lines, everything=cli.verbosity > 0):
         say(cli, line)
     if not cli.as_json:
-        report_others(("", error) for error in plan.errors)
+        report_others(cli, [("", error) for error in plan.errors])
 
 
 def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:

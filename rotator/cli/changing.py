@@ -66,7 +66,7 @@ def change_records(
         _say_changed(cli, [pat.name for pat in changed], f"would be {change}" if dry_run else change, after)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
-        report_others(errors.items())
+        report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
 
 

@@ -23,6 +23,7 @@ _UNSAID = {RotatorError.code, ConfigError.code, UsageError.code}
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, who must do what, and where the runbook tells more."""
+    cli.told.add(error.code)
     message = _say(error)
     if cli.as_json and _is_printed(_make_document(error, message)):
         return
@@ -53,9 +54,10 @@ def _make_document(error: RotatorError, message: str) -> Document:
     return make_error_document(error.code, message, error.fix)
 
 
-def report_others(errors: Iterable[tuple[str, RotatorError]]) -> None:
+def report_others(cli: CliContext, errors: Iterable[tuple[str, RotatorError]]) -> None:
     """Say, by name, what could not be done while the rest of a command was; without a name where the message has it."""
     met = list(errors)
+    cli.told.update(error.code for _, error in met)
     for name, error in met:
         named = "" if name in error.message else f"{name}: "
         echo(f"error: {clean(named + _say(error))}{name_code(error)}", err=True)

@@ -135,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_unwritten(error)
         return NAGIOS_UNKNOWN if "--nagios" in words else FAILED
     finally:
+        if cli.release_logs is not None:
+            cli.release_logs(cli.told)
         # After a stop the run's own handler stays to the end: the same stop may be signalled twice.
         if signal.getsignal(signal.SIGTERM) is handler:
             signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -15,17 +16,30 @@ QUIET = "critical"
 
 @dataclass(frozen=True)
 class LogOptions:
-    """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical)."""
+    """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical).
+
+    `holds`: on a terminal, what an error at the end may tell in words waits until `release_logs`.
+    """
 
     stream: TextIO
     level: str
+    holds: bool = False
 
 
 def start_logs(options: LogOptions) -> None:
     """Send this process's log to the stream: JSON unless it is a terminal."""
     from rotator.adapters.logs import configure_logging
 
-    configure_logging(stream=options.stream, level=options.level, as_json=not options.stream.isatty())
+    is_terminal = options.stream.isatty()
+    holds = options.holds and is_terminal
+    configure_logging(stream=options.stream, level=options.level, as_json=not is_terminal, holds=holds)
+
+
+def release_logs(told: Collection[str]) -> None:
+    """Write what the log holds back, but for events with one of the codes that people were told of."""
+    from rotator.adapters.logs import release_held
+
+    release_held(told)
 
 
 def redact(text: str) -> str:

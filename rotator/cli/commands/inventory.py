@@ -367,7 +367,7 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     if not cli.as_json:
         for line in render_unbuilt(plan):
             echo(line, err=True)
-        report_others(("", error) for error in plan.errors)
+        report_others(cli, [("", error) for error in plan.errors])
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
     return exit_codes.find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

@@ -200,7 +200,7 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     elif result.revoked and not wish.previous:
         name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
         say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
-    report_others(result.failed.items())
+    report_others(cli, result.failed.items())
 
 
 def _say_what(pats: Sequence[ManagedPat], wish: _Wish) -> tuple[str, str]:
