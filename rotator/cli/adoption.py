@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rotator.cli.console import confirm, echo, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.exit_codes import DECLINED
 from rotator.cli.failures import report_others
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.inventory import render_adoption, render_refusals
@@ -16,7 +17,6 @@ from rotator.cli.output.words import say_counts, say_pats
 from rotator.cli.refusals import note_refusals
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
-from rotator.domain.exit_code import FAILED
 from rotator.domain.policy import RuleAction
 from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, fits, propose
@@ -84,7 +84,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
         if (plan.proposals or plan.confirmations) and ask and not confirm(cli, _make_question(plan)):
             say(cli, "Nothing was adopted.")
-            return FAILED
+            return DECLINED
         written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
             plan = _write(cli, run, plan)

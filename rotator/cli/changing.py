@@ -38,10 +38,10 @@ def change_records(
     In a dry run `apply` changes nothing: it returns the record that would be changed.
     """
     from rotator.cli.console import print_json, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.failures import report_others
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     changed: list[ManagedPat] = []
@@ -49,7 +49,7 @@ def change_records(
     with open_installation(cli) as installation:
         names = expand(patterns, installation.database)
         if not ask(installation.database, names):
-            return FAILED
+            return DECLINED
         run = installation.make_run(cli.reason)
         for name in names:
             try:

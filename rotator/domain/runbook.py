@@ -134,8 +134,9 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Do what `rotator status {subject}` says, or replace the PAT in Azure DevOps and adopt the new one.",
         reasons={
             "paused": "Somebody paused it: `rotator inventory resume {subject}` has it rotated again.",
-            "replace_by_hand": "Its rule says `action: alert`: a person replaces it. Run `rotator rotate {subject}`, "
-            "if it has a vault; or do it in Azure DevOps, `rotator inventory forget {subject}`, and adopt the new one.",
+            "replace_by_hand": "Its rule says `action: alert`: a person replaces it. If its rule names a vault, "
+            "`rotator rotate {subject}` does it. Otherwise make a new PAT in Azure DevOps, give it to the consumers, "
+            "`rotator inventory forget {subject}`, and adopt the new one.",
             "blocked": "The policy forbids rotating it.",
             "hook_awaited": "Its last rotation still waits for a required hook.",
             "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",

@@ -55,6 +55,38 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     yield _say_service_logs(review)
 
 
+def list_figures(review: ReviewDocument) -> Iterator[str]:
+    """Yield the summary as the lines of a list, for a terminal: what there is none of is left out."""
+    revoked, pats = review["revocations"], review["pats"]
+    begin, *_, log, services = summarize(review)
+    is_open = review["period"]["until"] > review["generated_at"]
+    yield f"{begin} The period is not over." if is_open else begin
+    accounts = len({pat["account"] for pat in pats})
+    yield f"{_count(len(pats), 'PAT')} of {_count(accounts, 'account')} under management" + _list_counts(
+        (sum(pat["age_verdict"] == "expired" for pat in pats), "expired"),
+        (sum(pat["age_verdict"] in ("due", "by_hand") for pat in pats), "older than the policy allows"),
+        (len(review["unmanaged"]), "more that nobody manages"),
+    )
+    done = sum(bucket["completed"] for bucket in review["timeline"])
+    yield f"{_count(done, 'rotation')} completed" + _list_counts(
+        (review["failed_pats"], "PATs with one that failed or was blocked, if only for a while")
+    )
+    yield f"{_count(revoked['proven'], 'PAT')} proven to be revoked" + _list_counts(
+        (len(revoked["pending"]), "not confirmed yet"),
+        (sum(pat["kind"] != "overlap" for pat in revoked["living"]), "still valid until a person decides"),
+        (review["values"]["outlived_found"], "there more than 15 minutes after the overlap"),
+    )
+    yield f"{_count(review['done_by_hand'], 'command')} by hand" + _list_counts(
+        (review["excepted_pats"], "PATs that broke the policy, if only for a while")
+    )
+    yield from (log, services)
+
+
+def _list_counts(*counts: tuple[int, str]) -> str:
+    said = [f"{number} {what}" for number, what in counts if number]
+    return f": {', '.join(said)}" if said else ""
+
+
 def _count(number: int, one: str, more: str = "") -> str:
     return f"{number} {one if number == 1 else more or one + 's'}"
 

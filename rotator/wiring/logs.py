@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from rotator.domain.audit_event import Detail
 from rotator.domain.events.daemon import SettingDoubted
 
 LEVELS = ("warning", "info", "debug")
@@ -18,12 +19,14 @@ QUIET = "critical"
 class LogOptions:
     """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical).
 
-    `holds`: on a terminal, what an error at the end may tell in words waits until `release_logs`.
+    `holds`: on a terminal, what an error at the end may tell in words waits until `release_logs`. `words` says the
+    fields of an event there.
     """
 
     stream: TextIO
     level: str
     holds: bool = False
+    words: Callable[[Mapping[str, Detail]], str] | None = None
 
 
 def start_logs(options: LogOptions) -> None:
@@ -32,7 +35,8 @@ def start_logs(options: LogOptions) -> None:
 
     is_terminal = options.stream.isatty()
     holds = options.holds and is_terminal
-    configure_logging(stream=options.stream, level=options.level, as_json=not is_terminal, holds=holds)
+    words = options.words if is_terminal else None
+    configure_logging(stream=options.stream, level=options.level, as_json=not is_terminal, holds=holds, words=words)
 
 
 def release_logs(told: Collection[str]) -> None:

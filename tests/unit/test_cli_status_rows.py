@@ -25,14 +25,12 @@ from rotator.cli.output.status import list_status_rows, render_status_notes, ren
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
-from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
 from rotator.domain.organization import OrganizationMemory
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
-from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_moment
@@ -156,10 +154,12 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     left = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
     said, fix = render_status_notes([left])
     assert said == "npm-feed: its rule says `action: alert`: a person replaces it"
-    assert fix.startswith("    fix: Run `rotator rotate npm-feed`, if it has a vault; or ")
-    assert "`rotator inventory forget npm-feed`, and adopt the new one." in fix
-    reason = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in(["npm-feed"]).reasons["replace_by_hand"]
-    assert fix.removeprefix("    fix: ") in reason
+    assert fix == "    fix: Run `rotator rotate npm-feed`, which writes a new PAT to its secret."
+    bare = replace(left, name="bare", vault="")
+    *_, said, fix = render_status_notes([left, bare, replace(bare, name="bear")])
+    assert said == "bare, bear, each: its rule says `action: alert`: a person replaces it"
+    assert fix.startswith("    fix: It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, ")
+    assert fix.endswith("`rotator inventory forget bare`, and adopt the new one.")
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:

@@ -350,11 +350,11 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     vault: adopt them again.
     """
     from rotator.cli.console import echo, print_json, progress, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.failures import report_others
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
-    from rotator.domain.exit_code import FAILED
     from rotator.engine import exit_codes, looking, rebuilding
 
     check_can_confirm(cli, "a rebuild overwrites what the inventory says", "inventory rebuild", yes=yes or dry_run)
@@ -365,7 +365,7 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
         names = say_names([item.record.name for item in plan.news])
         if names and not dry_run and not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
             say(cli, "Nothing was written.")
-            return FAILED
+            return DECLINED
         if not dry_run:
             with progress(cli, "writing the inventory"):
                 rebuilding.rebuild(run, plan)

@@ -43,9 +43,9 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
     stays where it is.
     """
     from rotator.cli.console import say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.context import RunMode
     from rotator.engine.updating import Change, update
 
@@ -65,7 +65,7 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
                 say(cli, line)
             if not is_sure(cli, f"Move {name} from {seen.wanted.account} to {account}?", yes=yes):
                 say(cli, "Nothing was moved.")
-                return FAILED
+                return DECLINED
         return print_report(
             cli,
             installation,

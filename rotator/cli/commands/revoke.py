@@ -78,10 +78,10 @@ def revoke(
     nothing else.
     """
     from rotator.cli.console import say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.freezes import note_freezes
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     wish, result = _Wish(names, previous, without_hook, dry_run), _Result()
@@ -101,7 +101,7 @@ def revoke(
             check_can_confirm(cli, *_say_what(pats, wish), yes=yes)
             if not is_sure(cli, _make_question(pats, wish), yes=yes):
                 say(cli, "Nothing was revoked.")
-                return FAILED
+                return DECLINED
         with stop_on_signals(installation.stop):
             try:
                 _revoke_each(cli, run, pats, wish, result, goes_on=len(wanted) > 1)

@@ -9,11 +9,11 @@ from rotator.cli.console import clean
 from rotator.cli.output.words import render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.cases import advise_refused_value
+from rotator.domain.cases import REPLACED_BY_HAND, advise_refused_value, advise_replacement
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
-from rotator.domain.next_step import BY_HAND, NextAction
+from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import begin_sentence, say_ago, say_in, say_moment, say_names
@@ -197,12 +197,13 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
 
     Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
     """
-    early, failures, replacement = [], [], None
+    early, failures = [], []
+    replacements: dict[bool, Failure] = {}
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
         if find_need(row) is Need.REPLACEMENT and row.last_error is None:
-            replacement = replacement or _make_replacement(row.name)  # by the example of the first
+            replacement = replacements.setdefault(bool(row.vault), _make_replacement(row))  # as the first of its kind
             failures.append((row.name, replacement))
         if row.last_error is not None and not row.signed_out:
             failures.append((row.name, row.last_error))
@@ -211,10 +212,11 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
         yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
 
 
-def _make_replacement(name: str) -> Failure:
+def _make_replacement(row: PatStatus) -> Failure:
     """How a person replaces a PAT that runs leave to one; the runbook says it too."""
-    meaning, _, how = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in([name]).reasons["replace_by_hand"].partition(". ")
-    return Failure(NextAction.REPLACE_BY_HAND.value, f"{meaning[0].lower()}{meaning[1:]}", how)
+    advice = advise_replacement(has_vault=bool(row.vault)).name_in([row.name])
+    meaning, _, how = advice.reasons[REPLACED_BY_HAND].partition(". ")
+    return Failure(REPLACED_BY_HAND, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
