@@ -33,6 +33,8 @@ _TALKATIVE = ("azure", "msal")
 
 _CONFIGURING = Lock()
 _MULTILINE = frozenset({"exception", "stack"})
+_MOST_HELD = 5
+"""So many of the lines that were held back are shown at the end, before what people read is out of sight."""
 _LEAST_OF_OURS = 4
 """A line of an event of ours has its time, level, name and subject."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -245,10 +247,14 @@ class _LineHandler(logging.StreamHandler[TextIO]):
 
     def release_held(self, told: Collection[str]) -> None:
         """Write what was held, but for what has a code that was told."""
-        held, self._held = self._held or (), None
-        for record in held:
-            if _find_code(record) not in told:
-                self.handle(record)
+        held, self._held = self._held or [], None
+        left = [record for record in held if _find_code(record) not in told]
+        for record in left[:_MOST_HELD]:
+            self.handle(record)
+        if len(left) > _MOST_HELD:
+            more = len(left) - _MOST_HELD
+            self.stream.write(f"{more} more lines like these: `rotator audit list` has them all.\n")
+            self.flush()
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""

@@ -80,8 +80,8 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             )
         shown = len(plan.refusals)
         _check_matching(plan, wish)
-        _show(cli, plan, run.services.clock.now(), wish)
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
+        _show(cli, plan, run.services.clock.now(), wish, is_silent=cli.quiet and not (ask or wish.dry_run))
         if (plan.proposals or plan.confirmations) and ask and not confirm(cli, _make_question(plan)):
             say(cli, "Nothing was adopted.")
             return DECLINED
@@ -91,7 +91,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             _show_refusals(cli, plan, wish, shown)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
-    if said := _sum_up(plan, wish):
+    if not cli.quiet and (said := _sum_up(plan, wish)):
         say(cli, said)
     done = bool(plan.proposals or plan.managed)
     if not done and not plan.errors and {refusal.kind for refusal in plan.refusals} & _MISNAMED:
@@ -124,9 +124,9 @@ def _check_matching(plan: AdoptionPlan, wish: Wish) -> None:
             raise UsageError(f'no PAT has a display name that fits "{pattern}"', fix="`rotator scan` lists the PATs.")
 
 
-def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, wish: Wish) -> None:
+def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, wish: Wish, *, is_silent: bool) -> None:
     note_refusals(cli, ((None, error) for error in plan.errors))
-    for line in render_adoption(plan, now, everything=cli.verbosity > 0):
+    for line in () if is_silent else render_adoption(plan, now, everything=cli.verbosity > 0):
         say(cli, line)
     _show_refusals(cli, plan, wish)
     if not cli.as_json:
@@ -152,7 +152,8 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
     blocked = sum(item.effective.blocked for item in plan.proposals)
     by_hand = sum(item.rule.action is RuleAction.ALERT for item in plan.proposals if not item.effective.blocked)
     count = say_pats(len(plan.proposals))
-    said = say_counts({"of them cannot be rotated yet": blocked, "left to a person": by_hand})
+    left = f"{'is' if by_hand == 1 else 'are'} left to a person"
+    said = say_counts({"of them cannot be rotated yet": blocked, left: by_hand})
     held = f"; {said}" if said else ""
     if wish.dry_run:
         return f"{count} would be adopted{held}. A dry run: nothing was written."

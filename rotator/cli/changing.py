@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rotator.documents.inventory import Change
     from rotator.ports.database import Database
 
-_MOST_ALONE = 10
+MOST_ALONE = 10
 """So many records have a line each."""
 
 
@@ -74,7 +74,7 @@ def _say_changed(cli: CliContext, names: list[str], done: str, after: str) -> No
     from rotator.cli.console import say
     from rotator.cli.output.words import say_pats
 
-    if len(names) > _MOST_ALONE and not cli.verbosity:
+    if len(names) > MOST_ALONE and not cli.verbosity:
         after = after.format(name="NAME")
         say(cli, f"{done}  {say_pats(len(names))}: {say_names(names)}. {after} `-v` names them all.")
         return

@@ -91,6 +91,22 @@ def test_adoption_of_a_glob_is_that_of_all_whose_display_names_fit(signed_in: Ro
     assert signed_in("inventory", "adopt", "npm*").stdout.startswith("Nothing to adopt.")
 
 
+def test_command_on_one_pat_says_so_of_a_glob(managed: Rotator) -> None:
+    """And how to find the names that fit."""
+    for words in (
+        ("inventory", "show", "npm*"),
+        ("inventory", "rename", "npm*", "feed"),
+        ("inventory", "move", "npm*", "--account", "build-bot"),
+        ("update", "npm*", "--lifetime", "20d"),
+    ):
+        refused = managed(*words)
+        assert refused.returncode == 2
+        assert refused.stderr.splitlines() == [
+            'error: "npm*" is a glob, and this command takes one name',
+            "fix: `rotator status 'npm*' -o name` lists the names that fit.",
+        ]
+
+
 def test_record_says_that_the_log_has_older_events_than_it_shows(managed: Rotator) -> None:
     assert "`rotator audit list --name docs-site` shows all" not in managed("inventory", "show", "docs-site").stdout
     for words in ("rotate", "inventory pause", "inventory resume", "inventory pause"):

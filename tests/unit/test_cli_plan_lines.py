@@ -225,3 +225,16 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     alone = hold_for_sign_ins(_plan_for((idle, None)), needed, {})
     assert "`rotator login build-bot`" in next(iter(render_plan(alone)))
     assert make_plan_document(held)["signed_out"] == ["build-bot"]
+
+
+def test_rotations_of_very_many_that_a_person_names_are_a_line_for_each_rule() -> None:
+    """With the vault that their values would go to. With `-v` each is shown, as the plan of a run does."""
+    plan = _plan_for(*((_make_pat(f"team{number:02}", left=5), None) for number in range(12)))
+    together, last = render_plan(plan, secrets=True)
+    assert together.startswith("~ 12 PATs  rotate  (rule ci, secrets in https://")
+    assert together.endswith(
+        "): team00, team01, team02, team03, team04, team05, team06, team07, team08, team09 and 2 more"
+    )
+    assert last == "Plan: 12 to rotate. No changes were made."
+    for lines in (render_plan(plan, secrets=True, everything=True), render_plan(plan)):
+        assert sum(line.startswith("~ team") for line in lines) == 12

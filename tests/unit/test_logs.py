@@ -277,6 +277,18 @@ def test_codes_that_people_were_told_of_are_not_logged_as_well() -> None:
     assert [line.get("message") for line in read(stream)] == [None, "it failed too", "again"]
 
 
+def test_very_many_lines_that_were_held_back_are_counted() -> None:
+    """They would push what people read out of their sight."""
+    stream = io.StringIO()
+    configure_logging(stream=stream, level="info", as_json=True, holds=True)
+    for number in range(8):
+        make_progress()(RotationFailed(code="boom", message="it failed"), f"team{number}")
+    release_held(())
+    *lines, last = stream.getvalue().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [f"team{number}" for number in range(5)]
+    assert last == "3 more lines like these: `rotator audit list` has them all."
+
+
 def test_console_has_colours_when_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = start(as_json=False, stream=Terminal())
     make_progress("run-1")(RotationCompleted(), "npm-feed")

@@ -13,9 +13,9 @@ def test_terminal_has_a_line_for_each_figure_and_none_for_what_there_is_none_of(
     begin, *lines = list_figures(make_document(rows=[make_status(), make_status("old", age=29 * DAY, left=DAY)]))
     assert begin.startswith("From ")
     assert "The period is not over" not in begin
-    assert lines[0].startswith("2 PATs of 1 account under management")
-    assert lines[1:4] == ["0 rotations completed", "0 PATs proven to be revoked", "0 commands by hand"]
-    assert lines[0].endswith(": 1 older than the policy allows")
+    assert lines[0].startswith("PATs: 2 of 1 account, ")
+    assert lines[1:4] == ["Rotations: 0 completed", "Revocations: 0 proven", "By hand: 0 commands"]
+    assert lines[0].endswith(", 1 older than the policy allows")
 
 
 def test_period_that_is_not_over_is_said_with_the_period() -> None:

@@ -90,4 +90,5 @@ def _report(cli: CliContext, plan: ArchivePlan, done: Archived | None, path: Pat
     else:
         moved = f"Would move events {plan.first} to {plan.last} into {path}."
         say(cli, moved if plan.last else "There is nothing to move.")
-        say(cli, f"Events after {plan.limit.last} stay, because {plan.limit.why}.")
+        stay = f"Events after {plan.limit.last} stay" if plan.limit.last else "All events stay"
+        say(cli, f"{stay}, because {plan.limit.why}.")

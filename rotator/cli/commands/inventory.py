@@ -14,7 +14,7 @@ from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.exporting import NamedPath
 from rotator.cli.selecting import print_csv, print_names, selection_options
-from rotator.cli.selection import Form, check_known
+from rotator.cli.selection import Form, check_known, take_one
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.words import say_names
 from rotator.errors import UsageError
@@ -87,7 +87,7 @@ def list_records(cli: CliContext) -> int:
 @inventory.command(
     short_help="Show everything known about one PAT.", epilog=examples("rotator inventory show npm-feed")
 )
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
@@ -243,7 +243,7 @@ def resume(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @click.argument("new_name", metavar="NEW")
 @reason_option
 @common_options
