@@ -114,7 +114,7 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
 def make_usage_error(error: click.ClickException) -> UsageError:
     """Return what is wrong with the command line as an error of ours."""
     context = (error.ctx if isinstance(error, click.UsageError) else None) or _find_context(error)
-    message = error.format_message()
+    message = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption):
         message = click.NoSuchOption(error.option_name, possibilities=_find_near(error)).format_message()
     if isinstance(error, click.MissingParameter) and context is not None:

@@ -86,13 +86,17 @@ class _Sheet:
             ]
             for place in fallen:
                 top[upper.index(place)] = Cell("")
-                if self.columns[place].is_key:
+                if self._is_name(place):
                     flush()
                     click.echo(paint(row[place].text, row[place].colour))
             kept.append(top)
-            sunk = sorted([*self.lower, *(place for place in fallen if not self.columns[place].is_key)])
+            sunk = sorted([*self.lower, *(place for place in fallen if not self._is_name(place))])
             self._print_below([row[place].text for place in sunk if place != self.heading], flush)
         flush()
+
+    def _is_name(self, place: int) -> bool:
+        """Whether rows begin with it: where it is too long it stands above its row, not below."""
+        return place == 0 and self.columns[place].is_key
 
     def _print_below(self, texts: Sequence[str], flush: Callable[[], None]) -> None:
         """Print what stands below a row, if there is anything, after the rows so far."""

@@ -294,3 +294,18 @@ def test_what_several_rows_share_stands_above_them_where_it_has_no_room_beside(
     assert (lines[1], lines[4]) == ("account: build-bot", "account: deputy")
     print_table(CliContext(), columns, [rows[0], rows[2], rows[1]])
     assert capsys.readouterr().out.splitlines()[3] == "    build-bot"
+
+
+def test_few_long_names_that_are_not_the_first_column_stand_below_their_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the vault of `rotator doctor`: what was found keeps its width in every other row."""
+    columns = (Column("check", fixed=True), Column("subject", is_key=True), Column("found", wraps=True))
+    rows = [("secret", f"name-{number}", "it can be written and holds what is expected") for number in range(10)]
+    rows[3] = ("vault", "https://127.0.0.1:40761 as build-bot", "list and get are allowed")
+    monkeypatch.setenv("COLUMNS", "64")
+    print_table(CliContext(), columns, rows)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert lines[3].split() == ["vault", "list", "and", "get", "are", "allowed"]
+    assert lines[4] == "    https://127.0.0.1:40761 as build-bot"
