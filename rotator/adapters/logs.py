@@ -10,11 +10,15 @@ import logging
 import os
 import re
 import sys
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
 from rotator.adapters.redaction import redact_text, redact_value
+from rotator.domain.audit_event import Detail
 from rotator.domain.events.event import Event
 from rotator.ports.progress import Progress
 
@@ -29,18 +33,30 @@ _TALKATIVE = ("azure", "msal")
 
 _CONFIGURING = Lock()
 _MULTILINE = frozenset({"exception", "stack"})
+_MOST_HELD = 5
+"""So many of the lines that were held back are shown at the end, before what people read is out of sight."""
+_LEAST_OF_OURS = 4
+"""A line of an event of ours has its time, level, name and subject."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_AND_LINES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def configure_logging(*, stream: TextIO, level: str, as_json: bool) -> None:
+Words = Callable[[Mapping[str, Detail]], str]
+"""Says the fields of an event, for people."""
+
+
+def configure_logging(
+    *, stream: TextIO, level: str, as_json: bool, holds: bool = False, words: Words | None = None
+) -> None:
     """Send all log records of this process from `level` (debug, info, warning, error) on to `stream`.
 
-    Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before.
+    Colours only on a terminal and without NO_COLOR. Calling it again replaces what was set before. `holds`: events
+    that have a code are kept until `release_held`. With `words`, our events are lines for people, folded where the
+    stream is a terminal.
     """
     reset_logging()
     root = logging.getLogger()
-    root.addHandler(_LineHandler(stream, as_json=as_json))
+    root.addHandler(_LineHandler(stream, as_json=as_json, holds=holds, words=words))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(threshold)
     for name in LIBRARIES:
@@ -52,6 +68,13 @@ def _choose_level(library: str, threshold: int) -> int:
     if threshold <= logging.DEBUG:
         return logging.NOTSET
     return logging.CRITICAL + 1 if library in _TALKATIVE else logging.WARNING
+
+
+def release_held(told: Collection[str]) -> None:
+    """Write what was held back, but for events with a code of which the reader was told; hold nothing from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _LineHandler):
+            handler.release_held(told)
 
 
 def reset_logging() -> None:
@@ -101,7 +124,7 @@ def get_logger() -> BoundLogger:
     return logger
 
 
-def _make_formatter(stream: TextIO, *, as_json: bool) -> ProcessorFormatter:
+def _make_formatter(stream: TextIO, *, as_json: bool, words: Words | None) -> ProcessorFormatter:
     import structlog
 
     return structlog.stdlib.ProcessorFormatter(
@@ -110,7 +133,7 @@ def _make_formatter(stream: TextIO, *, as_json: bool) -> ProcessorFormatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             redact_event,
-            *_make_renderers(stream, as_json=as_json),
+            *_make_renderers(stream, as_json=as_json, words=words),
         ],
     )
 
@@ -132,7 +155,7 @@ def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     return {redact_text(key): redact_value(value, key=key) for key, value in event.items()}
 
 
-def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
+def _make_renderers(stream: TextIO, *, as_json: bool, words: Words | None) -> list[Processor]:
     import structlog
 
     if as_json:
@@ -141,7 +164,38 @@ def _make_renderers(stream: TextIO, *, as_json: bool) -> list[Processor]:
     # The traceback is text already, and redacted: the plain formatter only prints it.
     plain = structlog.dev.plain_traceback
     console = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)
-    return [_shorten, _escape_controls, console]
+    if words is None:
+        return [_shorten, _escape_controls, console]
+
+    def say(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        """Our events in words, within the width of the terminal; whatever else is logged as it is."""
+        if _MULTILINE.intersection(event) or "logger" in event or len(event) < _LEAST_OF_OURS:
+            return console(logger, method, event)
+        return _say_in_words(event, words, stream, has_colours=bool(colours))
+
+    return [_shorten, _escape_controls, say]
+
+
+def _say_in_words(event: EventDict, words: Words, stream: TextIO, *, has_colours: bool) -> str:
+    """`2026-11-28 10:02:02Z  pat_minted  npm-feed  PAT 5984a94d, expires ...`; from a warning on with its level."""
+    (subject, *_) = (value for key, value in event.items() if key not in ("timestamp", "level", "event"))
+    level = event["level"] if event["level"] not in ("debug", "info") else ""
+    name = str(event["event"])
+    fields = {key: value for key, value in event.items() if value is not subject and key not in ("level", "event")}
+    line = "  ".join(filter(None, (event["timestamp"], level, name, str(subject), words(fields))))
+    with suppress(OSError, ValueError):
+        width = max(40, os.get_terminal_size(stream.fileno()).columns)
+        line = textwrap.fill(
+            line,
+            width,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    if has_colours:
+        line = line.replace(name, f"\x1b[1m{name}\x1b[0m", 1)
+        line = line.replace(level, f"\x1b[31m{level}\x1b[0m", 1) if level else line
+    return line
 
 
 def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -171,17 +225,41 @@ def _write_out(found: re.Match[str]) -> str:
     return found.group().encode("unicode_escape").decode()
 
 
+def _find_code(record: logging.LogRecord) -> str:
+    """Return why something failed, if the record is an event of ours that says so."""
+    return str(record.msg.get("code") or "") if isinstance(record.msg, dict) else ""
+
+
 class _LineHandler(logging.StreamHandler[TextIO]):
     """Writes the lines. A record that cannot be formatted is reported without its arguments: they may be secret."""
 
-    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
+    def __init__(self, stream: TextIO, *, as_json: bool, holds: bool, words: Words | None) -> None:
         super().__init__(stream)
-        self._as_json = as_json
+        self._as_json, self._words = as_json, words
+        self._held: list[logging.LogRecord] | None = [] if holds else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or hold it."""
+        if self._held is not None and _find_code(record):
+            self._held.append(record)
+        else:
+            super().emit(record)
+
+    def release_held(self, told: Collection[str]) -> None:
+        """Write what was held, but for what has a code that was told."""
+        held, self._held = self._held or [], None
+        left = [record for record in held if _find_code(record) not in told]
+        for record in left[:_MOST_HELD]:
+            self.handle(record)
+        if len(left) > _MOST_HELD:
+            more = len(left) - _MOST_HELD
+            self.stream.write(f"{more} more lines like these: `rotator audit list` has them all.\n")
+            self.flush()
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         if self.formatter is None:
-            self.setFormatter(_make_formatter(self.stream, as_json=self._as_json))
+            self.setFormatter(_make_formatter(self.stream, as_json=self._as_json, words=self._words))
         return super().format(record)
 
     def handleError(self, record: logging.LogRecord) -> None:

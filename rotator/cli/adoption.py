@@ -7,18 +7,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from rotator.cli.console import confirm, print_json, progress, say
+from rotator.cli.console import confirm, echo, print_json, progress, say
 from rotator.cli.context import CliContext
+from rotator.cli.exit_codes import DECLINED
 from rotator.cli.failures import report_others
 from rotator.cli.held_log import HeldLog
 from rotator.cli.output.inventory import render_adoption, render_refusals
-from rotator.cli.output.words import say_pats
+from rotator.cli.output.words import say_counts, say_pats
 from rotator.cli.refusals import note_refusals
 from rotator.cli.session import open_installation
 from rotator.documents.adoption import make_adoption_document
-from rotator.domain.exit_code import FAILED
+from rotator.domain.policy import RuleAction
 from rotator.domain.refusal import RefusalKind
-from rotator.engine.adopting import AdoptionPlan, adopt, propose
+from rotator.engine.adopting import AdoptionPlan, adopt, fits, propose
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors
@@ -42,6 +43,13 @@ class Wish:
     """What a file says of each PAT, by authorization id."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where the file says it."""
+    matching: tuple[str, ...] = ()
+    """Globs of display names; everything else is left alone, as if it were not there."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the command line names each PAT, so that none is refused without an error."""
+        return bool(self.references) and not self.lines
 
 
 def make_listed_wish(path: Path, *, dry_run: bool, yes: bool) -> Wish:
@@ -63,22 +71,27 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
         run = installation.make_run(cli.reason)
         with progress(cli, "asking Azure DevOps"):
             plan = propose(
-                run, list(wish.references), everything=wish.everything, choice=wish.choice, choices=wish.choices
+                run,
+                list(wish.references),
+                everything=wish.everything,
+                choice=wish.choice,
+                choices=wish.choices,
+                matching=wish.matching,
             )
         shown = len(plan.refusals)
-        _show(cli, plan, run.services.clock.now(), wish.lines)
+        _check_matching(plan, wish)
         ask = cli.may_ask and not cli.as_json and not wish.yes and not wish.dry_run
+        _show(cli, plan, run.services.clock.now(), wish, is_silent=cli.quiet and not (ask or wish.dry_run))
         if (plan.proposals or plan.confirmations) and ask and not confirm(cli, _make_question(plan)):
             say(cli, "Nothing was adopted.")
-            return FAILED
+            return DECLINED
         written = bool(plan.proposals or plan.confirmations) and not wish.dry_run
         if written:
             plan = _write(cli, run, plan)
-            for line in render_refusals(plan, wish.lines, shown):
-                say(cli, line)
+            _show_refusals(cli, plan, wish, shown)
     if cli.as_json:
         print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
-    if said := _sum_up(plan, wish):
+    if not cli.quiet and (said := _sum_up(plan, wish)):
         say(cli, said)
     done = bool(plan.proposals or plan.managed)
     if not done and not plan.errors and {refusal.kind for refusal in plan.refusals} & _MISNAMED:
@@ -103,12 +116,28 @@ def _make_question(plan: AdoptionPlan) -> str:
     return "May rotator overwrite what these secrets hold now?"
 
 
-def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, lines: Mapping[str, int]) -> None:
+def _check_matching(plan: AdoptionPlan, wish: Wish) -> None:
+    """Raise UsageError for a glob that fits no PAT at all, where all were seen."""
+    names = [pat.display_name for _, pat in plan.listed.values()]
+    for pattern in wish.matching:
+        if not plan.errors and not any(fits(name, pattern) for name in names):
+            raise UsageError(f'no PAT has a display name that fits "{pattern}"', fix="`rotator scan` lists the PATs.")
+
+
+def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, wish: Wish, *, is_silent: bool) -> None:
     note_refusals(cli, ((None, error) for error in plan.errors))
-    for line in render_adoption(plan, now, lines, everything=cli.verbosity > 0):
+    for line in () if is_silent else render_adoption(plan, now, everything=cli.verbosity > 0):
         say(cli, line)
+    _show_refusals(cli, plan, wish)
     if not cli.as_json:
-        report_others(("", error) for error in plan.errors)
+        report_others(cli, [("", error) for error in plan.errors])
+
+
+def _show_refusals(cli: CliContext, plan: AdoptionPlan, wish: Wish, shown: int = 0) -> None:
+    """Say what is not adopted, and why; with --json the document does."""
+    for line in render_refusals(plan, wish.lines, shown, is_named=wish.is_named):
+        if not cli.as_json:
+            echo(line, err=wish.is_named)
 
 
 def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
@@ -121,8 +150,11 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
         covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
         return "" if plan.refusals or plan.errors else f"Nothing to adopt.{covered}"
     blocked = sum(item.effective.blocked for item in plan.proposals)
+    by_hand = sum(item.rule.action is RuleAction.ALERT for item in plan.proposals if not item.effective.blocked)
     count = say_pats(len(plan.proposals))
-    held = f"; {blocked} of them cannot be rotated yet" if blocked else ""
+    left = f"{'is' if by_hand == 1 else 'are'} left to a person"
+    said = say_counts({"of them cannot be rotated yet": blocked, left: by_hand})
+    held = f"; {said}" if said else ""
     if wish.dry_run:
         return f"{count} would be adopted{held}. A dry run: nothing was written."
     return f"{count} adopted{held}. Next: `rotator plan`."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rotator.documents.inventory import Change
     from rotator.ports.database import Database
 
-_MOST_ALONE = 10
+MOST_ALONE = 10
 """So many records have a line each."""
 
 
@@ -38,10 +38,10 @@ def change_records(
     In a dry run `apply` changes nothing: it returns the record that would be changed.
     """
     from rotator.cli.console import print_json, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.failures import report_others
     from rotator.cli.session import open_installation
     from rotator.documents.inventory import make_inventory_change_document
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     changed: list[ManagedPat] = []
@@ -49,7 +49,7 @@ def change_records(
     with open_installation(cli) as installation:
         names = expand(patterns, installation.database)
         if not ask(installation.database, names):
-            return FAILED
+            return DECLINED
         run = installation.make_run(cli.reason)
         for name in names:
             try:
@@ -66,7 +66,7 @@ def change_records(
         _say_changed(cli, [pat.name for pat in changed], f"would be {change}" if dry_run else change, after)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
-        report_others(errors.items())
+        report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
 
 
@@ -74,7 +74,7 @@ def _say_changed(cli: CliContext, names: list[str], done: str, after: str) -> No
     from rotator.cli.console import say
     from rotator.cli.output.words import say_pats
 
-    if len(names) > _MOST_ALONE and not cli.verbosity:
+    if len(names) > MOST_ALONE and not cli.verbosity:
         after = after.format(name="NAME")
         say(cli, f"{done}  {say_pats(len(names))}: {say_names(names)}. {after} `-v` names them all.")
         return

@@ -9,20 +9,16 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from rotator.cli.context import CliContext, has_colour, is_terminal
-from rotator.cli.widths import Column, choose_usual, find_lower, find_usual, share_width
+from rotator.cli.widths import Column
 from rotator.domain.outside import show_hidden
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-_GAP = "  "
-_INDENT = "    "
+GAP = "  "
+INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _PART = re.compile(r"\S+(?: \S+)*")
@@ -64,7 +60,7 @@ def note(cli: CliContext, text: str) -> None:
 def note_command(cli: CliContext, command: str) -> None:
     """Print a command on stderr, alone on its line and never folded, so that it can be copied; nothing with --quiet."""
     if not cli.quiet:
-        click.echo(_INDENT + command, err=True)
+        click.echo(INDENT + command, err=True)
 
 
 def note_warnings(cli: CliContext, warnings: Iterable[str]) -> None:
@@ -90,13 +86,15 @@ def print_table(cli: CliContext, columns: Sequence[Column], rows: Sequence[Seque
     cells = [[_make_cell(cell) for cell in row] for row in rows]
     width = find_width(sys.stdout)
     if width is not None:
-        _print_within_width(columns, cells, width)
+        from rotator.cli.tables import print_within_width
+
+        print_within_width(columns, cells, width)
         return
     titles = [column.title.upper() for column in columns]
-    widths = [max(_width(text) for text in texts) for texts in zip(titles, *_list_texts(cells), strict=True)]
+    widths = [max(measure(text) for text in texts) for texts in zip(titles, *_list_texts(cells), strict=True)]
     for texts in (titles, *_list_texts(cells)):
-        padded = [text + " " * (width - _width(text)) for text, width in zip(texts, widths, strict=True)]
-        click.echo(_GAP.join(padded).rstrip())
+        padded = [text + " " * (width - measure(text)) for text, width in zip(texts, widths, strict=True)]
+        click.echo(GAP.join(padded).rstrip())
 
 
 def find_width(stream: object) -> int | None:
@@ -117,7 +115,7 @@ def fold(text: str, width: int) -> str:
 
 
 def _fold_line(line: str, width: int) -> str:
-    if _width(line) <= width:
+    if measure(line) <= width:
         return line
     indent = " " * (len(line) - len(line.lstrip()) + 4)
 
@@ -127,7 +125,7 @@ def _fold_line(line: str, width: int) -> str:
     def keep_if_short(found: re.Match[str]) -> str:
         return keep(found) if len(found.group()) <= width - len(indent) else found.group()
 
-    kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if _GAP in line.strip() else line)
+    kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if GAP in line.strip() else line)
     folded = textwrap.fill(
         kept,
         width,
@@ -167,7 +165,8 @@ def _make_cell(cell: Cell | str) -> Cell:
     return Cell(clean(cell)) if isinstance(cell, str) else Cell(clean(cell.text), cell.colour)
 
 
-def _width(text: str) -> int:
+def measure(text: str) -> int:
+    """Return how many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
     import unicodedata
@@ -179,99 +178,3 @@ def _width(text: str) -> int:
 
 def _list_texts(cells: list[list[Cell]]) -> list[list[str]]:
     return [[cell.text for cell in row] for row in cells]
-
-
-def _print_within_width(columns: Sequence[Column], cells: list[list[Cell]], width: int) -> None:
-    """The table as the library for terminals draws it, which is loaded only for this."""
-    from rich.console import Console
-    from rich.text import Text
-
-    same, gone = _find_gone(columns, cells)
-    shown = [column for place, column in enumerate(columns) if place not in gone]
-    titles = [Cell(column.title.upper()) for column in shown]
-    rows = [titles, *([cell for place, cell in enumerate(row) if place not in gone] for row in cells)]
-    measured = [[_width(row[place].text) for row in rows] for place in range(len(shown))]
-    widths = find_usual(shown, measured, width, len(_GAP))
-    lower = find_lower(shown, widths, width, len(_GAP))
-    console = Console(width=width, highlight=False, no_color=not has_colour(sys.stdout))
-    for place in same:
-        console.print(Text(f"{columns[place].title}: {cells[0][place].text}"), soft_wrap=True)
-    upper = [place for place in range(len(shown)) if place not in lower]
-    columns, tops = [shown[place] for place in upper], [[row[place] for place in upper] for row in rows]
-    shared = _share_width(columns, tops, [widths[place] for place in upper], width)
-    kept: list[list[Cell]] = []
-    for number, (row, top) in enumerate(zip(rows, tops, strict=True)):
-        fallen = [
-            place
-            for place, most in zip(upper, shared, strict=True)
-            if measured[place][number] > widths[place] or (shown[place].wraps and _measure_word(row[place]) > most)
-        ]
-        for place in fallen:
-            top[upper.index(place)] = Cell("")
-            if shown[place].is_key:
-                _print_drawn(console, columns, shared, kept)
-                click.echo(paint(row[place].text, row[place].colour))
-        kept.append(top)
-        sunk = sorted([*lower, *(place for place in fallen if not shown[place].is_key)])
-        below = _GAP.join(row[place].text for place in sunk if row[place].text)
-        if below:
-            _print_drawn(console, columns, shared, kept)
-            console.print(Text(fold(_INDENT + below, width)), soft_wrap=True)
-    _print_drawn(console, columns, shared, kept)
-
-
-def _find_gone(columns: Sequence[Column], cells: list[list[Cell]]) -> tuple[list[int], set[int]]:
-    """The columns that say the same in every row, and with them all that tell nothing more than another column."""
-    movable = [place for place, column in enumerate(columns) if column.may_go]
-    same = [place for place in movable if _is_same(place, cells)]
-    return same, {*same, *(place for place in movable if _repeats(place, columns, cells))}
-
-
-def _print_drawn(console: Console, columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell]]) -> None:
-    """Print the rows, which are then gone, without the blanks that fill up the last column: clipboards keep them."""
-    if not rows:
-        return
-    with console.capture() as drawn:
-        console.print(_draw(columns, widths, rows))
-    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
-    rows.clear()
-
-
-def _measure_word(cell: Cell) -> int:
-    return max(map(_width, cell.text.split()), default=0)
-
-
-def _share_width(columns: Sequence[Column], rows: list[list[Cell]], widths: Sequence[int], width: int) -> list[int]:
-    words = [choose_usual([_measure_word(row[place]) for row in rows]) for place in range(len(columns))]
-    return share_width(columns, widths, words, width - len(_GAP) * (len(columns) - 1))
-
-
-def _draw(columns: Sequence[Column], widths: Sequence[int], rows: list[list[Cell]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), show_header=False)
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(no_wrap=column.fixed, width=width)
-    for row in rows:
-        line = [
-            Text(
-                cell.text,
-                style=cell.colour or "",
-                no_wrap=not (column.wraps or column.is_key),
-                overflow="fold" if column.is_key else "ellipsis",
-            )
-            for cell, column in zip(row, columns, strict=True)
-        ]
-        table.add_row(*line)
-    return table
-
-
-def _repeats(place: int, columns: Sequence[Column], cells: list[list[Cell]]) -> bool:
-    """Whether a column says in every row what tells the rows apart."""
-    keys = [other for other, column in enumerate(columns) if column.is_key and other != place]
-    return any(all(row[place].text == row[key].text for row in cells) for key in keys)
-
-
-def _is_same(place: int, cells: list[list[Cell]]) -> bool:
-    return len(cells) > 1 and len({row[place].text for row in cells}) == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -36,6 +36,10 @@ class CliContext:
     """The command, where it is one that changes something; a reason can be given for each of these."""
     words: tuple[str, ...] = ()
     """The command line, as it was typed."""
+    told: set[str] = field(default_factory=set)
+    """The codes of the errors that were told in words."""
+    release_logs: Callable[[Collection[str]], None] | None = None
+    """Writes the log lines that were held back, once there is a log: but for those of codes that were told."""
 
     @cached_property
     def selection(self) -> Selection:

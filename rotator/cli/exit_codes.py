@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+DECLINED = 1
+"""A person answered no, so nothing was done: a script that goes on after 0 must not. apt and terraform do the same."""
 ATTENTION = 4
 CHANGES_PENDING = 20
 INTERRUPTED = 130

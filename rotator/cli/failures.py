@@ -23,6 +23,7 @@ _UNSAID = {RotatorError.code, ConfigError.code, UsageError.code}
 
 def report_error(cli: CliContext, error: RotatorError) -> None:
     """Say what failed, why, who must do what, and where the runbook tells more."""
+    cli.told.add(error.code)
     message = _say(error)
     if cli.as_json and _is_printed(_make_document(error, message)):
         return
@@ -53,9 +54,10 @@ def _make_document(error: RotatorError, message: str) -> Document:
     return make_error_document(error.code, message, error.fix)
 
 
-def report_others(errors: Iterable[tuple[str, RotatorError]]) -> None:
+def report_others(cli: CliContext, errors: Iterable[tuple[str, RotatorError]]) -> None:
     """Say, by name, what could not be done while the rest of a command was; without a name where the message has it."""
     met = list(errors)
+    cli.told.update(error.code for _, error in met)
     for name, error in met:
         named = "" if name in error.message else f"{name}: "
         echo(f"error: {clean(named + _say(error))}{name_code(error)}", err=True)
@@ -112,7 +114,7 @@ def report_click_error(cli: CliContext, error: click.ClickException) -> None:
 def make_usage_error(error: click.ClickException) -> UsageError:
     """Return what is wrong with the command line as an error of ours."""
     context = (error.ctx if isinstance(error, click.UsageError) else None) or _find_context(error)
-    message = error.format_message()
+    message = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption):
         message = click.NoSuchOption(error.option_name, possibilities=_find_near(error)).format_message()
     if isinstance(error, click.MissingParameter) and context is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from rotator.domain.events import hooks, inventory, places, revocations, rotations
+from rotator.domain.events import hooks, inventory, places, revocations, rotations, service_log
 from rotator.domain.events.event import Event
 from rotator.engine.report import OutcomeKind, OutcomeReason, RunReport
 from rotator.ports.progress import Progress
@@ -26,6 +26,8 @@ _SAID = (
     revocations.RevocationFailed,
     hooks.HookFailed,
     inventory.AllPaused,
+    service_log.OutsideChangeFound,
+    service_log.OwnChangesUnlisted,
 )
 """What a report tells of its subject: a failure with the reason and the fix, or what a person asked for."""
 

@@ -110,9 +110,9 @@ class LazyGroup(click.Group):
 def rotator() -> None:
     """Replaces Azure DevOps personal access tokens (PATs) before they expire. Azure Key Vault has the current values.
 
-    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 partly failed, 4 something needs
-    attention, 10 a person must sign in, 11 locked by another run, 20 changes pending, 130 interrupted (129, 143: by a
-    signal).
+    Exit codes: 0 done or nothing to do, 1 failed or declined, 2 usage or configuration, 3 partly failed, 4 something
+    needs attention, 10 a person must sign in, 11 locked by another run, 20 changes pending, 130 interrupted (129, 143:
+    by a signal).
     """
 
 
@@ -135,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_unwritten(error)
         return NAGIOS_UNKNOWN if "--nagios" in words else FAILED
     finally:
+        if cli.release_logs is not None:
+            cli.release_logs(cli.told)
         # After a stop the run's own handler stays to the end: the same stop may be signalled twice.
         if signal.getsignal(signal.SIGTERM) is handler:
             signal.signal(signal.SIGTERM, before)

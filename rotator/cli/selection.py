@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -127,6 +128,14 @@ def check_known(what: str, patterns: Iterable[str], known: Iterable[str], fix: s
         others = (f' and none named "{name}"{say_did_you_mean(name, every)}' for name in unknown[1:])
         said = say_unknown(what, unknown[0], every) + "".join(others)
         raise UsageError(said, code=NotManagedError.code, fix=fix)
+
+
+def take_one(_context: object, _parameter: object, value: str) -> str:
+    """A click callback for a command on one PAT. UsageError for a glob, which may fit several."""
+    if is_glob(value):
+        said = f'"{value}" is a glob, and this command takes one name'
+        raise UsageError(said, fix=f"`rotator status {shlex.quote(value)} -o name` lists the names that fit.")
+    return value
 
 
 def expand(patterns: Sequence[str], database: Database) -> tuple[str, ...]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from rotator.cli.context import CliContext
+from rotator.domain.audit_event import Detail
 from rotator.domain.outside import make_harmless
 from rotator.wiring.installation import Installation
-from rotator.wiring.logs import LEVELS, QUIET, LogOptions, redact, start_logs
+from rotator.wiring.logs import LEVELS, QUIET, LogOptions, redact, release_logs, start_logs
 from rotator.wiring.origin import Origin
 
 _NOBODYS = ("rotator once", "rotator daemon")
@@ -21,10 +22,21 @@ _LONGEST = 1000
 
 
 def open_installation(cli: CliContext) -> Installation:
-    """The installation that the command line and the environment name, with the log on stderr. A context manager."""
+    """The installation that the command line and the environment name, with the log on stderr. A context manager.
+
+    On a terminal, log lines of what the command says in words at its end are not written: see `CliContext.told`.
+    """
     level = QUIET if cli.quiet else LEVELS[min(cli.verbosity, len(LEVELS) - 1)]
-    start_logs(LogOptions(sys.stderr, level))
+    start_logs(LogOptions(sys.stderr, level, holds=not cli.verbosity, words=say_in_words))
+    cli.release_logs = release_logs
     return Installation(Origin(cli.config, os.environ, Path.cwd(), command=_describe_command(cli.words, cli.changing)))
+
+
+def say_in_words(fields: Mapping[str, Detail]) -> str:
+    """The fields of an event, for the log on a terminal; the words are loaded with the first line."""
+    from rotator.cli.output.details import say_fields
+
+    return say_fields(fields)
 
 
 def _describe_command(words: Sequence[str], changing: str | None) -> dict[str, str]:

@@ -18,8 +18,8 @@ class Column(NamedTuple):
     `lower` stands below its row, where nothing of it is lost; so does a single cell of it that is far longer than
     most. If that is not enough, a name is cut, and ends in `…`; prose (`wraps`) goes on in the next line, between
     words. What tells the rows apart (`is_key`) gives way last, and goes on in the next line too, so that nothing of it
-    is lost; in the first column, where few are too long, each of them has a line to itself. What is `fixed` never gives
-    way.
+    is lost; where few are too long, each of them has a line to itself: above its row in the first column, else below.
+    What is `fixed` never gives way.
     """
 
     title: str
@@ -34,11 +34,11 @@ def find_usual(columns: Sequence[Column], widths: Sequence[Sequence[int]], avail
     """Return the width of each column, given those of its cells, the title first: that of the longest, as a rule.
 
     Where no row then fits, few long cells do not widen the column that tells the rows apart, nor one that may stand
-    below them.
+    below them: they have a line to themselves.
     """
     longest = [max(column) for column in widths]
     usual = [
-        choose_usual(column) if about.lower or (about.is_key and about is columns[0]) else max(column)
+        choose_usual(column) if about.lower or about.is_key else max(column)
         for about, column in zip(columns, widths, strict=True)
     ]
     return usual if sum(longest) + gap * (len(longest) - 1) > available else longest

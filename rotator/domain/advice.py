@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rotator.domain.words import say_names
+from rotator.domain.words import begin_sentence, say_names
 
 SUBJECT = "{subject}"
 NAME = "{name}"
@@ -19,7 +19,8 @@ class Advice:
     `one` and `many` are the headline, about one subject and about several. `meaning` says what is wrong, `otherwise`
     what happens, and by when, if nobody does anything. `command` shows more or, if it `mends`, ends it; `fix` says what
     to do. `{subject}` stands in each of them where the subject belongs. `reasons` says more about some causes, by their
-    codes. `names` are what people call some subjects.
+    codes. `names` are what people call some subjects. `was` is the headline of what was seen once, and may be over: of
+    a place that is not asked all the time.
     """
 
     one: str
@@ -31,10 +32,15 @@ class Advice:
     mends: bool = False
     reasons: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    was: str = ""
 
     def say_one(self, subject: str) -> str:
         """Return the headline about one subject."""
         return self.one.replace(SUBJECT, self.names.get(subject, subject))
+
+    def say_seen(self, subject: str) -> str:
+        """Return the headline about one subject as it was seen, which is all that records can say, as a sentence."""
+        return replace(self, one=begin_sentence(self.was or self.one)).say_one(subject)
 
     def say_many(self, count: int) -> str:
         """Return the headline about several."""

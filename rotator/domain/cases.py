@@ -15,12 +15,14 @@ from rotator.domain.advice import Advice
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_name
 from rotator.domain.marker import strip_mark
+from rotator.domain.next_step import NextAction
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.domain.policy import Rule
 from rotator.domain.probe import RefusalCause
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_moment, say_names, say_span
 
+REPLACED_BY_HAND = NextAction.REPLACE_BY_HAND.value
 _MOST_PATS = 10
 _TO_REVOKE = {
     RevocationKind.ROTATED: "old PAT",
@@ -134,6 +136,19 @@ def advise_vanished(pat: ManagedPat, rule: Rule | None) -> Advice:
         fix=f"If consumers still need it, run `rotator rotate {pat.name}`: it stores a new PAT in {place}. "
         f"{find_out} If nobody needs it any more: `rotator inventory forget {pat.name}`.",
     )
+
+
+def advise_replacement(*, has_vault: bool) -> Advice:
+    """About a PAT that its rule leaves to a person: what to do depends on whether rotator could store a new one."""
+    how = (
+        "Run `rotator rotate {subject}`, which writes a new PAT to its secret."
+        if has_vault
+        else "It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, give it to the "
+        "consumers, `rotator inventory forget {subject}`, and adopt the new one."
+    )
+    general = CONDITIONS[ConditionKind.PAT_EXPIRING]
+    said = f"Its rule says `action: alert`: a person replaces it. {how}"
+    return replace(general, reasons={**general.reasons, REPLACED_BY_HAND: said})
 
 
 def advise_short_lifetime(

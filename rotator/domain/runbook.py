@@ -30,6 +30,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.ACCOUNT_DOWN: Advice(
         one="{subject} cannot be used",
         many="{count} accounts cannot be used",
+        was="{subject} could not be used",
         meaning="Entra cannot be asked for the account's access token, although it did not refuse the sign-in: it does "
         "not answer, or the network, the proxy or a certificate is in the way.",
         otherwise="Each run tries again, and it usually passes. While it lasts, no PAT of the account is rotated; the "
@@ -40,6 +41,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.ORGANIZATION_DOWN: Advice(
         one="{subject} cannot be checked",
         many="{count} organizations cannot be checked",
+        was="{subject} could not be checked",
         meaning="The account cannot list its PATs in the organization: Azure DevOps does not answer as it should, or "
         "it refuses the account.",
         otherwise="Each run tries again. While it lasts, no PAT of the account in this organization is rotated or "
@@ -61,6 +63,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
     ConditionKind.VAULT_DOWN: Advice(
         one="the vault {subject} does not work",
         many="{count} vaults do not work",
+        was="the vault {subject} did not work",
         meaning="The vault did not answer, or answered unexpectedly, while a managed PAT was worked on.",
         otherwise="No PAT whose value is in this vault is rotated; each run tries again. Consumers that cannot read "
         "the vault either fail now; the others notice nothing until a PAT expires.",
@@ -131,8 +134,9 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         fix="Do what `rotator status {subject}` says, or replace the PAT in Azure DevOps and adopt the new one.",
         reasons={
             "paused": "Somebody paused it: `rotator inventory resume {subject}` has it rotated again.",
-            "replace_by_hand": "Its rule says `action: alert`: a person replaces it. Run `rotator rotate {subject}`, "
-            "if it has a vault; or do it in Azure DevOps, `rotator inventory forget {subject}`, and adopt the new one.",
+            "replace_by_hand": "Its rule says `action: alert`: a person replaces it. If its rule names a vault, "
+            "`rotator rotate {subject}` does it. Otherwise make a new PAT in Azure DevOps, give it to the consumers, "
+            "`rotator inventory forget {subject}`, and adopt the new one.",
             "blocked": "The policy forbids rotating it.",
             "hook_awaited": "Its last rotation still waits for a required hook.",
             "all_organizations": "It is valid for all organizations: replace it by one PAT for each.",

@@ -75,3 +75,8 @@ def say_did_you_mean(word: str, known: Iterable[str]) -> str:
 def say_moment(moment: datetime) -> str:
     """Return the moment in UTC, to the minute: `2026-12-03 09:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def begin_sentence(text: str) -> str:
+    """Begin a sentence with a capital; a template that begins with a name stays."""
+    return text[:1].upper() + text[1:]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from functools import partial
 
 from rotator.domain.events.inventory import PatAdopted, PatTakenOver
@@ -66,11 +67,12 @@ def propose(
     everything: bool,
     choice: Choice | None = None,
     choices: Mapping[str, Choice] | None = None,
+    matching: Sequence[str] = (),
 ) -> AdoptionPlan:
     """Find the PATs that are asked for: by authorization id, by display name, or all that a rule covers.
 
-    A `choice` goes with one reference only, `choices` go with one id each. What each secret holds is looked at, and
-    nothing is changed.
+    Of all, `matching` leaves those whose display name is one of these or fits one as a glob. A `choice` goes with one
+    reference only, `choices` go with one id each. What each secret holds is looked at, and nothing is changed.
     """
     chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
@@ -86,7 +88,8 @@ def propose(
     free = {found: item for found, item in listed.items() if not _is_tracked(keepers.find_by_id(found))}
     managed: list[Managed] = []
     if everything:
-        chosen = list(reversed(free.values()))
+        every = reversed(free.values())
+        chosen = [item for item in every if not matching or any(fits(item[1].display_name, one) for one in matching)]
     else:
         again = partial(_adopt_again, run, view, records, chosen_for, managed, refusals)
         chosen = _choose(references, listed, free, keepers, refusals, again, is_whole=not errors)
@@ -99,6 +102,11 @@ def propose(
     seen = refuse_unclear(look_at_secrets(run, proposals, chosen_for, refusals), incomplete, refusals)
     judged = tuple(replace(item, denied=_find_denial(run, item.record, limits)) for item in seen)
     return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed, heard)
+
+
+def fits(display_name: str, pattern: str) -> bool:
+    """Whether a display name is the pattern, or fits it as a glob."""
+    return display_name == pattern or fnmatchcase(display_name, pattern)
 
 
 def _fetch_listings(run: RunContext, view: ServerView, looks: int) -> tuple[list[Listing], list[RotatorError]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rotator.domain.account import Account
 from rotator.domain.cases import (
+    REPLACED_BY_HAND,
     WaitingCall,
     advise_damaged_cache,
     advise_hook,
@@ -16,6 +17,7 @@ from rotator.domain.cases import (
     advise_pending,
     advise_refused_account,
     advise_refused_value,
+    advise_replacement,
     advise_short_lifetime,
     advise_vanished,
     advise_written_secret,
@@ -63,6 +65,8 @@ def know_case(
             organization = subjects[0].partition("/")[2] or subjects[0]
             refused = advise_refused_account(organization, affected.failure)
             return replace(affected, hurt=Hurt.PERHAPS, advice=refused)
+        case ConditionKind.PAT_EXPIRING if _is_replaced(notice) and len({*_have_vaults(pats)}) == 1:
+            return replace(affected, advice=advise_replacement(has_vault=_have_vaults(pats)[0]))
         case ConditionKind.VAULT_DOWN:
             return replace(affected, hurt=Hurt.PERHAPS)
         case ConditionKind.ROTATION_BLOCKED:
@@ -73,6 +77,14 @@ def know_case(
             return _know_pat(run, reading, notice, affected, pats)
         case _:
             return affected
+
+
+def _is_replaced(notice: Notice) -> bool:
+    return REPLACED_BY_HAND in (notice.cause.code, notice.code)
+
+
+def _have_vaults(pats: Sequence[ManagedPat]) -> list[bool]:
+    return [bool(pat.vault) for pat in pats]
 
 
 def _find_hurt(reading: Reading, notice: Notice, affected: Affected, pats: Sequence[ManagedPat]) -> Hurt:

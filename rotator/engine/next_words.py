@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
+from rotator.domain.rotation import RotationState
 from rotator.domain.words import say_in
 from rotator.engine.status import PatStatus
 
@@ -20,6 +21,13 @@ class Postponed:
 
 
 NONE_POSTPONED = Postponed()
+_AT_WORK = {
+    RotationState.MINTING: "a run waits for its new PAT",
+    RotationState.MINTED: "a run proves its new PAT",
+    RotationState.STORING: "a run waits for its vault",
+    RotationState.ABANDONING: "a run revokes its unused new PAT",
+    RotationState.RETIRING: "a run revokes its old PAT",
+}
 
 
 def find_postponed(rows: Iterable[PatStatus], places: int, per_hour: int, now: datetime) -> Postponed:
@@ -39,6 +47,8 @@ def say_next(row: PatStatus, now: datetime, postponed: Postponed = NONE_POSTPONE
     """
     if row.name in postponed.names:
         return f"postponed: limit of {postponed.per_hour} an hour"
+    if row.at_work is not None and not row.needs_sign_in:
+        return _AT_WORK.get(row.at_work, "a run rotates it")
     said = ACTION_WORDS.get(row.next_action)
     if said is None:
         if row.waits_for_resume:

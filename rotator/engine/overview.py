@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ from rotator.engine.in_force import find_pause, find_pause_reason
 from rotator.engine.pace import count_places
 from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
-from rotator.engine.signing_in import SignInSight, hold_for_sign_ins
-from rotator.engine.status import NeededSignIn, PatStatus, load_needed, make_effective, status_in
+from rotator.engine.signing_in import SignInSight, find_missing, hold_for_sign_ins
+from rotator.engine.status import NONE_MISSING, NeededSignIn, PatStatus, load_needed, make_effective, status_in
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database, Reading
@@ -91,7 +90,7 @@ def _load_newest(reading: Reading, name: str) -> tuple[tuple[AuditEvent, ...], A
 
 @dataclass(frozen=True)
 class StatusView:
-    """How everything stands. `memories`: what is remembered of each configured account's sign-in.
+    """How everything stands.
 
     `looked_at`: when a daemon last looked at every account. `places`: how many rotations may still begin now.
     """
@@ -101,7 +100,6 @@ class StatusView:
     pending: tuple[PendingRevocation, ...]
     conditions: tuple[Condition, ...]
     needed: dict[str, NeededSignIn]
-    memories: tuple[SignInMemory, ...]
     runs: RunTimes
     looked_at: datetime | None
     places: int
@@ -121,24 +119,24 @@ class StatusView:
         tolerance: Tolerance,
     ) -> tuple[Finding, ...]:
         """Return what is wrong with these rows and pending revocations, and with everything else."""
-        signed_out = [sight.memory.account for sight in sights if _is_out(sight, self.now)]
+        signed_out = find_missing(sights, self.now)
         return find_findings(rows, pending, self.conditions, self.runs, self.now, tolerance, signed_out)
 
 
 def view_status(
     database: Database,
     policy: Policy,
-    accounts: Iterable[str],
     now: datetime,
     *,
     settle: timedelta,
     lease: timedelta,
+    missing: Mapping[str, NeededSignIn] = NONE_MISSING,
     memory: StatusMemory | None = None,
 ) -> StatusView:
-    """Look at everything; `settle` and `lease` as for `status_in`. Of the PATs `memory` reads only what may be news."""
+    """Look at everything; the spans and `missing` as for `status_in`. `memory` reads only what may be news, of PATs."""
     with database.read() as reading:
         if memory is None:
-            rows = status_in(reading, policy, now, settle=settle, lease=lease)
+            rows = status_in(reading, policy, now, settle=settle, lease=lease, missing=missing)
         else:
             rows = memory.look(reading, policy, now, settle=settle, lease=lease).rows
         look = reading.job_runs.find_last(JobName.RECONCILE, reading.now(), JobOutcome.SUCCEEDED)
@@ -147,8 +145,7 @@ def view_status(
             rows=rows,
             pending=tuple(reading.revocations.load()),
             conditions=tuple(reading.conditions.load()),
-            needed=load_needed(reading),
-            memories=_load_memories(reading, accounts),
+            needed={**missing, **load_needed(reading)},
             runs=load_run_times(reading),
             looked_at=None if look is None else look.ended_at,
             places=count_places(reading, policy.guardrails, now),
@@ -157,45 +154,26 @@ def view_status(
         )
 
 
-@dataclass(frozen=True)
-class PlanView:
-    """What a run would do, and what is remembered of each configured account's sign-in.
-
-    `waiting`: how many PATs wait for the sign-in of each account that is needed.
-    """
-
-    plan: Plan
-    needed: dict[str, NeededSignIn]
-    memories: tuple[SignInMemory, ...]
-    waiting: dict[str, int]
-
-    def hold(self, sights: Iterable[SignInSight]) -> Plan:
-        """Return what a run would do without a person, who must sign accounts in, by our records or by the sights."""
-        now = self.plan.made_at
-        missing = {item.memory.account: NeededSignIn(now, item.memory) for item in sights if _is_out(item, now)}
-        return hold_for_sign_ins(self.plan, {**missing, **self.needed}, self.waiting)
-
-
 def view_plan(
     database: Database,
     policy: Policy,
-    accounts: Iterable[str],
     now: datetime,
     by_hand: Sequence[str] | None = None,
     *,
     settle: timedelta,
     lease: timedelta,
-) -> PlanView:
-    """Look at what a run would do now; with `by_hand`, at what rotating these ManagedPats by hand would do.
+    missing: Mapping[str, NeededSignIn] = NONE_MISSING,
+) -> Plan:
+    """Look at what a run would do now without a person, who must sign accounts in by our records or by `missing`.
 
-    `settle` and `lease` as for `status_in`, which says what waits for a sign-in.
+    With `by_hand`: what rotating these ManagedPats by hand would do. `settle`, `lease` and `missing` as for
+    `status_in`, which says what waits for a sign-in.
     """
     with database.read() as reading:
         plan = plan_in(reading, policy, now) if by_hand is None else plan_by_hand(reading, policy, by_hand, now)
-        needed = load_needed(reading)
-        rows = status_in(reading, policy, now, settle=settle, lease=lease) if needed else ()
-        waiting = Counter(row.account for row in rows if row.needs_sign_in)
-        return PlanView(plan, needed, _load_memories(reading, accounts), dict(waiting))
+        needed = {**missing, **load_needed(reading)}
+        rows = status_in(reading, policy, now, settle=settle, lease=lease, missing=missing) if needed else ()
+    return hold_for_sign_ins(plan, needed, {row.name: row.account for row in rows if row.needs_sign_in})
 
 
 def load_organizations(database: Database) -> tuple[OrganizationMemory, ...]:
@@ -207,12 +185,4 @@ def load_organizations(database: Database) -> tuple[OrganizationMemory, ...]:
 def load_memories(database: Database, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:
     """Load what is remembered of these accounts' sign-ins."""
     with database.read() as reading:
-        return _load_memories(reading, accounts)
-
-
-def _load_memories(reading: Reading, accounts: Iterable[str]) -> tuple[SignInMemory, ...]:
-    return tuple(reading.sign_ins.load(account) for account in accounts)
-
-
-def _is_out(sight: SignInSight, now: datetime) -> bool:
-    return sight.is_signed_in(now) is False
+        return tuple(reading.sign_ins.load(account) for account in accounts)

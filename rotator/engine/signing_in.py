@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -111,6 +112,12 @@ class AccountStatus:
     organizations: tuple[OrganizationMemory, ...] = ()
 
 
+def find_missing(sights: Iterable[SignInSight], now: datetime) -> dict[str, NeededSignIn]:
+    """Return the accounts that nobody is signed in for, whether a run met that or not."""
+    out = (sight.memory for sight in sights if sight.is_signed_in(now) is False)
+    return {memory.account: NeededSignIn(None, memory) for memory in out}
+
+
 def make_account_status(
     sight: SignInSight, rows: Iterable[PatStatus], organizations: Iterable[OrganizationMemory] = ()
 ) -> AccountStatus:
@@ -136,15 +143,17 @@ _AHEAD = (ActionKind.ADOPT, ActionKind.WAIT)
 """What is to be done beside changes, or later: that waits for a sign-in too, whatever it waits for now."""
 
 
-def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, int] | None = None) -> Plan:
+def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, str]) -> Plan:
     """Return the plan with nothing to be done for the accounts that a person must sign in first.
 
-    `waiting`: how many PATs of each wait for that. For people only: a run asks Entra.
+    `waiting` names what waits for that, due or not, each with its account. For people only: a run asks Entra.
     """
 
     def hold(action: Action) -> Action:
         account = needed.get(action.pat.next_account)
-        if account is None or action.held_back == PAUSED or action.kind not in (*CHANGES, *_AHEAD):
+        if account is None or action.held_back == PAUSED:
+            return action
+        if action.kind not in (*CHANGES, *_AHEAD) and action.pat.name not in waiting:
             return action
         failure, reason = account.explain(action.pat.next_account), ActionReason.SIGN_IN_NEEDED
         return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)
@@ -152,7 +161,8 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
     actions = tuple(map(hold, plan.actions))
     held = {action.pat.name for action in actions if action.reason is ActionReason.SIGN_IN_NEEDED}
     postponed = tuple(name for name in plan.postponed if name not in held)
-    return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)), waiting=waiting or {})
+    counts = Counter(waiting.values())
+    return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)), waiting=counts)
 
 
 @dataclass(frozen=True)

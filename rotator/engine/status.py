@@ -58,24 +58,27 @@ SIGN_IN_REQUIRED = SignInRequiredError.code
 
 @dataclass(frozen=True)
 class NeededSignIn:
-    """An account that a person must sign in: since when, and what is remembered of its sign-in."""
+    """An account that a person must sign in: since when, if that is known, and what is remembered of its sign-in."""
 
-    since: datetime
+    since: datetime | None
     memory: SignInMemory
 
     @property
     def is_first(self) -> bool:
         """Whether nobody ever signed it in, as far as is known."""
         refusal = self.memory.refusal
-        return self.memory.interactive_at is None and refusal is not None and refusal.code == NOT_SIGNED_IN
+        return self.memory.interactive_at is None and (refusal is None or refusal.code == NOT_SIGNED_IN)
 
     def explain(self, account: str) -> Failure:
         """Return what is wrong with each of its PATs."""
         refusal = self.memory.refusal
         if refusal is None:
             fix = f"Run `rotator login {account}`."
-            return Failure(SIGN_IN_REQUIRED, "a person must sign in again", fix)
+            return Failure(SIGN_IN_REQUIRED, f"a person must sign in{'' if self.is_first else ' again'}", fix)
         return replace(refusal, code=SIGN_IN_REQUIRED)
+
+
+NONE_MISSING: Mapping[str, NeededSignIn] = {}
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class PatStatus:
     """Which record it is; it says nothing about the PAT."""
     waits_for_resume: bool = False
     """It waits until a person resumes it by name."""
+    at_work: RotationState | None = None
+    """A run holds its claim now, and its rotation is there: what comes next is up to that run."""
 
     @property
     def is_rotated(self) -> bool:
@@ -127,7 +132,7 @@ class PatStatus:
 
 def find_need(row: PatStatus) -> Need | None:
     """Return why a PAT waits for a person; None for what passes by itself, is tried again, or was paused by one."""
-    if row.next_action is NextAction.REPLACE_BY_HAND:
+    if row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND:
         return Need.REPLACEMENT
     if row.needs_sign_in:
         return Need.SIGN_IN
@@ -152,15 +157,22 @@ def status_from(
 
 
 def status_in(
-    reading: Reading, policy: Policy, now: datetime, *, settle: timedelta, lease: timedelta
+    reading: Reading,
+    policy: Policy,
+    now: datetime,
+    *,
+    settle: timedelta,
+    lease: timedelta,
+    missing: Mapping[str, NeededSignIn] = NONE_MISSING,
 ) -> tuple[PatStatus, ...]:
     """List every ManagedPat by expiry, then what the last run saw untracked, and why it was left behind or waits.
 
-    `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last.
+    `settle`: how long an unanswered mint or store may still take effect. `lease`: how long claims last. `missing`: what
+    else is known of accounts that a person must sign in, although no run met that yet.
     """
     policy, pats = put_in_force(reading, policy), reading.inventory.load_all()
     rotations, pending = reading.journal.load_open(), reading.revocations.load()
-    managed = list_managed(reading, policy, pats, rotations, pending, now, settle=settle, lease=lease)
+    managed = list_managed(reading, policy, pats, rotations, pending, now, settle=settle, lease=lease, missing=missing)
     return arrange(
         managed, list_untracked(reading, now), (found for rotation in rotations for found in get_ids(rotation))
     )
@@ -176,10 +188,13 @@ def list_managed(
     *,
     settle: timedelta,
     lease: timedelta,
+    missing: Mapping[str, NeededSignIn] = NONE_MISSING,
 ) -> list[PatStatus]:
     """List the rows of these ManagedPats, by the policy in force, their open rotations and pending revocations."""
-    pats, limits, needed = tuple(pats), reading.limits.load(), load_needed(reading)
+    pats, rotations, limits = tuple(pats), tuple(rotations), reading.limits.load()
+    needed = {**missing, **load_needed(reading)}
     creating = find_creating(reading, pats, lease)
+    worked_on = _find_worked_on(reading, rotations, lease)
     opened, asked = {rotation.name: rotation for rotation in rotations}, group_pending(pending)
     rows = []
     for pat in (record.as_ending() for record in pats):
@@ -188,6 +203,8 @@ def list_managed(
         row = _make_row(Matter(pat, opened.get(pat.name), mine), policy, decision, now, settle)
         if pat.name in creating:
             row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
+        if pat.name in worked_on:
+            row = replace(row, at_work=opened[pat.name].state)
         rows.append(_put_sign_in_first(row, pat.next_account, needed.get(pat.next_account)))
     return rows
 
@@ -232,6 +249,12 @@ def find_creating(reading: Reading, pats: Iterable[ManagedPat], lease: timedelta
     return reading.claims.find_held(names, now=reading.now(), span=lease) if names else frozenset()
 
 
+def _find_worked_on(reading: Reading, rotations: Iterable[Rotation], lease: timedelta) -> frozenset[str]:
+    """Name the records that a run rotates now, by its claim; in their overlap nobody needs to be at it."""
+    names = [rotation.name for rotation in rotations if rotation.state is not RotationState.OVERLAPPING]
+    return reading.claims.find_held(names, now=reading.now(), span=lease) if names else frozenset()
+
+
 def make_effective(
     pat: ManagedPat, policy: Policy, limits: Mapping[tuple[str, str], LifetimeLimit], now: datetime
 ) -> ManagedPat:
@@ -246,9 +269,10 @@ def make_effective(
 def _put_sign_in_first(row: PatStatus, account: str, needed: NeededSignIn | None) -> PatStatus:
     """The row of a PAT whose next `account` a person must sign in, unless it has a reason of its own to be left alone.
 
-    One that a person replaces by hand needs that first; its row says both.
+    One that a person replaces by hand needs that first; its row says both. The policy may leave it alone, too.
     """
-    if needed is None or row.state in (PatState.PAUSED, PatState.BLOCKED):
+    is_left = row.next_action is NextAction.NONE and row.last_error is None
+    if needed is None or is_left or row.state in (PatState.PAUSED, PatState.BLOCKED):
         return row
     if row.next_action is NextAction.REPLACE_BY_HAND:
         if row.last_error is not None:

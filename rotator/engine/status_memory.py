@@ -203,11 +203,12 @@ def _load_news(reading: Reading, after: int) -> set[str] | None:
 def _is_restless(row: PatStatus, now: datetime) -> bool:
     """Whether it may change though no event tells it, and at no moment that the row tells.
 
-    Work on it is due, its first PAT is being made, or a pause holds an old PAT that expires meanwhile.
+    Work on it is due, its first PAT is being made, a run is at work on it (its claim may end, which no event tells), or
+    a pause holds an old PAT that expires meanwhile.
     """
     if row.state is PatState.UNTRACKED or row.next_action in BY_HAND:
         return False
-    is_held = row.next_at is None and row.revoke_after is not None
+    is_held = row.at_work is not None or (row.next_at is None and row.revoke_after is not None)
     return not row.authorization_id or is_held or (row.next_at is not None and row.next_at <= now)
 
 

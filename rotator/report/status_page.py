@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.documents.status import PatStatusDocument, StatusDocument, StatusSignInDocument
@@ -18,7 +18,7 @@ from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.telling import join_causes
-from rotator.domain.words import say_ago, say_count, say_in, say_moment, say_span
+from rotator.domain.words import begin_sentence, say_ago, say_count, say_in, say_moment, say_span
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.rendering import make_environment, make_policy
@@ -96,7 +96,7 @@ def render_status_page(page: StatusPage) -> bytes:
         sentences=list(_say_sentences(document, now)),
         made_at=document["generated_at"],
         made=say_moment(now),
-        problems=[_begin(problem) for problem in page.problems],
+        problems=[begin_sentence(problem) for problem in page.problems],
         conditions=list(_list_conditions(page.conditions)),
         states=[(state.value, _MARKS[state], listed[state], every[state]) for state in _ORDER if listed[state]],
         accounts=[(_clip(name), number) for name, number in numbers.items()] if len(accounts) > 1 else (),
@@ -153,9 +153,9 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
-        one = replace(advice, one=_begin(advice.one)).say_one(subjects[0])
+        one = advice.say_seen(subjects[0])
         yield {
-            "said": one if len(kind) == 1 else _begin(advice.say_many(len(kind))),
+            "said": one if len(kind) == 1 else begin_sentence(advice.say_many(len(kind))),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
             "since": say_moment(min(found.since for found in kind)),
@@ -219,11 +219,6 @@ def _list_job(job: JobFigures, now: datetime) -> dict[str, str]:
 
 def _say_ago_or_never(moment: str | None, now: datetime) -> str:
     return "never, or not known" if moment is None else say_ago(_read(moment), now)
-
-
-def _begin(sentence: str) -> str:
-    """Begin a sentence of ours with a capital; what begins with a name stays."""
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _clip(text: str) -> str:

@@ -55,6 +55,37 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     yield _say_service_logs(review)
 
 
+def list_figures(review: ReviewDocument) -> Iterator[str]:
+    """Yield the summary as the lines of a list, for a terminal: what there is none of is left out."""
+    revoked, pats = review["revocations"], review["pats"]
+    begin, *_, log, services = summarize(review)
+    is_open = review["period"]["until"] > review["generated_at"]
+    yield f"{begin} The period is not over." if is_open else begin
+    accounts = len({pat["account"] for pat in pats})
+    yield f"PATs: {len(pats)} of {_count(accounts, 'account')}" + _list_counts(
+        (sum(pat["age_verdict"] == "expired" for pat in pats), "expired"),
+        (sum(pat["age_verdict"] in ("due", "by_hand") for pat in pats), "older than the policy allows"),
+        (len(review["unmanaged"]), "more that nobody manages"),
+    )
+    yield f"Rotations: {sum(bucket['completed'] for bucket in review['timeline'])} completed" + _list_counts(
+        (review["failed_pats"], "PATs with one that failed or was blocked, if only for a while")
+    )
+    yield f"Revocations: {revoked['proven']} proven" + _list_counts(
+        (len(revoked["pending"]), "not confirmed yet"),
+        (sum(pat["kind"] != "overlap" for pat in revoked["living"]), "PATs still valid until a person decides"),
+        (review["values"]["outlived_found"], "old PATs there more than 15 minutes after the overlap"),
+    )
+    yield f"By hand: {_count(review['done_by_hand'], 'command')}"
+    if review["excepted_pats"]:
+        yield f"The policy was broken by {_count(review['excepted_pats'], 'PAT')}, if only for a while."
+    yield from (log, services)
+
+
+def _list_counts(*counts: tuple[int, str]) -> str:
+    said = [f"{number} {what}" for number, what in counts if number]
+    return "".join(f", {text}" for text in said)
+
+
 def _count(number: int, one: str, more: str = "") -> str:
     return f"{number} {one if number == 1 else more or one + 's'}"
 

@@ -34,6 +34,7 @@ from rotator.domain.events.daemon import (
     DaemonStarted,
     DaemonWoken,
     ListenerDelayed,
+    ListenerStarted,
     ReloadRefused,
     StopRequested,
     ThreadDied,
@@ -247,6 +248,7 @@ class Daemon:
 
         listening = bind(parse_listening(address), self._boot, self.stop, tell_why)
         with Listener(listening, self._health.find_page) as listener:
+            self._progress(ListenerStarted(address=f"http://{address}/"), installation.actor)
             yield listener.is_alive
 
     @contextmanager

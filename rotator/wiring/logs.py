@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from rotator.domain.audit_event import Detail
 from rotator.domain.events.daemon import SettingDoubted
 
 LEVELS = ("warning", "info", "debug")
@@ -15,17 +17,33 @@ QUIET = "critical"
 
 @dataclass(frozen=True)
 class LogOptions:
-    """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical)."""
+    """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical).
+
+    `holds`: on a terminal, what an error at the end may tell in words waits until `release_logs`. `words` says the
+    fields of an event there.
+    """
 
     stream: TextIO
     level: str
+    holds: bool = False
+    words: Callable[[Mapping[str, Detail]], str] | None = None
 
 
 def start_logs(options: LogOptions) -> None:
     """Send this process's log to the stream: JSON unless it is a terminal."""
     from rotator.adapters.logs import configure_logging
 
-    configure_logging(stream=options.stream, level=options.level, as_json=not options.stream.isatty())
+    is_terminal = options.stream.isatty()
+    holds = options.holds and is_terminal
+    words = options.words if is_terminal else None
+    configure_logging(stream=options.stream, level=options.level, as_json=not is_terminal, holds=holds, words=words)
+
+
+def release_logs(told: Collection[str]) -> None:
+    """Write what the log holds back, but for events with one of the codes that people were told of."""
+    from rotator.adapters.logs import release_held
+
+    release_held(told)
 
 
 def redact(text: str) -> str:

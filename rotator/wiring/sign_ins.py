@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.overview import load_memories, load_organizations, view_plan
-from rotator.engine.signing_in import AccountView, AppRegistration, SignInSight, view_account
+from rotator.engine.signing_in import AccountView, AppRegistration, SignInSight, find_missing, view_account
 from rotator.errors import DatabaseError, RotatorError
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ def view_accounts(installation: Installation, note: Callable[[str], None]) -> tu
     return tuple(views)
 
 
-def list_sights(
-    installation: Installation, memories: Iterable[SignInMemory], note: Callable[[str], None]
-) -> tuple[SignInSight, ...]:
+def list_sights(installation: Installation, note: Callable[[str], None]) -> tuple[SignInSight, ...]:
     """Return how every account's sign-in stands; without the token cache, and with a note, where that is unreadable."""
-    known = tuple(memories)
+    known = load_memories(installation.database, list_names(installation))
     try:
         entra = installation.entra_sign_in
         return tuple(SignInSight(entra.status(memory.account), memory) for memory in known)
@@ -52,21 +50,23 @@ def list_sights(
 
 def find_signed_out(installation: Installation, note: Callable[[str], None]) -> list[str]:
     """Name the accounts that nobody is signed in for, as far as it is known."""
-    memories, now = load_memories(installation.database, list_names(installation)), installation.clock.now()
-    sights = list_sights(installation, memories, note)
-    return [sight.memory.account for sight in sights if sight.is_signed_in(now) is False]
+    return list(find_missing(list_sights(installation, note), installation.clock.now()))
 
 
 def make_plan_for_people(
     installation: Installation, note: Callable[[str], None], by_hand: Sequence[str] | None = None
 ) -> Plan:
     """Return what a run would do now, or rotating these PATs `by_hand`, as far as it can without anybody's sign-in."""
-    names, now = list_names(installation), installation.clock.now()
-    timing = installation.settings.rotation
-    view = view_plan(
-        installation.database, installation.policy, names, now, by_hand, settle=timing.settle, lease=timing.lease
+    sights, now, timing = list_sights(installation, note), installation.clock.now(), installation.settings.rotation
+    return view_plan(
+        installation.database,
+        installation.policy,
+        now,
+        by_hand,
+        settle=timing.settle,
+        lease=timing.lease,
+        missing=find_missing(sights, now),
     )
-    return view.hold(list_sights(installation, view.memories, note))
 
 
 def list_names(installation: Installation) -> list[str]:

@@ -13,7 +13,7 @@ from rotator.engine.signing_in import make_account_status
 from rotator.ports.pages import Page
 from rotator.report.names import hide_names
 from rotator.report.status_page import POLICY, StatusPage, render_status_page
-from rotator.wiring.sign_ins import list_names, list_sights
+from rotator.wiring.sign_ins import list_sights
 
 if TYPE_CHECKING:
     from rotator.documents.status import PatStatusDocument
@@ -42,13 +42,11 @@ class StatusPages:
         """Make the page of this moment."""
         installation, database, timing = self._installation, run.services.database, run.services.timing
         unread: list[str] = []
-        now, names = run.services.clock.now(), list_names(installation)
-        view = view_status(
-            database, run.policy, names, now, settle=timing.settle, lease=timing.lease, memory=self._memory
-        )
+        now = run.services.clock.now()
+        view = view_status(database, run.policy, now, settle=timing.settle, lease=timing.lease, memory=self._memory)
         accounts = [
             make_account_status(sight, view.rows, view.organizations)
-            for sight in list_sights(installation, view.memories, unread.append)
+            for sight in list_sights(installation, unread.append)
         ]
         if view.rows is not self._rows:
             self._rows, self._pats = view.rows, make_rows(view.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -57,17 +58,53 @@ def test_name_that_nothing_has_gets_the_same_answer_of_every_command(managed: Ro
     assert 'named "build-bt", did you mean "build-bot"? [unknown_name]' in managed("login", "build-bt").stderr
     adopted = managed("inventory", "adopt", "npm-fead")
     assert adopted.returncode == 2
-    assert 'display name, did you mean "npm-feed"?' in adopted.stdout
+    assert adopted.stderr.startswith("error: npm-fead: no untracked active PAT has this authorization id or ")
+    assert 'display name, did you mean "npm-feed"? [unknown]\nfix: `rotator scan` lists' in adopted.stderr
 
 
 def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed_in: Rotator) -> None:
     shown = signed_in("inventory", "adopt", "--all", "--dry-run").stdout
     names = re.findall(r"^\+ (\S+)", shown, re.MULTILINE)
     assert len(names) > 3
-    assert names == sorted(names)
-    by_hand = shown.split("+ deploy-manual")[1].split("\n+ ")[0]
-    assert "not looked at: its rule only alerts, so rotator never writes it" in by_hand
-    assert shown.count("not looked at") == 1
+    assert len(set(names)) == len(names)
+    by_hand = re.search(r"^build-bot/contoso, rule hands-off \((.*)\), secrets in \S+\n\+ deploy-manual ", shown, re.M)
+    assert by_hand is not None
+    assert by_hand[1] == "a person replaces these, so rotator never writes their secrets"
+    assert shown.count("a person replaces these") == 1
+    more = signed_in("inventory", "adopt", "--all", "--dry-run", "-v").stdout
+    assert more.count("not looked at: its rule only alerts, so rotator never writes it") == 1
+
+
+def test_adoption_of_a_glob_is_that_of_all_whose_display_names_fit(signed_in: Rotator) -> None:
+    """Names are another thing: what is named is adopted although `--all` would leave it."""
+    shown = signed_in("inventory", "adopt", "[nr]*-feed", "release*", "--dry-run", "--json")
+    assert {pat["name"] for pat in json.loads(shown.stdout)["adopted"]} == {"npm-feed", "release-notes"}
+    for words, said in (
+        (("nosuch*",), 'error: no PAT has a display name that fits "nosuch*"'),
+        (("npm*", "docs-site"), "error: give names and ids, or globs, not both"),
+        (("npm*", "--replace-foreign"), "error: --replace-foreign does not go with --all or a glob"),
+        (("npm*", "--as", "x"), "error: --as and --secret go with one PAT"),
+    ):
+        refused = signed_in("inventory", "adopt", *words)
+        assert (refused.returncode, refused.stderr.startswith(said)) == (2, True), refused.stderr
+    assert "1 PAT adopted." in signed_in("inventory", "adopt", "npm*").stdout
+    assert signed_in("inventory", "adopt", "npm*").stdout.startswith("Nothing to adopt.")
+
+
+def test_command_on_one_pat_says_so_of_a_glob(managed: Rotator) -> None:
+    """And how to find the names that fit."""
+    for words in (
+        ("inventory", "show", "npm*"),
+        ("inventory", "rename", "npm*", "feed"),
+        ("inventory", "move", "npm*", "--account", "build-bot"),
+        ("update", "npm*", "--lifetime", "20d"),
+    ):
+        refused = managed(*words)
+        assert refused.returncode == 2
+        assert refused.stderr.splitlines() == [
+            'error: "npm*" is a glob, and this command takes one name',
+            "fix: `rotator status 'npm*' -o name` lists the names that fit.",
+        ]
 
 
 def test_record_says_that_the_log_has_older_events_than_it_shows(managed: Rotator) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rotator.cli.exit_codes import DECLINED
 from rotator.sandbox.running import Sandbox
 from tests.support.installed_command import COMMAND, Rotator, config_of
 from tests.support.terminal import read_to_end, start_on_terminal
@@ -102,11 +103,20 @@ def test_terminal_is_asked_and_the_answer_decides(
     managed("inventory", "adopt", "docs-site")
     managed("inventory", "rename", "docs-site", "other")
     code, shown = _answer(sandbox, tmp_path, words, "n")
-    assert (code, nothing in shown) == (1, True), shown
+    assert (code, nothing in shown) == (DECLINED, True), shown
     assert event not in _read_events(managed)
     code, shown = _answer(sandbox, tmp_path, words, "y")
     assert code == 0, shown
     assert event in _read_events(managed)
+
+
+def test_answer_no_ends_an_adoption_as_it_ends_every_other_command(
+    sandbox: Sandbox, managed: Rotator, tmp_path: Path
+) -> None:
+    """With 1, so that a script which goes on after 0 does not; apt and terraform do the same."""
+    code, shown = _answer(sandbox, tmp_path, ("inventory", "adopt", "docs-site"), "n")
+    assert (code, "Nothing was adopted." in shown) == (DECLINED, True), shown
+    assert _read_events(managed).count("pat_adopted") == 1
 
 
 def test_person_sees_which_records_a_rebuild_overwrites_before_it_does(

@@ -376,6 +376,26 @@ def test_login_ends_with_10_when_the_wrong_user_signs_in_or_refuses(
     assert json.loads(rotator("accounts", "--json").stdout)["accounts"][0]["signed_in"] is False
 
 
+def test_login_on_a_terminal_says_once_why_it_failed_and_how_it_was_typed(sandbox: Sandbox, rotator: Rotator) -> None:
+    """No line of the log comes before the error that says the same, and the fix can be pasted."""
+    assert rotator("db", "upgrade").returncode == 0
+    config = sandbox.addresses.config_path
+    words: list[str | Path] = [COMMAND, "--config", config, "login", "build-bot", "--device-code"]
+    process, ours = start_on_terminal(words, os.environ, config.parent)
+    said = b""
+    while b"Waiting" not in said:
+        said += os.read(ours, 4096)
+    address, code = re.findall(r"^(?:Open|enter) +(\S+)", said.decode(), re.MULTILINE)
+    approve(sandbox, {"verification_uri": address, "user_code": code}, OTHER_USERNAME)
+    lines = read_to_end(ours).decode().replace("\r", "").splitlines()
+    os.close(ours)
+    assert process.wait() == 10
+    told = [line for line in lines if line and "Waiting" not in line]
+    assert told[0].startswith("error: account build-bot: ")
+    assert "sign_in_refused" not in "".join(lines)
+    assert "`rotator login build-bot --device-code`" in " ".join(line.strip() for line in told)
+
+
 def test_login_asks_nobody_when_the_audit_cannot_be_written(sandbox: Sandbox, rotator: Rotator) -> None:
     result = rotator("login", "build-bot", "--device-code", "--json")
     assert result.returncode == 1

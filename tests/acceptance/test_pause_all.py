@@ -28,7 +28,7 @@ def test_pause_of_everything_says_what_will_expire_and_lasts_until_everything_is
         "1 PAT waits because everything is paused: see `rotator status`.",
     ]
     status = signed_in("status").stdout
-    assert "; everything is paused since 20" in status.splitlines()[0]
+    assert status.startswith("Everything is paused since 20")
     assert signed_in("status", "--check").returncode == 4
     assert " (audit week), until `rotator inventory resume --all`" in status.splitlines()[0]
     again = signed_in("inventory", "pause", "--all", "--reason", "another")
@@ -71,3 +71,12 @@ def test_commands_name_a_few_of_very_many_pats_and_count_the_others(sandbox: San
     assert head == "Everything is paused: 41 PATs wait until `rotator inventory resume --all`."
     assert lines[0].startswith(". 41 PATs  wait  (everything is paused; continues after ")
     assert len(lines) == 2
+    for words, said in (
+        (("rotate", "team*", "--dry-run"), "~ 40 PATs  rotate  (rule everything-else, secrets in https://"),
+        (("revoke", "team*", "--dry-run"), "would be revoked  40 PATs in use: team00, team01, "),
+    ):
+        done, last = signed_in(*words).stdout.splitlines()
+        assert done.startswith(said), done
+        assert "dry run" in last
+    assert signed_in("revoke", "team*", "--dry-run", "-v").stdout.count("would be revoked  team") == 40
+    assert signed_in("inventory", "adopt", "team*", "--yes", "--quiet").stdout == ""

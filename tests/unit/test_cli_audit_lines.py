@@ -123,11 +123,11 @@ def test_each_field_of_each_event_has_words() -> None:
     ("outcome", "details", "said"),
     [
         (Outcome.SUCCEEDED, {}, ""),
-        (Outcome.UNKNOWN, {}, "no answer"),
+        (Outcome.UNKNOWN, {}, "outcome unknown"),
         (
             Outcome.INTENDED,
             {"rotation_id": "r1", "predecessor_id": "id-1", "rule": "ci", "vault": "https://v/", "secret_name": "s"},
-            "begun: replaces id-1, rule ci, secret s, in v",
+            "intended: replaces id-1, rule ci, secret s, in v",
         ),
         (
             Outcome.SUCCEEDED,
@@ -140,7 +140,7 @@ def test_each_field_of_each_event_has_words() -> None:
         (
             Outcome.INTENDED,
             {"why": "rotated", "authorization_id": "id-1"},
-            "begun: PAT id-1, because its successor is in use",
+            "intended: PAT id-1, because its successor is in use",
         ),
         (Outcome.SUCCEEDED, {"reason": "moving house"}, 'because "moving house"'),
         (Outcome.SUCCEEDED, {"valid_to": "soon", "seconds": 90, "rule": None}, "expires soon, by 1m 30s"),
@@ -157,12 +157,12 @@ def test_details_are_said_in_words(outcome: Outcome, details: dict[str, Detail],
     ("name", "outcome", "said"),
     [
         ("rotation_planned", Outcome.INTENDED, "rule ci"),
-        ("mint_started", Outcome.INTENDED, "begun: rule ci"),
+        ("mint_started", Outcome.INTENDED, "intended: rule ci"),
         ("expiry_foreseen", Outcome.FAILED, "rule ci"),
         ("rotation_failed", Outcome.FAILED, "failed: rule ci"),
     ],
 )
-def test_plan_is_not_called_begun_and_forecast_is_not_called_failed(name: str, outcome: Outcome, said: str) -> None:
+def test_plan_is_not_called_intended_and_forecast_is_not_called_failed(name: str, outcome: Outcome, said: str) -> None:
     event = make_event(
         AuditEntry(name, "npm-feed", outcome, "me@host", "run-1", {"rule": "ci"}), previous=None, occurred_at=NOW
     )

@@ -240,3 +240,72 @@ def test_moment_is_utc_to_the_second_when_it_comes_from_elsewhere() -> None:
 def test_examples_stand_in_columns_when_they_fit_and_below_when_not() -> None:
     assert examples("rotator a  first", "rotator bb").splitlines()[2:] == ["  rotator a   first", "  rotator bb"]
     assert examples("rotator a  " + "x" * 70).splitlines()[2:] == ["  rotator a", "      " + "x" * 70]
+
+
+def test_what_follows_from_the_name_is_said_once_above_very_many_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So a row is one line; one that differs shows what it has. With few rows each shows all of it."""
+    columns = (Column("name", is_key=True), Column("secret", lower=True), Column("expires", fixed=True))
+    rows = [(f"team{number:02}-npm-feed", f"contoso-team{number:02}-npm-feed", "2026-12-02") for number in range(30)]
+    rows[7] = (rows[7][0], "by-hand", rows[7][2])
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(CliContext(), columns, rows)
+    said, titles, *lines = capsys.readouterr().out.splitlines()
+    assert said == "secret: contoso-NAME, where no other is shown"
+    assert titles.split() == ["NAME", "EXPIRES"]
+    assert len(lines) == 31
+    assert lines[8] == "    by-hand"
+    assert not any("contoso" in line for line in lines)
+    print_table(CliContext(), columns, rows[:6])
+    few = capsys.readouterr().out
+    assert all(name in few and secret in few for name, secret, _ in rows[:6])
+
+
+def test_column_that_repeats_the_name_in_most_of_very_many_rows_shows_the_others_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = (Column("name", is_key=True), Column("display name", may_go=True, lower=True), Column("state"))
+    rows = [(f"team{number:02}", f"team{number:02}", "active") for number in range(30)]
+    rows[7] = (rows[7][0], "Another name", "active")
+    monkeypatch.setenv("COLUMNS", "100")
+    print_table(CliContext(), columns, rows)
+    said, titles, *lines = capsys.readouterr().out.splitlines()
+    assert said == "display name: NAME, where no other is shown"
+    assert titles.split() == ["NAME", "STATE"]
+    assert [line for line in lines if "active" not in line] == ["    Another name"]
+
+
+def test_what_several_rows_share_stands_above_them_where_it_has_no_room_beside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows in another order show it below each: it cannot stand above."""
+    columns = (
+        Column("name", is_key=True),
+        Column("account", may_go=True, lower=True),
+        Column("scopes", wraps=True),
+    )
+    names = ("build-bot", "build-bot", "deputy")
+    rows = [(f"a-name-{number}", name, "vso.release_execute") for number, name in enumerate(names)]
+    monkeypatch.setenv("COLUMNS", "32")
+    print_table(CliContext(), columns, rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "account:", "a-name-0", "a-name-1", "account:", "a-name-2"]
+    assert (lines[1], lines[4]) == ("account: build-bot", "account: deputy")
+    print_table(CliContext(), columns, [rows[0], rows[2], rows[1]])
+    assert capsys.readouterr().out.splitlines()[3] == "    build-bot"
+
+
+def test_few_long_names_that_are_not_the_first_column_stand_below_their_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the vault of `rotator doctor`: what was found keeps its width in every other row."""
+    columns = (Column("check", fixed=True), Column("subject", is_key=True), Column("found", wraps=True))
+    rows = [("secret", f"name-{number}", "it can be written and holds what is expected") for number in range(10)]
+    rows[3] = ("vault", "https://127.0.0.1:40761 as build-bot", "list and get are allowed")
+    monkeypatch.setenv("COLUMNS", "64")
+    print_table(CliContext(), columns, rows)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert lines[3].split() == ["vault", "list", "and", "get", "are", "allowed"]
+    assert lines[4] == "    https://127.0.0.1:40761 as build-bot"

@@ -70,7 +70,7 @@ def test_code_is_shown_where_it_says_something(
 def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     frozen = ForeignWriteError("somebody else wrote it", fix="Find out who.")
     gone = NotManagedError("there is no npm-feed")
-    report_others([("ci-build", frozen), ("npm-feed", gone), ("", REFUSED), ("docs-site", frozen)])
+    report_others(CliContext(), [("ci-build", frozen), ("npm-feed", gone), ("", REFUSED), ("docs-site", frozen)])
     assert capsys.readouterr().err.splitlines() == [
         "error: ci-build: somebody else wrote it [foreign_write]",
         "fix: Find out who.",

@@ -108,7 +108,9 @@ def test_plan_says_as_status_does_that_a_pat_which_is_tried_later_waits_for_a_si
     )
     plan = _plan_for((failed, None))
     assert plan.actions[0].kind is ActionKind.WAIT
-    held = hold_for_sign_ins(plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}, {"build-bot": 1})
+    held = hold_for_sign_ins(
+        plan, {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}, {"npm-feed": "build-bot"}
+    )
     assert next(line for line in render_plan(held) if "npm-feed" in line).endswith("blocked  (build-bot must sign in)")
 
 
@@ -212,15 +214,29 @@ def test_plan_says_that_nothing_is_done_for_an_account_before_it_is_signed_in() 
     due, idle, other = (_make_pat("due", left=5), _make_pat("idle", left=25), _make_pat("other", left=5))
     plan = _plan_for((due, None), (replace(other, account="other-bot"), None), (idle, None), postponed=("due",))
     needed = {"build-bot": NeededSignIn(NOW, SignInMemory("build-bot"))}
-    held = hold_for_sign_ins(plan, needed, {"build-bot": 2})
+    held = hold_for_sign_ins(plan, needed, dict.fromkeys(("due", "idle"), "build-bot"))
     assert (held.has_changes, held.postponed) == (True, ())
     lines = list(render_plan(held))
     assert lines[0] == "build-bot must sign in: 2 PATs wait until somebody runs `rotator login build-bot`."
     assert lines[1:] == [
         "x due  contoso  vso.packaging  5d left, blocked  (build-bot must sign in)",
         "~ other  contoso  vso.packaging  5d left -> 30d  old PAT valid for another 24 h  (rule ci: under 33% of 30d)",
-        "Plan: 1 to rotate, 1 blocked, 1 with nothing to do. No changes were made.",
+        "x idle  contoso  vso.packaging  25d left, blocked  (build-bot must sign in)",
+        "Plan: 1 to rotate, 2 blocked. No changes were made.",
     ]
-    alone = hold_for_sign_ins(_plan_for((idle, None)), needed)
+    alone = hold_for_sign_ins(_plan_for((idle, None)), needed, {})
     assert "`rotator login build-bot`" in next(iter(render_plan(alone)))
     assert make_plan_document(held)["signed_out"] == ["build-bot"]
+
+
+def test_rotations_of_very_many_that_a_person_names_are_a_line_for_each_rule() -> None:
+    """With the vault that their values would go to. With `-v` each is shown, as the plan of a run does."""
+    plan = _plan_for(*((_make_pat(f"team{number:02}", left=5), None) for number in range(12)))
+    together, last = render_plan(plan, secrets=True)
+    assert together.startswith("~ 12 PATs  rotate  (rule ci, secrets in https://")
+    assert together.endswith(
+        "): team00, team01, team02, team03, team04, team05, team06, team07, team08, team09 and 2 more"
+    )
+    assert last == "Plan: 12 to rotate. No changes were made."
+    for lines in (render_plan(plan, secrets=True, everything=True), render_plan(plan)):
+        assert sum(line.startswith("~ team") for line in lines) == 12

@@ -17,6 +17,7 @@ from rotator.cli.output.inventory import (
     render_record,
     render_record_notes,
     render_record_summary,
+    render_refusals,
 )
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, make_scan_table, render_scan_summary
@@ -24,14 +25,13 @@ from rotator.cli.output.status import list_status_rows, render_status_notes, ren
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
-from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
 from rotator.domain.organization import OrganizationMemory
 from rotator.domain.policy import Guardrails, Match, Policy, Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
-from rotator.domain.runbook import CONDITIONS
+from rotator.domain.sight import Holding, Sight
 from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
@@ -142,7 +142,7 @@ def test_notes_say_once_what_is_the_same_for_many() -> None:
     ]  # fmt: skip
     records = [replace(RECORD, name=name, blocked=True, last_failure=denied) for name in names]
     assert list(render_record_notes(records)) == said
-    by_hand = [replace(OK, name=name, next_action=NextAction.REPLACE_BY_HAND) for name in names]
+    by_hand = [replace(OK, name=name, next_action=NextAction.REPLACE_BY_HAND, by_hand=True) for name in names]
     assert len(list(render_status_notes(by_hand))) == 2
 
 
@@ -154,10 +154,12 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     left = replace(OK, state=PatState.DUE, by_hand=True, next_action=NextAction.REPLACE_BY_HAND)
     said, fix = render_status_notes([left])
     assert said == "npm-feed: its rule says `action: alert`: a person replaces it"
-    assert fix.startswith("    fix: Run `rotator rotate npm-feed`, if it has a vault; or ")
-    assert "`rotator inventory forget npm-feed`, and adopt the new one." in fix
-    reason = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in(["npm-feed"]).reasons["replace_by_hand"]
-    assert fix.removeprefix("    fix: ") in reason
+    assert fix == "    fix: Run `rotator rotate npm-feed`, which writes a new PAT to its secret."
+    bare = replace(left, name="bare", vault="")
+    *_, said, fix = render_status_notes([left, bare, replace(bare, name="bear")])
+    assert said == "bare, bear, each: its rule says `action: alert`: a person replaces it"
+    assert fix.startswith("    fix: It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, ")
+    assert fix.endswith("`rotator inventory forget bare`, and adopt the new one.")
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
@@ -304,13 +306,15 @@ def test_adoption_of_very_many_says_once_what_they_have_in_common() -> None:
     blocked = replace(RECORD, blocked=True, last_failure=Failure("forbidden", "its scope is denied", "Do it."))
     proposals = [Proposal(record, rule, LISTED) for record in (*records, blocked)]
     plan = AdoptionPlan(tuple(proposals), ())
-    assert list(render_adoption(plan, NOW))[6:] == [
-        "+ 25 PATs  build-bot/contoso  (rule ci): team00, team01, team02, team03, team04, team05, team06, team07, "
-        "team08, team09 and 15 more",
-        "    each has a secret of its own, like contoso-team00 in https://v",
-        "    not looked at: its rule only alerts, so rotator never writes it",
-        "PATs that are alike are shown together; with `-v` each is shown.",
+    shown = list(render_adoption(plan, NOW))
+    assert shown[:3] == [
+        "build-bot/contoso, rule ci (a person replaces these, so rotator never writes their secrets), secrets in "
+        "https://v",
+        "+ 25 PATs: team00, team01, team02, team03, team04, team05, team06, team07, team08, team09 and 15 more",
+        "    each has a secret of its own, like contoso-team00",
     ]
+    assert shown[3].startswith("+ npm-feed ")
+    assert shown[4:] == ["    blocked: its scope is denied", "    fix: Do it."]
     assert sum(line.startswith("+ ") for line in render_adoption(plan, NOW, everything=True)) == 26
 
 
@@ -318,14 +322,47 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
     rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
     blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "it is valid for all organizations", "Split it."))
     plan = AdoptionPlan((Proposal(blocked, rule, LISTED),), (Refusal(RefusalKind.UNKNOWN, "ghost"),))
-    assert list(render_adoption(plan, NOW)) == [
+    assert list(render_adoption(plan, NOW, everything=True)) == [
         r'+ npm-feed  "npm \x1b[2J feed"  build-bot/contoso  (rule ci)',
         "    id id-1, expires 2026-12-21 09:00Z (in 20 days)",
         "    secret contoso-npm-feed in https://v",
         "    blocked: it is valid for all organizations",
         "    fix: Split it.",
-        "x ghost: no untracked active PAT has this authorization id or display name",
-        "    fix: `rotator scan` lists the PATs.",
+    ]
+    assert list(render_adoption(plan, NOW)) == [
+        "build-bot/contoso, rule ci, secrets in https://v",
+        r'+ npm-feed  "npm \x1b[2J feed"  expires 2026-12-21 (20d)  secret contoso-npm-feed',
+        "    blocked: it is valid for all organizations",
+        "    fix: Split it.",
+    ]
+    why, fix = (
+        "no untracked active PAT has this authorization id or display name",
+        "fix: `rotator scan` lists the PATs.",
+    )
+    assert list(render_refusals(plan, {"ghost": 3})) == [f"x line 3: ghost: {why}", f"    {fix}"]
+    assert list(render_refusals(plan, {}, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]
+
+
+def test_adoption_says_what_is_usual_once_and_names_the_place_of_each() -> None:
+    """Where the secrets do not exist yet, nothing is said of each; what one holds is said of that one."""
+    rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, DAY, "https://v", "{name}")
+    other = replace(rule, name="another")
+    sights = [Sight(Holding.ABSENT), Sight(Holding.OURS), Sight(Holding.ABSENT)]
+    records = [replace(RECORD, name=name, display_name=name, secret_name=name) for name in ("a", "b", "c")]
+    rules = (rule, other, rule)
+    proposals = [
+        Proposal(record, which, LISTED, sight=sight)
+        for record, which, sight in zip(records, rules, sights, strict=True)
+    ]
+    assert list(render_adoption(AdoptionPlan(tuple(proposals), ()), NOW)) == [
+        "build-bot/contoso, rule another, secrets in https://v",
+        "+ b  expires 2026-12-21 (20d)  secret b",
+        "    it holds what rotator wrote",
+        "build-bot/contoso, rule ci, secrets in https://v",
+        "+ a  expires 2026-12-21 (20d)  secret a",
+        "+ c  expires 2026-12-21 (20d)  secret c",
+        "2 secrets do not exist yet; the first rotation of a PAT makes its secret. With `-v`, more is shown of each "
+        "PAT.",
     ]
 
 
@@ -354,7 +391,8 @@ def test_every_command_says_the_same_time_left_of_one_pat(left: timedelta, short
     assert (f"  expired {short} -> " if left < timedelta(0) else f"  {short} left -> ") in render_action(plan, NOW)
     shown = f"{say_moment(ends)} ({words})"
     assert f"expires:          {shown}" in list(render_record(RecordView(record, (), ()), NOW))
-    assert f"    id id-1, expires {shown}" in list(render_adoption(adoption, NOW))
+    assert f"    id id-1, expires {shown}" in list(render_adoption(adoption, NOW, everything=True))
+    assert f"  expires {column}  " in list(render_adoption(adoption, NOW))[1]
 
 
 def test_next_is_by_hand_when_the_policy_only_wants_a_person_told() -> None:

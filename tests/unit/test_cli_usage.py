@@ -49,6 +49,14 @@ def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[
     assert "Did you mean 'once'?" in capsys.readouterr().err
 
 
+def test_error_about_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
+        "fix: See `rotator completion --help`.",
+    ]
+
+
 @pytest.mark.parametrize(("word", "near"), [("adopt", "inventory adopt"), ("verify", "audit verify")])
 def test_command_of_a_group_is_suggested_when_the_group_is_left_out(
     word: str, near: str, capsys: pytest.CaptureFixture[str]

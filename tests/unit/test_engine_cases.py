@@ -20,7 +20,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.event import Severity
 from rotator.domain.events.places import OrganizationDown, SignInLapsed, TokenCacheDamaged
 from rotator.domain.events.probes import ProbeFailed
-from rotator.domain.events.rotations import RotationBlocked
+from rotator.domain.events.rotations import ExpiryForeseen, RotationBlocked
 from rotator.domain.events.service_log import LeakReported
 from rotator.domain.managed_pat import Failure, Hold, Pat
 from rotator.domain.notification import Affected, Hurt, make_event_notification, make_notification
@@ -267,3 +267,19 @@ def test_pat_that_was_not_adopted_says_what_adopting_does_to_the_secret(code: st
     advice = advise_not_adopted(pat, ORGANIZATION, Failure(code, "m", "Do this."), "secret s in v")
     assert (effect in advice.meaning, advice.fix) == (True, "Do this.")
     assert advice.one == f"the PAT npm feed in {ORGANIZATION} was not adopted"
+
+
+@pytest.mark.parametrize("vault", [VAULT, ""])
+def test_what_a_person_replaces_says_how_by_whether_it_has_a_vault(vault: str) -> None:
+    """Without one rotator can make no new PAT: there is no secret to write it to."""
+    post = Post()
+    post.deliver()
+    record = replace(post.world.record(), vault=vault)
+    with post.world.database.begin() as work:
+        claim = work.claims.claim(NAME, "a person", now=work.now(), span=timedelta(minutes=1))
+        work.inventory.save(record, claim)
+        work.claims.release(claim)
+    post.begin(ExpiryForeseen(code="replace_by_hand", expires_at=NOW), NAME)
+    said = hear(post.world, "pat_expiring")
+    assert (f"`rotator rotate {NAME}`, which writes a new PAT to its secret" in said) is bool(vault)
+    assert ("It has no vault, so rotator cannot do it for you" in said) is not bool(vault)

@@ -11,7 +11,7 @@ from rotator.documents.status import make_status_document
 from rotator.domain.organization import OrganizationMemory
 from rotator.engine.jobs import reconcile_all
 from rotator.engine.keeping import forget
-from rotator.engine.overview import view_status
+from rotator.engine.overview import load_memories, view_status
 from rotator.engine.report import RunSkewedError
 from rotator.engine.signing_in import SignInSight, make_account_status
 from rotator.errors import SignInRequiredError
@@ -97,10 +97,9 @@ def test_organization_is_forgotten_when_nothing_is_to_be_looked_for_there(world:
 def test_status_tells_of_each_account_how_its_organizations_work(world: EngineWorld) -> None:
     look(world, is_gone=True)
     timing, now = world.timing, world.clock.now()
-    view = view_status(
-        world.database, world.policy, ["release-bot", ACCOUNT], now, settle=timing.settle, lease=timing.lease
-    )
-    accounts = [make_account_status(SignInSight(None, found), view.rows, view.organizations) for found in view.memories]
+    view = view_status(world.database, world.policy, now, settle=timing.settle, lease=timing.lease)
+    memories = load_memories(world.database, ["release-bot", ACCOUNT])
+    accounts = [make_account_status(SignInSight(None, found), view.rows, view.organizations) for found in memories]
     other, mine = make_status_document(view.rows, accounts, now, view.runs)["accounts"]
     assert other["places"] == []
     well, down = mine["places"]

@@ -85,14 +85,14 @@ def test_status_says_it_first_and_its_check_is_red() -> None:
     world.run()
     pause_all(world.make_run())
     now, timing = world.clock.now(), world.timing
-    view = view_status(world.database, world.policy, [], now, settle=timing.settle, lease=timing.lease)
-    head = render_status_head(view.runs, view.conditions, now)
-    assert "everything is paused since 2026-11-27 09:00Z, until `rotator inventory resume --all`" in head
+    view = view_status(world.database, world.policy, now, settle=timing.settle, lease=timing.lease)
+    head = next(render_status_head(view.runs, view.conditions, now))
+    assert head == "Everything is paused since 2026-11-27 09:00Z, until `rotator inventory resume --all`."
     findings = view.check(view.rows, (), (), Tolerance(timedelta(days=1)))
     assert judge(findings) is Alarm.ATTENTION
     assert ("all_paused inventory",) in [item.subjects for item in findings if item.cause is Cause.FOR_PERSON]
     world.advance(days=24)
-    late = view_status(world.database, world.policy, [], world.clock.now(), settle=timing.settle, lease=timing.lease)
+    late = view_status(world.database, world.policy, world.clock.now(), settle=timing.settle, lease=timing.lease)
     found = late.check(late.rows, (), (), Tolerance(timedelta(days=90)))
     assert NAME in [name for item in found if item.cause is Cause.EXPIRING for name in item.subjects]
 
@@ -203,9 +203,10 @@ def test_words_of_a_pause_name_the_command_that_ends_it_and_no_date() -> None:
         assert shown == {"due": "after resume --all", NAME: "after resume --all", "by-name": "after resume by-name"}
         world.advance(hours=25)
     now, timing = world.clock.now(), world.timing
-    view = view_status(world.database, world.policy, [], now, settle=timing.settle, lease=timing.lease)
+    view = view_status(world.database, world.policy, now, settle=timing.settle, lease=timing.lease)
     why = "everything is paused since 2026-11-27 09:00Z (audit week), until `rotator inventory resume --all`"
-    assert why in render_status_head(view.runs, view.conditions, now, pause_reason=view.pause_reason)
+    head = next(render_status_head(view.runs, view.conditions, now, pause_reason=view.pause_reason))
+    assert head == f"E{why[1:]}."
     assert f"pause:            {why}" in list(render_record(view_record(world.database, world.policy, NAME, now), now))
     resume_all(world.make_run())
     assert next(iter(render_plan(make_plan(world.make_run())))).startswith("~ due")

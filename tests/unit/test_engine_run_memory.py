@@ -9,20 +9,24 @@ from functools import partial
 
 import pytest
 
-from rotator.cli.output.status import render_down, render_others, render_status_head
+from rotator.cli.output.status import render_others, render_status_head
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.events.places import DatabaseLost, DatabaseRestored
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun, RunTimes, make_period
+from rotator.domain.sign_in import SignInMemory
 from rotator.domain.words import say_moment
 from rotator.engine.alarm import Alarm, Tolerance, find_findings, find_max_age, judge
 from rotator.engine.awareness import Awareness
 from rotator.engine.context import RunContext
+from rotator.engine.overview import view_status
 from rotator.engine.report import RunReport
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import load_run_times, run_and_remember
+from rotator.engine.status import NeededSignIn
 from rotator.errors import DatabaseError, DatabaseUnreachableError, RotatorError, SignInRequiredError
-from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
+from tests.support.engine import ACCOUNT, NAME, VAULT, EngineWorld, make_world
 from tests.support.engine_fakes import CommitFault
+from tests.support.engine_scenarios import make_busy
 from tests.support.records import NOW
 
 REMEMBER = partial(run_and_remember, act=run_once)
@@ -237,14 +241,19 @@ def test_check_is_red_when_something_waits_for_a_person_or_no_run_succeeded_late
     [
         (RunTimes(), [], "No run has succeeded yet."),
         (RunTimes(OLD, OLD), [ConditionKind.ROTATION_FAILING], "Last successful run 4 h ago."),
-        (RunTimes(NOW, NOW), [SIGN_IN], "Last successful run just now; x must sign in again."),
-        (RunTimes(NOW, NOW), [ConditionKind.AUDIT_BROKEN], "Last successful run just now; the audit log was altered."),
+        (RunTimes(NOW, NOW), [SIGN_IN], f"x must sign in again (since {say_moment(NOW)})."),
+        (RunTimes(NOW, NOW), [ConditionKind.AUDIT_BROKEN], "The audit log was altered."),
     ],
 )
 def test_status_begins_with_the_sentence_that_matters(
     runs: RunTimes, kinds: list[ConditionKind], expected: str
 ) -> None:
-    assert render_status_head(runs, [Condition(kind, "x", NOW) for kind in kinds], NOW) == expected
+    needed = {"x": NeededSignIn(NOW, SignInMemory("x", interactive_at=OLD))} if SIGN_IN in kinds else {}
+    head = list(render_status_head(runs, [Condition(kind, "x", NOW) for kind in kinds], NOW, needed))
+    assert head[0] == expected
+    if len(head) > 1:
+        assert head[1].startswith("    fix: ")
+        assert head[2:] == ["Last successful run just now."]
 
 
 def test_status_says_when_a_daemon_last_looked_at_every_account() -> None:
@@ -252,38 +261,51 @@ def test_status_says_when_a_daemon_last_looked_at_every_account() -> None:
     said = "Last successful run just now"
     for by_daemon, more in ((True, "; all accounts checked 4 h ago."), (False, ".")):
         runs = RunTimes(NOW, NOW, by_daemon)
-        assert render_status_head(runs, [], NOW, looked_at=OLD) == said + more
-        assert render_status_head(runs, [], NOW) == f"{said}."
+        assert list(render_status_head(runs, [], NOW, looked_at=OLD)) == [said + more]
+        assert list(render_status_head(runs, [], NOW)) == [f"{said}."]
 
 
 def test_status_sends_nobody_to_the_membership_when_the_network_is_in_the_way() -> None:
     """`scan` knows what is wrong; what to look at if Azure DevOps answers comes after that."""
     down = Condition(ConditionKind.ORGANIZATION_DOWN, "build-bot/contoso", NOW, code="connection_refused")
-    [line] = render_down([down])
+    _, line, _ = render_status_head(RunTimes(), [down], NOW)
     assert line.startswith("    fix: `rotator scan` says what is in the way, and what to do about it. If Azure DevOps")
 
 
 def test_status_begins_with_what_is_down_and_says_what_to_do() -> None:
-    """Three of them by name: the others are counted."""
+    """Three of them by name: the others are counted. Of each only what was seen: it may work by now."""
     kind = ConditionKind.ORGANIZATION_DOWN
     down = [Condition(kind, f"build-bot/org-{number}", NOW, code="denied") for number in range(5)]
-    head = render_status_head(RunTimes(OLD, OLD), down[:1], NOW)
+    said, fix, last = render_status_head(RunTimes(OLD, OLD), down[:1], NOW)
     since = say_moment(NOW)
-    assert head == f"Last successful run 4 h ago; build-bot/org-0 cannot be checked (denied, since {since})."
-    [fix] = render_down(down)
+    assert said == f"build-bot/org-0 could not be checked at {since} (denied); no run has seen it work since."
     assert "`rotator scan`" in fix
-    many = render_status_head(RunTimes(OLD, OLD), down, NOW)
-    assert "org-2" in many
-    assert "org-3" not in many
-    assert many.endswith("; and 2 more cannot be used.")
-    assert list(render_down([])) == []
+    assert last == "Last successful run 4 h ago."
+    *named, more, fix, _ = render_status_head(RunTimes(OLD, OLD), down, NOW)
+    assert [line.split(" ")[0] for line in named] == [f"build-bot/org-{number}" for number in range(3)]
+    assert more == "And 2 more like that."
+    assert "`rotator scan`" in fix
+
+
+def test_status_says_of_a_vault_when_it_failed_and_when_a_run_asks_it_again() -> None:
+    """Nobody asks a vault that no PAT needs, so nobody knows whether it works by now."""
+    world = make_world()
+    world.secrets.fail("prove_writable", make_busy("store", "key_vault"))
+    world.run()
+    view = view_status(world.database, world.policy, world.clock.now(), settle=HOUR, lease=HOUR)
+    failed_at, later = say_moment(world.clock.now()), world.clock.now() + timedelta(minutes=2)
+    said = f"The vault {VAULT} did not work at {failed_at} (transient); no run has seen it work since."
+    for now, again in ((later, " A run needs it next in 3 min."), (later + HOUR, " A run needs it next now.")):
+        head = render_status_head(view.runs, view.conditions, now, rows=view.rows)
+        assert next(head) == said + again
+        assert next(head).startswith("    fix: If the vault answers with errors")
+    assert next(render_status_head(view.runs, view.conditions, later)) == said
 
 
 def test_status_names_a_clock_as_people_do_and_says_what_to_do() -> None:
     wrong = [Condition(ConditionKind.CLOCK_WRONG, subject, NOW) for subject in ("host", "key_vault")]
-    head = render_status_head(RunTimes(NOW, NOW), wrong, NOW)
-    assert head.endswith("; the clock of this host is wrong; the clock of Key Vault is wrong.")
-    [fix] = render_down(wrong)
+    host, vault, fix, _ = render_status_head(RunTimes(NOW, NOW), wrong, NOW)
+    assert (host, vault) == ("The clock of this host is wrong.", "The clock of Key Vault is wrong.")
     assert fix.startswith("    fix: Set the clock")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from rotator.domain.policy import Guardrails, RuleAction
 from rotator.engine.keeping import pause
+from rotator.engine.next_words import say_next
 from rotator.engine.status import ATTENTION, PatStatus, load_effective
 from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
@@ -262,3 +263,21 @@ def test_records_are_shown_as_they_are_in_effect() -> None:
     assert "deny_scopes" in forbidden.last_failure.message
     assert not paused.blocked
     assert load_effective(world.database, world.policy, world.clock.now()) == (world.record(), world.record("other"))
+
+
+def test_status_says_what_a_run_waits_for_and_not_that_it_is_to_be_done_now() -> None:
+    """By its claim: when that is over, because the process died, the next run has to look and to settle."""
+    world = make_world()
+    world.run_and_die(before="minted")
+
+    def say() -> str:
+        return say_next(look(world)[NAME], world.clock.now())
+
+    assert say() == "a run waits for its new PAT"
+    world.advance(minutes=5.1)
+    assert say().startswith("settle")
+    world = make_world()
+    world.run_and_die(after="verified")
+    assert say() == "a run rotates it"
+    world.advance(minutes=5.1)
+    assert say() == "try again now"

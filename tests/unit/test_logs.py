@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
+import termios
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from types import FrameType
 from typing import Any
@@ -18,12 +20,21 @@ from typing import Any
 import pytest
 import structlog
 
-from rotator.adapters.logs import LIBRARIES, configure_logging, get_logger, make_progress, reset_logging
+from rotator.adapters.logs import (
+    LIBRARIES,
+    configure_logging,
+    get_logger,
+    make_progress,
+    release_held,
+    reset_logging,
+)
+from rotator.cli.output.details import say_fields
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import AccountDown, TokenCacheDamaged
 from rotator.domain.events.rotations import (
     CloneLost,
     MintUnanswered,
+    PatMinted,
     RotationBlocked,
     RotationCompleted,
     RotationFailed,
@@ -226,6 +237,56 @@ def test_console_begins_with_the_subject_and_names_the_library_that_speaks() -> 
     ours, theirs = stream.getvalue().splitlines()
     assert ours.endswith("name=npm-feed code=boom message='it failed'")
     assert "[urllib3.part]" in theirs
+
+
+def test_terminal_has_our_events_in_words_within_its_width_and_nothing_twice() -> None:
+    """As `rotator daemon` shows them to a person: a level from a warning on, and no number that only machines read."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 60))
+    minted = PatMinted(authorization_id="id-2", valid_to=datetime(2026, 12, 28, 9, 55, tzinfo=UTC), scope="vso.code")
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        configure_logging(stream=stream, level="info", as_json=False, words=say_fields)
+        make_progress("run-1")(minted, "npm-feed")
+        make_progress("run-1")(RotationFailed(code="boom", message="the vault did not answer at all"), "npm-feed")
+        logging.getLogger("urllib3.part").warning("retrying")
+        _log_exception()
+        reset_logging()
+        stream.flush()
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", os.read(ours, 65536).decode()).replace("\r", "")
+    os.close(ours)
+    lines = [re.sub(r"^[-0-9]{10} [:0-9]{8}Z", "NOW", line) for line in shown.splitlines()]
+    assert lines[:4] == [
+        "NOW  pat_minted  npm-feed  PAT id-2, scopes",
+        "    vso.code, expires 2026-12-28 09:55Z",
+        "NOW  warning  rotation_failed  npm-feed",
+        "    the vault did not answer at all",
+    ]
+    assert "[urllib3.part]" in lines[4]
+    assert "RuntimeError: outer ***" in lines
+
+
+def test_codes_that_people_were_told_of_are_not_logged_as_well() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream, level="info", as_json=True, holds=True)
+    make_progress()(RotationFailed(code="boom", message="it failed"), "npm-feed")
+    make_progress()(RotationFailed(code="other", message="it failed too"), "npm-feed")
+    make_progress()(RotationCompleted(), "npm-feed")
+    assert [line["event"] for line in read(stream)] == ["rotation_completed"]
+    release_held({"boom"})
+    make_progress()(RotationFailed(code="boom", message="again"), "npm-feed")
+    assert [line.get("message") for line in read(stream)] == [None, "it failed too", "again"]
+
+
+def test_very_many_lines_that_were_held_back_are_counted() -> None:
+    """They would push what people read out of their sight."""
+    stream = io.StringIO()
+    configure_logging(stream=stream, level="info", as_json=True, holds=True)
+    for number in range(8):
+        make_progress()(RotationFailed(code="boom", message="it failed"), f"team{number}")
+    release_held(())
+    *lines, last = stream.getvalue().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [f"team{number}" for number in range(5)]
+    assert last == "3 more lines like these: `rotator audit list` has them all."
 
 
 def test_console_has_colours_when_it_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
     look.
     """
     from rotator.cli.console import say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.admin_revoking import check_account, check_foreign, check_ready, revoke_as_admin
     from rotator.wiring.token_admins import make_token_admin
 
@@ -83,7 +83,7 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
             return _show(cli, run, identifier, account, organization, dry_run=True)
         if not is_sure(cli, f"Revoke {identifier} in {organization}? Whoever uses it will fail.", yes=yes):
             say(cli, "Nothing was revoked.")
-            return FAILED
+            return DECLINED
         with stop_on_signals(installation.stop):
             revoke_as_admin(run, service, identifier, account, organization)
     return _show(cli, run, identifier, account, organization, dry_run=False)

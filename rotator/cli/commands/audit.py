@@ -187,8 +187,10 @@ def verify(cli: CliContext, is_whole: bool, anchors: bool, archives: tuple[Path,
     from rotator.wiring.sealing import make_trust, open_archive_file
 
     try:
-        with progress(cli, "recomputing the chain"), open_installation(cli) as installation:
+        waited = "asking the vaults for their anchors" if anchors else "recomputing the chain"
+        with progress(cli, waited) as update, open_installation(cli) as installation:
             sight = fetch_anchors(installation.make_run()) if anchors else AnchorSight((), {})
+            update("recomputing the chain")
             trust, now, database = make_trust(installation), installation.clock.now(), installation.database
             files = [open_archive_file(path) for path in archives]
             is_whole = is_whole or anchors or bool(files)

@@ -51,8 +51,9 @@ def archive(cli: CliContext, before: str, output: Path | None, dry_run: bool, ye
     If it is killed, run it again: nothing is deleted before the file is complete and the log says where it is.
     """
     from rotator.cli.console import progress, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.session import open_installation
-    from rotator.domain.exit_code import DONE, FAILED
+    from rotator.domain.exit_code import DONE
     from rotator.engine.archiving import plan_archive, write_archive
     from rotator.wiring.sealing import open_archive_file
 
@@ -67,7 +68,7 @@ def archive(cli: CliContext, before: str, output: Path | None, dry_run: bool, ye
             check_can_confirm(cli, what, f"audit archive --before {before}", yes=yes)
             if not is_sure(cli, f"Move events {plan.first} to {plan.last} into {path}?", yes=yes):
                 say(cli, "Nothing was moved.")
-                return FAILED
+                return DECLINED
             with progress(cli, "writing the archive"):
                 done = write_archive(run, plan, open_archive_file(path))
     _report(cli, plan, done, path, dry_run=dry_run)
@@ -89,4 +90,5 @@ def _report(cli: CliContext, plan: ArchivePlan, done: Archived | None, path: Pat
     else:
         moved = f"Would move events {plan.first} to {plan.last} into {path}."
         say(cli, moved if plan.last else "There is nothing to move.")
-        say(cli, f"Events after {plan.limit.last} stay, because {plan.limit.why}.")
+        stay = f"Events after {plan.limit.last} stay" if plan.limit.last else "All events stay"
+        say(cli, f"{stay}, because {plan.limit.why}.")

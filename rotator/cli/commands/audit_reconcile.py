@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,11 @@ def reconcile(cli: CliContext, since: str, until: str | None, dry_run: bool) -> 
     minted or revoked. The exit code is 4 if a person must look at something, 1 or 3 if a log could not be read.
     """
     from rotator.cli.console import print_json, progress
+    from rotator.cli.held_log import HeldLog
     from rotator.cli.session import open_installation
     from rotator.documents.log_comparison import make_log_comparison_document
     from rotator.engine.comparing_logs import reconcile_logs
+    from rotator.engine.subjects import name_organization
     from rotator.wiring.service_logs import make_service_log
 
     with (
@@ -55,7 +58,14 @@ def reconcile(cli: CliContext, since: str, until: str | None, dry_run: bool) -> 
             show(f"reading the audit log of {organization}: {count} entries")
 
         run = installation.make_run(cli.reason)
-        found = reconcile_logs(run, log, begin, min(end, now), tell, dry=dry_run)
+        held = HeldLog(run.progress)
+        if cli.as_json or cli.verbosity:
+            held.release()
+        found: tuple[OrganizationLog, ...] = ()
+        try:
+            found = reconcile_logs(replace(run, progress=held), log, begin, min(end, now), tell, dry=dry_run)
+        finally:
+            held.release(told={name_organization((item.account, item.organization)) for item in found})
     if cli.as_json:
         print_json(make_log_comparison_document(found, now, dry_run=dry_run))
     else:

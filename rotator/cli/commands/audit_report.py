@@ -86,13 +86,16 @@ def report(
 
 def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None) -> None:
     from rotator.cli.console import note, print_json, say
-    from rotator.report.summary import list_uncovered, list_warnings, summarize
+    from rotator.report.summary import list_figures, list_uncovered, list_warnings
 
     if cli.as_json:
         print_json(document)
     for target in filter(None, (document["output"], document["archive"])):
         say(cli, target)
-    note(cli, " ".join(summarize(document)))
+    begin, *figures = list_figures(document)
+    note(cli, begin)
+    for figure in figures:
+        note(cli, f"  - {figure}")
     for warning in list_warnings(document):
         note(cli, f"warning: {warning}")
     if unsealed is not None:

@@ -38,6 +38,7 @@ def daemon(cli: CliContext) -> int:
     """
     from rotator.cli.exit_codes import INTERRUPTED
     from rotator.cli.memory import collect_as_usual
+    from rotator.cli.session import say_in_words
     from rotator.cli.stopping import stop_on_signals
     from rotator.daemon.supervisor import Request, Requests
     from rotator.domain.exit_code import DONE
@@ -46,7 +47,8 @@ def daemon(cli: CliContext) -> int:
     from rotator.wiring.origin import Origin
 
     collect_as_usual()
-    start_logs(LogOptions(sys.stderr, "warning" if cli.quiet else LEVELS[min(cli.verbosity + 1, len(LEVELS) - 1)]))
+    level = "warning" if cli.quiet else LEVELS[min(cli.verbosity + 1, len(LEVELS) - 1)]
+    start_logs(LogOptions(sys.stderr, level, words=say_in_words))
     running, requests = Daemon(Origin(cli.config, os.environ, Path.cwd()), os.environ), Requests()
     threading.excepthook = running.tell_dead_thread
     has_terminal = _has_controlling_terminal()

@@ -95,10 +95,10 @@ def _send_canary(
     from functools import partial
 
     from rotator.cli.console import progress, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.reporting import note_stop
     from rotator.cli.stopping import stop_on_signals
     from rotator.cli.wanted import read_scopes
-    from rotator.domain.exit_code import FAILED
     from rotator.domain.words import say_duration
     from rotator.engine.canary import LEAST_SCOPE, plan_canary, send_canary
     from rotator.engine.context import RunMode
@@ -116,7 +116,7 @@ def _send_canary(
     what = f"a PAT of {account} in {organization} for {say_duration(pat.lifetime)} with {' '.join(wanted)}"
     if not is_sure(cli, f"Create {what}, and revoke it at once? {mail}.", yes=yes):
         say(cli, "Nothing was created.")
-        return FAILED
+        return DECLINED
     with stop_on_signals(installation.stop) as signals, progress(cli, "sending a canary"):
         report = sealed(partial(send_canary, pat=pat, results=results))(run)
     if report.is_stopped:

@@ -14,7 +14,7 @@ from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.exporting import NamedPath
 from rotator.cli.selecting import print_csv, print_names, selection_options
-from rotator.cli.selection import Form, check_known
+from rotator.cli.selection import Form, check_known, take_one
 from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.words import say_names
 from rotator.errors import UsageError
@@ -87,7 +87,7 @@ def list_records(cli: CliContext) -> int:
 @inventory.command(
     short_help="Show everything known about one PAT.", epilog=examples("rotator inventory show npm-feed")
 )
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @common_options
 @click.pass_obj
 def show(cli: CliContext, name: str) -> int:
@@ -112,13 +112,14 @@ def show(cli: CliContext, name: str) -> int:
     epilog=examples(
         "rotator inventory adopt npm-feed ci-build    by display name, or by authorization id",
         "rotator inventory adopt --all --dry-run      show what would be adopted; write nothing",
+        "rotator inventory adopt 'team01*'            of these, those that a rule of the policy covers",
         "rotator inventory adopt --all --yes          do not ask",
         "rotator inventory adopt ID --as npm-feed --secret npm-token    choose its name and its secret",
         "rotator inventory adopt ID --replace-foreign    its secret holds something else: overwrite that",
         "rotator inventory adopt --from pats.csv --dry-run    many, with the header id,name,secret; or a YAML list",
     )
 )
-@click.argument("references", metavar="[NAME|ID...]", nargs=-1)
+@click.argument("references", metavar="[NAME|ID|GLOB...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All PATs that a rule of the policy covers.")
 @click.option(
     "--from",
@@ -150,12 +151,14 @@ def adopt(
 
     Shows the name, vault and secret name of each, and what the secret holds, before anything is written, and on a
     terminal asks first. Changes nothing on the server or in the vault: the first rotation writes the secret, if it
-    then still holds what was shown. A PAT that is managed already is looked at again.
+    then still holds what was shown. A PAT that is managed already is looked at again. A glob such as 'team01*' adopts
+    what --all would, of the PATs whose display names fit.
 
     A file has one PAT per line, with the keys id, name and secret, and if need be account, organization, vault and
     replace_foreign (true or false). Nothing is adopted while one of its lines is bad.
     """
     from rotator.cli.adoption import Wish, adopt_wished, make_listed_wish
+    from rotator.cli.selection import is_glob
     from rotator.engine.choices import make_choice
 
     if bool(references) + everything + (file is not None) != 1:
@@ -170,17 +173,23 @@ def adopt(
                 fix="Use the keys name, secret and replace_foreign of the file.",
             )
         return adopt_wished(cli, make_listed_wish(file, dry_run=dry_run, yes=yes))
-    if replace_foreign and everything:
+    wanted = tuple(dict.fromkeys(references))
+    matching = wanted if any(map(is_glob, wanted)) else ()
+    if matching and not all(map(is_glob, wanted)):
         raise UsageError(
-            "--replace-foreign does not go with --all: a person must have seen what is overwritten",
+            "give names and ids, or globs, not both: a glob adopts what --all does, a name what you have looked at",
+            fix="Run the command twice.",
+        )
+    if replace_foreign and (everything or matching):
+        raise UsageError(
+            "--replace-foreign does not go with --all or a glob: a person must have seen what is overwritten",
             fix="Name the PATs whose secrets may be overwritten.",
         )
-    wanted = tuple(dict.fromkeys(references))
-    if (name is not None or secret is not None) and len(wanted) != 1:
+    if (name is not None or secret is not None) and (len(wanted) != 1 or matching):
         raise UsageError("--as and --secret go with one PAT", fix="Name one PAT, by its authorization id.")
-    return adopt_wished(
-        cli, Wish(wanted, everything, dry_run, yes, make_choice(name, secret, replace_foreign=replace_foreign))
-    )
+    choice = make_choice(name, secret, replace_foreign=replace_foreign)
+    named = () if matching else wanted
+    return adopt_wished(cli, Wish(named, everything or bool(matching), dry_run, yes, choice, matching=matching))
 
 
 @inventory.command(
@@ -234,7 +243,7 @@ def resume(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @click.argument("new_name", metavar="NEW")
 @reason_option
 @common_options
@@ -341,11 +350,11 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     vault: adopt them again.
     """
     from rotator.cli.console import echo, print_json, progress, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.failures import report_others
     from rotator.cli.output.recovery import render_rebuilt, render_unbuilt
     from rotator.cli.session import open_installation
     from rotator.documents.rebuild import make_rebuild_document
-    from rotator.domain.exit_code import FAILED
     from rotator.engine import exit_codes, looking, rebuilding
 
     check_can_confirm(cli, "a rebuild overwrites what the inventory says", "inventory rebuild", yes=yes or dry_run)
@@ -356,7 +365,7 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
         names = say_names([item.record.name for item in plan.news])
         if names and not dry_run and not is_sure(cli, f"Overwrite what the inventory says of {names}?", yes=yes):
             say(cli, "Nothing was written.")
-            return FAILED
+            return DECLINED
         if not dry_run:
             with progress(cli, "writing the inventory"):
                 rebuilding.rebuild(run, plan)
@@ -367,7 +376,7 @@ def rebuild(cli: CliContext, dry_run: bool, yes: bool) -> int:
     if not cli.as_json:
         for line in render_unbuilt(plan):
             echo(line, err=True)
-        report_others(("", error) for error in plan.errors)
+        report_others(cli, [("", error) for error in plan.errors])
     done = "would be rebuilt" if dry_run else "rebuilt"
     say(cli, f"{len(plan.news)} {done}, {len(plan.found) - len(plan.news)} unchanged.")
     return exit_codes.find_code_of_errors(plan.errors, done=bool(plan.found), refused=bool(plan.refusals))

@@ -10,7 +10,7 @@ import click
 from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
-from rotator.cli.selection import check_known
+from rotator.cli.selection import check_known, take_one
 
 if TYPE_CHECKING:
     from rotator.engine.updating import Change, Preview
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "rotator inventory move npm-feed --account release-bot --yes    from a script: does not ask",
     ),
 )
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @click.option(
     "--account", required=True, metavar="NAME", shell_complete=complete("account"), help="Whose PAT the next one is."
 )
@@ -43,9 +43,9 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
     stays where it is.
     """
     from rotator.cli.console import say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.context import RunMode
     from rotator.engine.updating import Change, update
 
@@ -65,7 +65,7 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
                 say(cli, line)
             if not is_sure(cli, f"Move {name} from {seen.wanted.account} to {account}?", yes=yes):
                 say(cli, "Nothing was moved.")
-                return FAILED
+                return DECLINED
         return print_report(
             cli,
             installation,

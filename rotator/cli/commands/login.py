@@ -16,7 +16,7 @@ from rotator.cli.selection import check_known
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_login_document, make_prompt_document
 from rotator.domain.words import say_in
-from rotator.errors import UsageError
+from rotator.errors import RotatorError, UsageError
 from rotator.wiring.children import launch_browser
 
 if TYPE_CHECKING:
@@ -62,7 +62,12 @@ def login(cli: CliContext, account: str | None, everyone: bool, device_code: boo
         for name in choose_accounts(installation.settings, account, everyone=everyone):
             if everyone:
                 say(cli, f"Account {name}:")
-            _sign_in(cli, installation, name, BROWSER if at_browser else DEVICE_CODE)
+            try:
+                _sign_in(cli, installation, name, BROWSER if at_browser else DEVICE_CODE)
+            except RotatorError as error:
+                typed = " --device-code" if device_code else " --browser" if browser else ""
+                error.fix = error.fix.replace(f"`rotator login {name}`", f"`rotator login {name}{typed}`")
+                raise
 
 
 def choose_accounts(settings: Settings, account: str | None, *, everyone: bool) -> list[str]:

@@ -9,9 +9,10 @@ from rotator.cli.completing import complete
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.console import print_json, say
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.exit_codes import DECLINED
 from rotator.cli.session import open_installation
 from rotator.documents.accounts import make_logout_document
-from rotator.domain.exit_code import DONE, FAILED
+from rotator.domain.exit_code import DONE
 
 
 @click.command(
@@ -36,7 +37,7 @@ def logout(cli: CliContext, account: str | None, yes: bool) -> int:
         check_can_confirm(cli, f"without its sign-in no PAT of {name} is rotated", f"logout {name}", yes=yes)
         if not is_sure(cli, f"Sign {name} out? Its PATs are not rotated until it is signed in again.", yes=yes):
             say(cli, f"{name} was not signed out.")
-            return FAILED
+            return DECLINED
         was_signed_in = installation.make_sign_in_desk(cli.reason).sign_out(name)
     if cli.as_json:
         print_json(make_logout_document(name, was_signed_in=was_signed_in))

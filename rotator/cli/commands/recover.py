@@ -73,10 +73,10 @@ def _recover(cli: CliContext, installation: Installation) -> int:
 
 def _revoke(cli: CliContext, installation: Installation, authorization_id: str, *, yes: bool) -> int:
     from rotator.cli.console import print_json, say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.output.words import NOT_CONFIRMED
     from rotator.cli.stopping import stop_on_signals
     from rotator.documents.revocation import make_revocation_document, make_revoked_document
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.left_behind import revoke_left_behind
     from rotator.engine.revoking import is_confirmed
 
@@ -84,7 +84,7 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str, 
     check_can_confirm(cli, what, f"recover --revoke {authorization_id}", yes=yes)
     if not is_sure(cli, f"Revoke {authorization_id} now? Whoever still uses it will fail.", yes=yes):
         say(cli, "Nothing was revoked.")
-        return FAILED
+        return DECLINED
     run = installation.make_run(cli.reason)
     with stop_on_signals(installation.stop):
         left = revoke_left_behind(run, authorization_id)

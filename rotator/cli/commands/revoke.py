@@ -78,10 +78,10 @@ def revoke(
     nothing else.
     """
     from rotator.cli.console import say
+    from rotator.cli.exit_codes import DECLINED
     from rotator.cli.freezes import note_freezes
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     wish, result = _Wish(names, previous, without_hook, dry_run), _Result()
@@ -101,7 +101,7 @@ def revoke(
             check_can_confirm(cli, *_say_what(pats, wish), yes=yes)
             if not is_sure(cli, _make_question(pats, wish), yes=yes):
                 say(cli, "Nothing was revoked.")
-                return FAILED
+                return DECLINED
         with stop_on_signals(installation.stop):
             try:
                 _revoke_each(cli, run, pats, wish, result, goes_on=len(wanted) > 1)
@@ -176,7 +176,6 @@ def _revoke(run: RunContext, pat: ManagedPat, wish: _Wish, result: _Result, *, g
 def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> None:
     from rotator.cli.console import print_json, say
     from rotator.cli.failures import report_others
-    from rotator.cli.output.words import NOT_CONFIRMED
     from rotator.cli.refusals import note_refusals
     from rotator.documents.revocation import make_revocation_document
 
@@ -184,8 +183,31 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     if cli.as_json:
         print_json(make_revocation_document(run.run_id, result.revoked, result.failed, dry_run=wish.dry_run))
         return
+    _say_revoked(cli, wish, result)
+    if wish.dry_run:
+        say(cli, "A dry run: nothing was revoked.")
+    elif result.revoked and not wish.previous:
+        name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
+        say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
+    report_others(cli, result.failed.items())
+
+
+def _say_revoked(cli: CliContext, wish: _Wish, result: _Result) -> None:
+    """A line for each PAT; very many that went as they should share one."""
+    from rotator.cli.changing import MOST_ALONE
+    from rotator.cli.console import say
+    from rotator.cli.output.words import NOT_CONFIRMED
+    from rotator.domain.words import say_names
+
     done = "would be revoked" if wish.dry_run else "revoked"
+    many = [item["name"] for item in result.revoked if item["confirmed"] or wish.dry_run]
+    together = many if len(many) > MOST_ALONE and not cli.verbosity else []
+    if together:
+        which = "old PATs" if wish.previous else "PATs in use"
+        say(cli, f"{done}  {len(together)} {which}: {say_names(together)}. `-v` shows each with its id.")
     for item in result.revoked:
+        if item["name"] in together:
+            continue
         identifier = item["authorization_id"]
         if wish.previous:
             proven = "if the vault still has the new one" if wish.dry_run else "the vault has the new one"
@@ -195,17 +217,13 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
             say(cli, f"{done}  {item['name']}: the PAT in use ({identifier}); {paused}")
         if not (item["confirmed"] or wish.dry_run):
             say(cli, NOT_CONFIRMED)
-    if wish.dry_run:
-        say(cli, "A dry run: nothing was revoked.")
-    elif result.revoked and not wish.previous:
-        name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
-        say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
-    report_others(result.failed.items())
 
 
 def _say_what(pats: Sequence[ManagedPat], wish: _Wish) -> tuple[str, str]:
     """What it does, and the command that does it."""
-    names, command = ", ".join(pat.name for pat in pats), f"revoke {shlex.join(wish.patterns)}"
+    from rotator.domain.words import say_names
+
+    names, command = say_names([pat.name for pat in pats]), f"revoke {shlex.join(wish.patterns)}"
     if not wish.previous:
         return f"revoking {names} breaks {'its' if len(pats) == 1 else 'their'} consumers", command
     plural, them = ("", "it") if len(pats) == 1 else ("s", "them")

@@ -70,15 +70,13 @@ def status(
 ) -> int:
     """Show the status of every PAT, by expiry, from rotator's own records. Asks no server.
 
-    The first lines say when a run last succeeded, when a daemon last looked at every account, which account a
-    person must sign in, what waits for that, and which account, organization or vault cannot be used.
+    The first lines say which account a person must sign in, what waits for that, which account, organization or vault
+    a run could not use, when a run last succeeded, and when a daemon last looked at every account.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.output.alarm import find_code_of_alarm, render_check
     from rotator.cli.output.status import (
-        render_down,
         render_forecasts,
-        render_needed,
         render_others,
         render_status_head,
     )
@@ -104,21 +102,17 @@ def status(
         rows = make_status_document(seen.rows, (), seen.view.now, seen.view.runs)["pats"]
         print_csv(rows, PatStatusDocument)
     else:
-        say(
-            cli,
-            render_status_head(
-                seen.view.runs,
-                seen.view.conditions,
-                seen.view.now,
-                seen.view.needed,
-                seen.view.rows,
-                seen.view.looked_at,
-                seen.view.pause_reason,
-            ),
+        head = render_status_head(
+            seen.view.runs,
+            seen.view.conditions,
+            seen.view.now,
+            seen.view.needed,
+            seen.view.rows,
+            seen.view.looked_at,
+            seen.view.pause_reason,
         )
-        fixes = (*render_needed(seen.view.needed), *render_down(seen.view.conditions))
         others = render_others(seen.view.conditions, seen.view.rows)
-        for line in (*fixes, *others, *render_forecasts(seen.accounts, seen.view.now)):
+        for line in (*head, *others, *render_forecasts(seen.accounts, seen.view.now)):
             say(cli, line)
         for line in render_check(seen.findings, seen.view.conditions) if check else ():
             say(cli, line)
@@ -153,21 +147,21 @@ def _look(
     from rotator.cli.session import open_installation
     from rotator.engine.alarm import WITHIN, Tolerance, find_max_age
     from rotator.engine.overview import view_status
-    from rotator.engine.signing_in import make_account_status
-    from rotator.wiring.sign_ins import list_names, list_sights
+    from rotator.engine.signing_in import find_missing, make_account_status
+    from rotator.wiring.sign_ins import list_sights
 
     with open_installation(cli) as installation:
+        sights = list_sights(installation, partial(note, cli))
         now, timing = installation.clock.now(), installation.settings.rotation
         view = view_status(
             installation.database,
             installation.policy,
-            list_names(installation),
             now,
             settle=timing.settle,
             lease=timing.lease,
+            missing=find_missing(sights, now),
         )
         rows = cli.selection.choose(view.rows, describe_status, now)
-        sights = list_sights(installation, view.memories, partial(note, cli))
         oldest = max_age or find_max_age(view.runs, installation.settings.daemon.work)
         per_hour = installation.policy.guardrails.max_rotations_per_hour
     pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending

@@ -9,6 +9,7 @@ import click
 
 from rotator.cli.completing import complete
 from rotator.cli.context import CliContext, common_options, examples, reason_option
+from rotator.cli.selection import take_one
 
 if TYPE_CHECKING:
     from rotator.engine.updating import Change
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         "rotator update npm-feed ... --dry-run    check everything, and change nothing",
     )
 )
-@click.argument("name", shell_complete=complete("pat"))
+@click.argument("name", callback=take_one, shell_complete=complete("pat"))
 @click.option(
     "--scope",
     "scopes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from rotator.cli.console import clean
@@ -51,10 +51,10 @@ _WHYS = {
     RevocationKind.LATE.value: "its mint took effect late",
     RevocationKind.BY_HAND.value: "a person said so",
 }
-_ENDINGS = {Outcome.INTENDED: "begun", Outcome.FAILED: "failed", Outcome.UNKNOWN: "no answer"}
-"""What is said before the fields. What succeeded needs no word."""
+_ENDINGS = {Outcome.INTENDED: "intended", Outcome.FAILED: "failed", Outcome.UNKNOWN: "outcome unknown"}
+"""What is said before the fields, by the words of `--outcome` and of the JSON. What succeeded needs none."""
 _PLAIN = frozenset({"rotation_planned", "expiry_foreseen", "sign_in_end_foreseen"})
-"""Events that say nothing before the fields: a plan has not begun, and a forecast has not failed."""
+"""Events that say nothing before the fields: a plan is one, and a forecast has not failed."""
 WORDS: dict[str, Callable[[Detail], str]] = {
     "message": _word("{}"),
     "problem": _word("{}"),
@@ -134,6 +134,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "missing": _word("lacks {}"),
     "installation": _word("installation {}"),
     "managed_pat": _word("{}"),
+    "address": _word("at {}"),
     "lost_rotation_id": _word("rotation {}"),
     "method": lambda value: str(value).replace("_", " "),
     "username": _word("as {}"),
@@ -168,11 +169,16 @@ UNSAID = frozenset(
 
 def say_details(event: AuditEvent) -> str:
     """What the event says, in one line: how it ended, unless it succeeded, then its fields."""
-    details, outcome = event.entry.details, event.entry.outcome
+    outcome = event.entry.outcome
+    ending = _ENDINGS[outcome] if outcome in _ENDINGS and event.entry.event not in _PLAIN else ""
+    return clean(": ".join(filter(None, [ending, say_fields(event.entry.details)])))
+
+
+def say_fields(details: Mapping[str, Detail]) -> str:
+    """The fields of an event in words, in an order of their own."""
     said = [
         say(details[field])
         for field, say in WORDS.items()
         if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
     ]
-    ending = [_ENDINGS[outcome]] if outcome in _ENDINGS and event.entry.event not in _PLAIN else []
-    return clean(": ".join(filter(None, [*ending, ", ".join(filter(None, said))])))
+    return ", ".join(filter(None, said))

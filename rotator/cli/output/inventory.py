@@ -43,7 +43,8 @@ WIDE_COLUMNS = (
 )
 BLOCKED = "blocked"
 _MOST_ALONE = 20
-"""So many PATs that are alike have a paragraph each when they are adopted."""
+"""So many PATs that are alike have a line each when they are adopted."""
+_ABSENT = "    the secret does not exist yet"
 NO_PAT = "not created yet"
 """In place of what only a PAT has, while the first one is still to be made."""
 
@@ -198,40 +199,76 @@ def render_pending(item: PendingRevocation) -> str:
     )
 
 
-def render_adoption(
-    plan: AdoptionPlan, now: datetime, lines: Mapping[str, int] | None = None, *, everything: bool = False
-) -> Iterator[str]:
-    """What would be written, one PAT per paragraph, then what cannot be adopted and why.
+def render_adoption(plan: AdoptionPlan, now: datetime, *, everything: bool = False) -> Iterator[str]:
+    """What would be written, under what PATs have in common: a line for each, and below it what is not as usual.
 
-    Very many that differ in names and expiry only share a paragraph, unless `everything` is asked for.
+    Very many that differ in names and expiry only share a line. With `everything` each has a paragraph.
     """
-    alike: dict[tuple[str, ...], list[Proposal]] = {}
-    for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
-        alike.setdefault(tuple(_render_shared(proposal)), []).append(proposal)
-    many = [group for group in alike.values() if len(group) > _MOST_ALONE and not everything]
-    together = {id(proposal) for group in many for proposal in group}
-    for proposal in sorted(plan.proposals, key=lambda item: item.record.name):
-        if id(proposal) not in together:
+    proposals = sorted(plan.proposals, key=lambda item: item.record.name)
+    if everything:
+        for proposal in proposals:
             yield from _render_proposal(proposal, now)
-    for group in many:
-        yield from _render_group(group)
-    if many:
-        yield "PATs that are alike are shown together; with `-v` each is shown."
+    else:
+        yield from _render_shortly(proposals, now)
     for item in plan.managed:
         yield from _render_managed(item)
-    yield from render_refusals(plan, lines or {})
 
 
-def render_refusals(plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0) -> Iterator[str]:
-    """Say what cannot be adopted, and why; without the first ones that were shown before."""
+def _render_shortly(proposals: Sequence[Proposal], now: datetime) -> Iterator[str]:
+    places: dict[str, list[Proposal]] = {}
+    for proposal in proposals:
+        places.setdefault(_say_place(proposal), []).append(proposal)
+    for place, found in sorted(places.items()):
+        yield clean(place)
+        alike: dict[tuple[str, ...], list[Proposal]] = {}
+        for proposal in found:
+            alike.setdefault(tuple(_render_unusual(proposal)), []).append(proposal)
+        for unusual, group in alike.items():
+            if len(group) > _MOST_ALONE:
+                yield clean(f"+ {say_pats(len(group))}: {say_names([item.record.name for item in group])}")
+                yield clean(f"    each has a secret of its own, like {group[0].record.secret_name}")
+                yield from unusual
+        for proposal in found:
+            unusual = tuple(_render_unusual(proposal))
+            if len(alike[unusual]) <= _MOST_ALONE:
+                yield from (_say_shortly(proposal, now), *unusual)
+    absent = sum(item.sight is not None and item.sight.holding is Holding.ABSENT for item in proposals)
+    if absent:
+        missing = "1 secret does not exist yet" if absent == 1 else f"{absent} secrets do not exist yet"
+        yield f"{missing}; the first rotation of a PAT makes its secret. With `-v`, more is shown of each PAT."
+
+
+def _say_place(proposal: Proposal) -> str:
+    """`build-bot/contoso, rule ci, secrets in https://...`: what PATs have in common."""
+    pat, rule = proposal.effective, proposal.rule
+    by_hand = " (a person replaces these, so rotator never writes their secrets)"
+    told = f"rule {rule.name}{by_hand if rule.action is RuleAction.ALERT else ''}"
+    return f"{pat.account}/{pat.organization}, {told}, secrets in {pat.vault}"
+
+
+def _say_shortly(proposal: Proposal, now: datetime) -> str:
+    pat = proposal.effective
+    named = "" if pat.display_name == pat.name else f'  "{pat.display_name}"'
+    return clean(f"+ {pat.name}{named}  expires {say_expiry(pat.as_ending().valid_to, now)}  secret {pat.secret_name}")
+
+
+def render_refusals(
+    plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0, *, is_named: bool = False
+) -> Iterator[str]:
+    """Say what cannot be adopted, and why; without the first ones that were shown before.
+
+    `is_named`: each was asked for by name, so it is an error.
+    """
+    sign, indent = ("error:", "") if is_named else ("x", "    ")
     for refusal in plan.refusals[shown:]:
         told = explain_refusal(refusal)
         line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
         near = (pat.display_name for _, pat in plan.listed.values())
+        code = f" [{told.code}]" if is_named else ""
         hint = say_did_you_mean(refusal.reference, near) if refusal.kind is RefusalKind.UNKNOWN else ""
-        yield clean(f"x {line}{_name_refused(refusal, plan)}: {told.message}{hint}")
+        yield clean(f"{sign} {line}{_name_refused(refusal, plan)}: {told.message}{hint}{code}")
         if told.fix:
-            yield clean(f"    fix: {told.fix}")
+            yield clean(f"{indent}fix: {told.fix}")
 
 
 def _name_refused(refusal: Refusal, plan: AdoptionPlan) -> str:
@@ -244,29 +281,21 @@ def _name_refused(refusal: Refusal, plan: AdoptionPlan) -> str:
 
 def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     pat = proposal.effective
-    place, vault, *shared = _render_shared(proposal)
-    yield clean(f'+ {pat.name}  "{pat.display_name}"  {place}')
+    yield clean(f'+ {pat.name}  "{pat.display_name}"  {pat.account}/{pat.organization}  (rule {proposal.rule.name})')
     yield clean(f"    id {pat.authorization_id}, expires {_say_end(pat, now)}")
-    yield clean(f"    secret {pat.secret_name} {vault}")
-    yield from shared
-
-
-def _render_group(proposals: Sequence[Proposal]) -> Iterator[str]:
-    place, vault, *shared = _render_shared(proposals[0])
-    yield clean(f"+ {say_pats(len(proposals))}  {place}: {say_names([item.record.name for item in proposals])}")
-    yield clean(f"    each has a secret of its own, like {proposals[0].record.secret_name} {vault}")
-    yield from shared
-
-
-def _render_shared(proposal: Proposal) -> Iterator[str]:
-    """What other PATs may have in common with it: whose it is, by which rule, its vault, and what is said of both."""
-    pat = proposal.effective
-    yield f"{pat.account}/{pat.organization}  (rule {proposal.rule.name})"
-    yield f"in {pat.vault}"
-    if proposal.sight is not None:
-        yield from _render_sight(proposal.sight)
-    elif proposal.rule.action is RuleAction.ALERT:
+    yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+    if proposal.sight is None and proposal.rule.action is RuleAction.ALERT:
         yield "    not looked at: its rule only alerts, so rotator never writes it"
+    if proposal.sight is not None and proposal.sight.holding is Holding.ABSENT:
+        yield _ABSENT
+    yield from _render_unusual(proposal)
+
+
+def _render_unusual(proposal: Proposal) -> Iterator[str]:
+    """What its secret holds, what has no room in it, and what blocks its PAT."""
+    pat, sight = proposal.effective, proposal.sight
+    if sight is not None:
+        yield from _render_held(sight)
     if pat.last_failure is not None:
         yield clean(f"    blocked: {pat.last_failure.message}")
         yield clean(f"    fix: {pat.last_failure.fix}")
@@ -291,8 +320,12 @@ def _render_managed(item: Managed) -> Iterator[str]:
 
 def _render_sight(sight: Sight) -> Iterator[str]:
     if sight.holding is Holding.ABSENT:
-        yield "    the secret does not exist yet"
-    else:
+        yield _ABSENT
+    yield from _render_held(sight)
+
+
+def _render_held(sight: Sight) -> Iterator[str]:
+    if sight.holding is not Holding.ABSENT:
         yield clean(f"    it holds {explain_sight(sight)}")
     if sight.dropped_tags:
         yield clean(f"    no room for its tags: {', '.join(sight.dropped_tags)}")

@@ -19,7 +19,7 @@ COLUMNS = (
     Column("organization", may_go=True, lower=True),
     Column("what", wraps=True),
     Column("PAT", is_key=True),
-    Column("detail", wraps=True),
+    Column("detail", lower=True),
 )
 _WHAT = {
     EntryKind.MINTED: "minted by somebody else",

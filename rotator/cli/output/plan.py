@@ -51,7 +51,7 @@ def render_plan(
     """The plan's lines. ManagedPats with nothing to do are only counted unless `everything`, and many that one cause
     keeps from being rotated are one line.
 
-    `secrets`: each rotation is followed by where its value would go.
+    `secrets`: each rotation is followed by where its value would go, unless there are so many that they share a line.
     """
     postponed = frozenset(plan.postponed)
     if plan.is_paused:
@@ -67,7 +67,7 @@ def render_plan(
     shown = [
         action for action in plan.actions if everything or action.lacks_window or action.kind is not ActionKind.NONE
     ]
-    for told in _group(shown, postponed, everything=everything):
+    for told in _group(shown, postponed, everything=everything, rotations=secrets):
         if len(told) > 1:
             yield _say_together(told, postponed)
         else:
@@ -78,9 +78,14 @@ def render_plan(
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 
-def _group(actions: Sequence[Action], postponed: Collection[str], *, everything: bool) -> Iterator[list[Action]]:
-    """Each action alone, and together what one cause keeps from being done, where it is many of them."""
-    causes = ["" if everything else _say_hindrance(action, postponed) for action in actions]
+def _group(
+    actions: Sequence[Action], postponed: Collection[str], *, everything: bool, rotations: bool
+) -> Iterator[list[Action]]:
+    """Each action alone, and together what one cause keeps from being done, where it is many of them.
+
+    With `rotations`, which a person asked for by name, those by one rule are together too.
+    """
+    causes = ["" if everything else _say_hindrance(action, postponed, rotations=rotations) for action in actions]
     groups: dict[str, list[Action]] = {}
     for action, cause in zip(actions, causes, strict=True):
         groups.setdefault(cause, []).append(action)
@@ -91,10 +96,17 @@ def _group(actions: Sequence[Action], postponed: Collection[str], *, everything:
             yield groups[cause]
 
 
-def _say_hindrance(action: Action, postponed: Collection[str]) -> str:
+def _say_hindrance(action: Action, postponed: Collection[str], *, rotations: bool = True) -> str:
     """Why this is not done now, in the words that end its line; empty where its line says more than that."""
     if action.pat.name in postponed:
         return "postponed by max_rotations_per_hour"
+    if (
+        rotations
+        and action.kind is ActionKind.ROTATE
+        and action.decision is not None
+        and action.decision.rule is not None
+    ):
+        return f"rotate  (rule {action.decision.rule.name}, secrets in {action.pat.vault}{_say_despite(action)})"
     if action.lack is not None or action.kind not in (ActionKind.WAIT, ActionKind.BLOCKED):
         return ""
     reason = _say_reason_held(action)
@@ -129,9 +141,11 @@ def render_action(action: Action, now: datetime, *, postponed: bool = False) -> 
     pat, what = action.pat, _say_action(action, now, postponed=postponed)
     parts = (f"{_SIGNS[action.kind]} {pat.name}", pat.organization, " ".join(pat.scopes), what)
     reason = _say_reason_held(action)
-    if action.despite is not None:
-        reason += f"; {say_held_back(action.despite)}, but does not wait"
-    return "  ".join(clean(part) for part in (*parts, f"({reason})"))
+    return "  ".join(clean(part) for part in (*parts, f"({reason}{_say_despite(action)})"))
+
+
+def _say_despite(action: Action) -> str:
+    return "" if action.despite is None else f"; {say_held_back(action.despite)}, but does not wait"
 
 
 def _say_reason_held(action: Action) -> str:

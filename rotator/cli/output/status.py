@@ -9,18 +9,19 @@ from rotator.cli.console import clean
 from rotator.cli.output.words import render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.cases import advise_refused_value
+from rotator.domain.cases import REPLACED_BY_HAND, advise_refused_value, advise_replacement
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure
-from rotator.domain.next_step import NextAction
+from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
-from rotator.domain.words import say_ago, say_in, say_moment, say_names
+from rotator.domain.words import begin_sentence, say_ago, say_in, say_moment, say_names
 from rotator.engine.explaining import say_ends_with_all
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import NeededSignIn, PatState, PatStatus, count_needs
+from rotator.engine.status import Need, NeededSignIn, PatState, PatStatus, count_needs, find_need
+from rotator.engine.subjects import name_vault_at
 from rotator.errors import FailureKind
 
 COLUMNS = (
@@ -39,12 +40,11 @@ WIDE_COLUMNS = (
     Column("authorization id", lower=True),
 )
 _WHOLE = (
-    ConditionKind.SIGN_IN_NEEDED,
     ConditionKind.CLOCK_WRONG,
     ConditionKind.TOKEN_CACHE_DAMAGED,
     ConditionKind.AUDIT_BROKEN,
 )
-"""What is wrong with no single PAT, and waits for a person."""
+"""What is wrong with no single PAT, and waits for a person, as a sign-in does."""
 _DOWN = (ConditionKind.ACCOUNT_DOWN, ConditionKind.ORGANIZATION_DOWN, ConditionKind.VAULT_DOWN)
 """What cannot be used, together with every PAT in it."""
 _OTHERS = (
@@ -72,52 +72,53 @@ def render_status_head(
     rows: Sequence[PatStatus] = (),
     looked_at: datetime | None = None,
     pause_reason: str | None = None,
-) -> str:
-    """The sentence that matters: when a run last succeeded, who must sign in again, what is wrong as a whole or down.
+) -> Iterator[str]:
+    """The sentences that matter, each with its fix below it: who must sign in, what is wrong as a whole or down.
 
-    `needed`: what is known of the accounts that a person must sign in; `rows`: every PAT; `looked_at`: when a daemon
-    last looked at every account and organization. Its runs between ask no service while nothing is due. `pause_reason`:
-    why everything is paused, if that is known.
+    Then when a run last succeeded. `needed`: what is known of the accounts that a person must sign in; `rows`: every
+    PAT; `looked_at`: when a daemon last looked at every account and organization. Its runs between ask no service while
+    nothing is due. `pause_reason`: why everything is paused, if that is known.
     """
-    if runs.succeeded_at is None:
-        said = "No run has succeeded yet"
-    else:
+    for name, account in (needed or {}).items():
+        yield f"{_say_needed(name, account, rows, now)}."
+        yield clean(f"    fix: {account.explain(name).fix}")
+    for found in conditions:
+        if found.kind is ConditionKind.ALL_PAUSED:
+            yield f"{begin_sentence(say_all_paused(found.since, pause_reason))}."
+    for kind in (*_WHOLE, *_DOWN):
+        yield from _render_kind(kind, [found for found in conditions if found.kind is kind], rows, now)
+    said = "No run has succeeded yet"
+    if runs.succeeded_at is not None:
         said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
     if runs.by_daemon and looked_at is not None:
         said += f"; all accounts checked {say_ago(looked_at, now)}"
-    for found in conditions:
-        account = (needed or {}).get(found.subject) if found.kind is ConditionKind.SIGN_IN_NEEDED else None
-        if account is not None:
-            said += f"; {_say_needed(found.subject, account, rows, now)}"
-        elif found.kind is ConditionKind.ALL_PAUSED:
-            said += f"; {say_all_paused(found.since, pause_reason)}"
-        elif found.kind in _WHOLE:
-            said += f"; {clean(CONDITIONS[found.kind].say_one(found.subject))}"
-    down = [found for found in conditions if found.kind in _DOWN]
-    for found in down[:_MOST_DOWN]:
-        cause = f"{found.code}, " if found.code else ""
-        said += f"; {_name_down(found)} ({cause}since {say_moment(found.since)})"
-    if len(down) > _MOST_DOWN:
-        said += f"; and {len(down) - _MOST_DOWN} more cannot be used"
-    return f"{said}."
+    yield f"{said}."
 
 
-def _name_down(found: Condition) -> str:
-    return clean(CONDITIONS[found.kind].say_one(found.subject))
+def _render_kind(
+    kind: ConditionKind, lasting: Sequence[Condition], rows: Iterable[PatStatus], now: datetime
+) -> Iterator[str]:
+    """Say of all subjects of one kind what is wrong with each, and what a person can do, which is said once."""
+    if not lasting:
+        return
+    advice = CONDITIONS[kind]
+    for found in lasting[:_MOST_DOWN]:
+        yield clean(f"{advice.say_seen(found.subject)}{_say_seen(found, rows, now) if kind in _DOWN else '.'}")
+    if len(lasting) > _MOST_DOWN:
+        yield f"And {len(lasting) - _MOST_DOWN} more like that."
+    fix = advice.name_in([found.subject for found in lasting]).fix
+    yield clean(f"    fix: {fix} {_WHY.get(kind, '')}".rstrip())
 
 
-def render_down(conditions: Iterable[Condition]) -> Iterator[str]:
-    """What a person can do about what cannot be used or is wrong as a whole, said once for each kind.
-
-    For a sign-in `render_needed` says it.
-    """
-    told = [kind for kind in (*_DOWN, *_WHOLE) if kind is not ConditionKind.SIGN_IN_NEEDED]
-    subjects: dict[ConditionKind, list[str]] = {}
-    for found in conditions:
-        if found.kind in told:
-            subjects.setdefault(found.kind, []).append(found.subject)
-    for kind, named in subjects.items():
-        yield clean(f"    fix: {CONDITIONS[kind].name_in(named).fix} {_WHY.get(kind, '')}".rstrip())
+def _say_seen(found: Condition, rows: Iterable[PatStatus], now: datetime) -> str:
+    """` at 2026-11-28 07:41Z (vault_failed); no run has seen it work since.`: nobody asks a vault that no PAT needs."""
+    said = f" at {say_moment(found.since)}{f' ({found.code})' if found.code else ''}; no run has seen it work since."
+    if found.kind is not ConditionKind.VAULT_DOWN:
+        return said
+    asking = (row for row in rows if row.vault and name_vault_at(row.vault) == found.subject)
+    turns = [row.next_at for row in asking if row.next_at is not None and row.next_action not in BY_HAND]
+    first = min(turns, default=None)
+    return said if first is None else f"{said} A run needs it next {say_in(first, now) if first > now else 'now'}."
 
 
 def render_others(conditions: Iterable[Condition], rows: Iterable[PatStatus] = ()) -> Iterator[str]:
@@ -134,12 +135,11 @@ def render_others(conditions: Iterable[Condition], rows: Iterable[PatStatus] = (
 
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
     """`build-bot must sign in again (AADSTS50173, since 2026-12-01 21:40Z): 10 PATs wait, the first expires ...`."""
-    refusal = needed.memory.refusal
-    again = "" if needed.is_first else " again"
-    said = f"{clean(name)} must sign in{again} ("
-    if refusal is not None:
-        said += f"{name_refusal(refusal)}, "
-    said += f"since {say_moment(needed.since)})"
+    refusal, since = needed.memory.refusal, needed.since
+    known = ("" if refusal is None else name_refusal(refusal), "" if since is None else f"since {say_moment(since)}")
+    said = f"{clean(name)} must sign in{'' if needed.is_first else ' again'}"
+    if any(known):
+        said += f" ({', '.join(filter(None, known))})"
     waiting = [row.expires_at for row in rows if row.needs_sign_in and row.account == name]
     if waiting:
         first = min(waiting)
@@ -148,12 +148,6 @@ def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now:
             f": {say_pats(len(waiting))} {verb}, {ends} {'expired' if first <= now else 'expires'} {say_in(first, now)}"
         )
     return said
-
-
-def render_needed(needed: Mapping[str, NeededSignIn]) -> Iterator[str]:
-    """What a person must do for each account that needs one."""
-    for name, account in needed.items():
-        yield clean(f"    fix: {account.explain(name).fix}")
 
 
 def render_forecasts(accounts: Iterable[AccountStatus], now: datetime) -> Iterator[str]:
@@ -203,12 +197,13 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
 
     Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
     """
-    early, failures, replacement = [], [], None
+    early, failures = [], []
+    replacements: dict[bool, Failure] = {}
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
-        if row.next_action is NextAction.REPLACE_BY_HAND and row.last_error is None:
-            replacement = replacement or _make_replacement(row.name)  # by the example of the first
+        if find_need(row) is Need.REPLACEMENT and row.last_error is None:
+            replacement = replacements.setdefault(bool(row.vault), _make_replacement(row))  # as the first of its kind
             failures.append((row.name, replacement))
         if row.last_error is not None and not row.signed_out:
             failures.append((row.name, row.last_error))
@@ -217,10 +212,11 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
         yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
 
 
-def _make_replacement(name: str) -> Failure:
+def _make_replacement(row: PatStatus) -> Failure:
     """How a person replaces a PAT that runs leave to one; the runbook says it too."""
-    meaning, _, how = CONDITIONS[ConditionKind.PAT_EXPIRING].name_in([name]).reasons["replace_by_hand"].partition(". ")
-    return Failure(NextAction.REPLACE_BY_HAND.value, f"{meaning[0].lower()}{meaning[1:]}", how)
+    advice = advise_replacement(has_vault=bool(row.vault)).name_in([row.name])
+    meaning, _, how = advice.reasons[REPLACED_BY_HAND].partition(". ")
+    return Failure(REPLACED_BY_HAND, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:

@@ -165,6 +165,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.StopRequested,
     daemon.DaemonStopped,
     daemon.ListenerDelayed,
+    daemon.ListenerStarted,
     daemon.SchedulerRestarted,
     daemon.ThreadDied,
     daemon.JobFailed,

@@ -23,6 +23,12 @@ class ListenerDelayed(
     message: str
 
 
+class ListenerStarted(Event, name="listener_started", subject=SubjectKind.DAEMON):
+    """The daemon serves its pages: `/`, `/metrics`, `/healthz` and `/readyz`."""
+
+    address: str
+
+
 class DaemonCrashed(
     Event,
     name="daemon_crashed",
