@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def make_service_log(installation: Installation) -> AzureDevOpsServiceLog:
     """Return what reads them; the caller closes it."""
     from rotator.adapters.azure_devops.service_log import AzureDevOpsServiceLog
+    from rotator.adapters.azure_devops.throttle import SharedHolds
 
     return AzureDevOpsServiceLog(
         installation.settings.azure_devops.audit_url,
@@ -20,4 +21,5 @@ def make_service_log(installation: Installation) -> AzureDevOpsServiceLog:
         installation.clock,
         installation.boot_clock,
         installation.stop,
+        shared=SharedHolds(installation.database, installation.boot_clock),
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def make_token_admin(installation: Installation) -> AzureDevOpsTokenAdmin:
     """Return what does it; the caller closes it."""
+    from rotator.adapters.azure_devops.throttle import SharedHolds
     from rotator.adapters.azure_devops.token_admin import AzureDevOpsTokenAdmin
 
     return AzureDevOpsTokenAdmin(
@@ -20,4 +21,5 @@ def make_token_admin(installation: Installation) -> AzureDevOpsTokenAdmin:
         installation.clock,
         installation.boot_clock,
         installation.stop,
+        shared=SharedHolds(installation.database, installation.boot_clock),
     )

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from rotator.sandbox.faults import Fault
 from tests.support.commit_proxy import CommitProxy
-from tests.support.daemon import start_daemon, write_settings
+from tests.support.daemon import reach_database, start_daemon, write_settings
 from tests.support.killing import CHANGES, COMMITS, NAME, Stage, open_stage, read_commits
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
@@ -84,11 +84,8 @@ def test_daemon_that_is_cut_off_while_it_waits_sends_nothing_any_more(
     proxy = CommitProxy(f"{place.query['host']}/.s.PGSQL.5432")
     there = f"postgresql+psycopg://postgres@127.0.0.1:{proxy.port}/{place.database}?sslmode=disable&gssencmode=disable"
     write_settings(stage, heartbeat="2s", work="1s")
-    settings = stage.sandbox.addresses.config_path
-    behind = settings.with_name("behind.yaml")
-    behind.write_text(settings.read_text(encoding="utf-8").replace(stage.database.url(), there), encoding="utf-8")
     stage.faults.add(Fault(service, "status", method=method, path=path, status=429, headers={"Retry-After": "15"}))
-    daemon = start_daemon(stage, {"ROTATOR_CONFIG": str(behind)}, heartbeat="2s", work="1s")
+    daemon = start_daemon(stage, reach_database(stage, there), heartbeat="2s", work="1s")
     daemon.wait_until(lambda: _list_sent(stage, service, method, path) == 1)
     proxy.cut_off()
     daemon.wait_until(lambda: any(line.get("job") == "work" for line in daemon.read_log()))  # it has given up

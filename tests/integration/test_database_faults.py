@@ -27,6 +27,7 @@ from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import run_once
 from rotator.engine.stopping import StoppableDatabase
+from rotator.errors import DatabaseUnreachableError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import UnitOfWork
 from rotator.ports.pat_service import MintedPat
@@ -149,6 +150,25 @@ def test_value_is_stored_when_another_session_locks_postgresql_for_a_while(
     assert waits == [1, 2, 4]
     database.close()
     other.close()
+
+
+def test_nobody_fails_when_a_process_is_frozen_inside_a_transaction(postgres_url: str) -> None:
+    """The server ends its session before the others give up waiting; what it wrote is undone, and it is told so."""
+    upgrade(postgres_url)
+    database, frozen = SqlDatabase(postgres_url), SqlDatabase(postgres_url)
+
+    def hold_and_thaw() -> None:
+        with frozen.begin() as work:
+            hold_audit(work)
+            with database.begin() as other:
+                other.audit.append(replace(make_entry(), subject="of others"), NOW)
+            hold_record(work)
+
+    with pytest.raises(DatabaseUnreachableError):
+        hold_and_thaw()
+    assert [event.entry.subject for event in load_events(database)] == ["of others"]
+    database.close()
+    frozen.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, text
 
 from rotator.adapters.daemon_lock import only_daemon
+from rotator.adapters.database.engine import MIGRATION, number_topic
 from rotator.adapters.database.migrate import Revision, current, make_config, upgrade
 from rotator.adapters.database.partial_indexes import metadata
 from rotator.adapters.database.records import list_managed_pat, list_pending, list_rotation
@@ -362,22 +363,33 @@ def connected(url: str) -> Iterator[Connection]:
     engine.dispose()
 
 
-def test_daemon_that_was_cut_off_while_its_database_was_upgraded_writes_nothing_when_it_is_back(
-    postgres_url: str,
-) -> None:
-    """Its connection outlived that, as with a firewall; nobody could upgrade before two minutes without a heartbeat."""
-    upgrade(postgres_url)
-    clock = FakeClock()
-    with closing(SqlDatabase(postgres_url, boot=clock)) as database, connected(postgres_url) as other:
+def test_process_that_was_at_work_while_its_database_was_upgraded_writes_nothing_any_more(url: str) -> None:
+    """A daemon that was cut off, whose connection outlived that, and a command that looked a moment before."""
+    upgrade(url)
+    with closing(SqlDatabase(url, boot=FakeClock())) as database, connected(url) as other:
         with database.begin() as work:
             work.inventory.add(make_managed_pat("before"))
         other.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        clock.advance(timedelta(minutes=1))
         for _ in range(2):
             with pytest.raises(SchemaError, match="schema 9999, newer than") as refused, database.begin() as work:
                 work.inventory.add(make_managed_pat("after"))
             assert refused.value.code == "database_newer"
         assert other.scalars(text("SELECT name FROM managed_pat")).all() == ["before"]
+
+
+def test_upgrade_waits_for_what_is_being_written_and_the_other_way_round(postgres_url: str) -> None:
+    """So nothing is committed by the old version once the new one is there."""
+    upgrade(postgres_url)
+    quick = timedelta(milliseconds=50)
+    with closing(SqlDatabase(postgres_url, lock_wait=quick)) as database, connected(postgres_url) as other:
+        begin = text(f"SELECT pg_try_advisory_lock({number_topic(MIGRATION)})")
+        with database.begin():
+            assert other.scalar(begin) is False
+        assert other.scalar(begin) is True
+        with pytest.raises(DatabaseLockedError), database.begin():
+            pytest.fail("a transaction began")
+        with database.read() as reading:
+            assert reading.inventory.load_all() == ()
 
 
 @pytest.mark.parametrize(

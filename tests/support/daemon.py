@@ -77,6 +77,14 @@ def write_section(stage: Stage, name: str, section: object) -> None:
     path.write_text(yaml.safe_dump({**document, name: section}), encoding="utf-8")
 
 
+def reach_database(stage: Stage, url: str) -> dict[str, str]:
+    """Copy the settings, with another way to the same database; return the environment that names the copy."""
+    settings = stage.sandbox.addresses.config_path
+    behind = settings.with_name("behind.yaml")
+    behind.write_text(settings.read_text(encoding="utf-8").replace(stage.database.url(), url), encoding="utf-8")
+    return {"ROTATOR_CONFIG": str(behind)}
+
+
 def set_overlap(stage: Stage, overlap: str) -> None:
     """Give every rule of the policy this overlap."""
     path = stage.sandbox.addresses.policy_path

@@ -1,4 +1,4 @@
-"""PgBouncer in its transaction mode before the test session's PostgreSQL: each transaction gets some session."""
+"""PgBouncer before the test session's PostgreSQL. In its transaction mode each transaction gets some session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ listen_port = 6432
 unix_socket_dir = {room}
 unix_socket_mode = 0700
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {sessions}
 """
 _PORTS = itertools.count(6432)
@@ -35,13 +35,14 @@ def _find_program() -> Path:
 
 
 class PgBouncer:
-    """A running pooler with a few sessions, on a Unix socket beside the server's."""
+    """A running pooler with so many sessions for each database, on a Unix socket beside the server's."""
 
-    def __init__(self, server: PostgresServer, sessions: int) -> None:
+    def __init__(self, server: PostgresServer, sessions: int, mode: str = "transaction") -> None:
         self._server = server
         self.port = next(_PORTS)
         config = server.room / f"pgbouncer-{self.port}.ini"
-        config.write_text(_CONFIG.format(room=server.room, sessions=sessions).replace("6432", str(self.port)))
+        text = _CONFIG.format(room=server.room, sessions=sessions, mode=mode)
+        config.write_text(text.replace("6432", str(self.port)))
         config.chmod(0o644)
         self._log: list[str] = []
         self._process = server.spawn(_find_program(), config)

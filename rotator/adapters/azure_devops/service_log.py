@@ -17,6 +17,7 @@ from rotator.adapters.azure_devops.client import AzureDevOpsClient
 from rotator.adapters.azure_devops.credential import AccountBearer
 from rotator.adapters.azure_devops.documents import MalformedError, parse_moment, render_moment
 from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
+from rotator.adapters.azure_devops.throttle import SharedHolds
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.redaction import redact_text
@@ -54,7 +55,7 @@ _MAY_NOT_READ = ("denied", "bearer_refused", "access_denied")
 class AzureDevOpsServiceLog:
     """The port ServiceLog on the real API. Thread-safe; `close` it at the end.
 
-    `audit_url` serves the log (`https://auditservice.dev.azure.com`). `max_wait` is as for PATs.
+    `audit_url` serves the log (`https://auditservice.dev.azure.com`). `max_wait` and `shared` are as for PATs.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class AzureDevOpsServiceLog:
         boot: BootClock,
         stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
+        shared: SharedHolds | None = None,
     ) -> None:
         self._audit_url = audit_url.rstrip("/")
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait)
+        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait, shared)
 
     def close(self) -> None:
         """Close the connections of all threads."""

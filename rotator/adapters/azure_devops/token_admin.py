@@ -13,6 +13,7 @@ from rotator.adapters.azure_devops.credential import AccountBearer
 from rotator.adapters.azure_devops.documents import parse_page
 from rotator.adapters.azure_devops.paging import Endless, Page, fetch_pages
 from rotator.adapters.azure_devops.reply import Reply
+from rotator.adapters.azure_devops.throttle import SharedHolds
 from rotator.adapters.bearer import BearerSource
 from rotator.adapters.http_options import HttpOptions
 from rotator.adapters.redaction import redact_text
@@ -45,7 +46,7 @@ _REFUSALS = ("denied", "bearer_refused", "access_denied")
 class AzureDevOpsTokenAdmin:
     """The port TokenAdmin on the real APIs. Thread-safe; `close` it at the end.
 
-    `identity_url` serves both (`https://vssps.dev.azure.com`). `max_wait` is as for PATs.
+    `identity_url` serves both (`https://vssps.dev.azure.com`). `max_wait` and `shared` are as for PATs.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class AzureDevOpsTokenAdmin:
         boot: BootClock,
         stop: Stop,
         max_wait: timedelta = timedelta(minutes=2),
+        shared: SharedHolds | None = None,
     ) -> None:
         self._identity_url = identity_url.rstrip("/")
         self._bearers = bearers
-        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait)
+        self._client = AzureDevOpsClient(http, clock, boot, stop, max_wait, shared)
 
     def close(self) -> None:
         """Close the connections of all threads."""

@@ -11,6 +11,7 @@ with the transaction (`postgresql` says why nothing else may be relied on). SERI
 use case.
 
 The order of locks, the same in every transaction, so that none waits for one that waits for it:
+0. the schema, which all share and an upgrade has for itself;
 1. a receiver of notifications, by a transaction that delivers to it and to nobody else;
 2. the records (managed_pat) that it claims, renews or loads to change, several in the order of their names;
 3. the topics "condition:...", "mints", "lifetime_limit" and "untracked:...", the rows of the journal, and the
@@ -22,8 +23,9 @@ The order of locks, the same in every transaction, so that none waits for one th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ from rotator.adapters.database.failures import ConstraintError, explain
 from rotator.adapters.database.postgresql import (
     ANSWER_LIMIT,
     STATEMENT_LIMIT,
+    WRITER_IDLE_LIMIT,
     begin_postgresql,
     make_first_statements,
     make_postgresql,
@@ -58,7 +61,19 @@ HEAD = "rotator_head"
 """Where it keeps the last event of the audit log, once its transaction has written that."""
 _LOCK = select(func.pg_advisory_xact_lock(bindparam("topic", type_=BigInteger)))
 
+MIGRATION = "migration"
+"""The topic that an upgrade of the schema locks, against every transaction that writes."""
+_FIND_REVISION = "SELECT version_num FROM alembic_version"
+
 _URL_FIX = "Write `database` as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
+
+
+@dataclass(frozen=True)
+class SchemaCheck:
+    """The revision that a transaction must find; `refuse` raises what is wrong with another one."""
+
+    revision: str
+    refuse: Callable[[Connection], None]
 
 
 def parse_url(text: str) -> URL:
@@ -98,10 +113,12 @@ def make_engine(
     lock_wait: timedelta = LOCK_WAIT,
     statement_limit: timedelta = STATEMENT_LIMIT,
     answer_limit: timedelta = ANSWER_LIMIT,
+    schema: SchemaCheck | None = None,
 ) -> Engine:
     """Return an engine for a URL from `parse_url`. Nothing is opened yet; every later error is already one of ours.
 
     `statement_limit` and `answer_limit` are for PostgreSQL: when the server gives up, and when we do; zero is none.
+    `schema` is checked at the beginning of each transaction that writes.
     """
     if url.drivername == "sqlite":
         engine, first = make_sqlite(url, lock_wait, _KEPT), ""
@@ -112,10 +129,14 @@ def make_engine(
     def begin(connection: Connection) -> None:
         for kept in (FENCED, HEAD):
             connection.info.pop(kept, None)
+        reads_only = _reads_only(connection)
+        check = None if reads_only else schema
         if is_postgresql(connection):
-            begin_postgresql(connection, first, reads_only=_reads_only(connection))
-        else:
-            begin_sqlite(connection, reads_only=_reads_only(connection))
+            _begin_postgresql(connection, first, check, reads_only=reads_only)
+            return
+        begin_sqlite(connection, reads_only=reads_only)
+        if check is not None and connection.exec_driver_sql(_FIND_REVISION).scalar() != check.revision:
+            check.refuse(connection)
 
     event.listen(engine, "begin", begin)
 
@@ -127,6 +148,16 @@ def make_engine(
 
     event.listen(engine, "handle_error", translate, retval=True)
     return engine
+
+
+def _begin_postgresql(connection: Connection, first: str, check: SchemaCheck | None, *, reads_only: bool) -> None:
+    if check is None:
+        begin_postgresql(connection, first, reads_only=reads_only)
+        return
+    idle = f"SET LOCAL idle_in_transaction_session_timeout = {WRITER_IDLE_LIMIT // timedelta(milliseconds=1)}"
+    locking = f"{first}; {idle}; SELECT pg_advisory_xact_lock_shared({number_topic(MIGRATION)})"
+    if begin_postgresql(connection, locking, reads_only=reads_only, found=_FIND_REVISION) != check.revision:
+        check.refuse(connection)
 
 
 def make_reader(engine: Engine) -> Engine:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from rotator.adapters.daemon_lock import check_no_daemon
-from rotator.adapters.database.engine import LOCK_WAIT, lock_topic, make_engine, make_reader, parse_url
+from rotator.adapters.database.engine import LOCK_WAIT, MIGRATION, lock_topic, make_engine, make_reader, parse_url
 from rotator.adapters.database.failures import describe, explain
 from rotator.adapters.database.revision import HEAD, find_problem, load_revision
 from rotator.adapters.database.schema import heartbeat, job_run
@@ -72,7 +72,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
             _create_file(Path(place.database or ""))
         with engine.begin() as connection:
             # SQLite is serialised by BEGIN IMMEDIATE.
-            lock_topic(connection, "migration")
+            lock_topic(connection, MIGRATION)
             before = load_revision(connection)
             if before != HEAD:
                 if place.drivername == "sqlite":

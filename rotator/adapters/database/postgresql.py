@@ -37,7 +37,10 @@ ANSWER_LIMIT = timedelta(seconds=90)
 """How long to wait for any answer. The server should have cut a statement short long before: it stands still itself."""
 
 IDLE_LIMIT = timedelta(minutes=1)
-"""A frozen process must not hold the audit chain for ever: the server then ends its session, and undoes its work."""
+"""How long a session may do nothing inside a transaction, before the server ends it and undoes its work."""
+
+WRITER_IDLE_LIMIT = timedelta(seconds=8)
+"""The same where it may hold locks: a process that is frozen then keeps others for less long than they wait."""
 
 _TIMELINE = """
     SELECT to_hex(system_identifier) || '/' || ltrim(left(pg_walfile_name(pg_current_wal_lsn()), 8), '0')
@@ -103,20 +106,21 @@ def make_first_statements(lock_wait: timedelta, statement_limit: timedelta) -> s
     return "; ".join([*settings, "SET LOCAL timezone = 'UTC'", "SET LOCAL datestyle = 'ISO'", durable])
 
 
-def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool) -> None:
-    """Begin a transaction, set it up, and read the server's clock, in one request.
+def begin_postgresql(connection: Connection, first_statements: str, *, reads_only: bool, found: str = "NULL") -> object:
+    """Begin a transaction, set it up, and read the server's clock, in one request; return what is `found` by then.
 
     A connection that turns out to be gone or to stand still is replaced: nothing was done on it yet.
     """
     level = "REPEATABLE READ, READ ONLY" if reads_only else "READ COMMITTED"
-    begin = f"BEGIN ISOLATION LEVEL {level}; {first_statements}; SELECT clock_timestamp()"
+    begin = f"BEGIN ISOLATION LEVEL {level}; {first_statements}; SELECT clock_timestamp(), ({found})"
     try:
-        moment: datetime = connection.exec_driver_sql(begin).scalar_one()
+        moment, known = connection.exec_driver_sql(begin).one()
     except DatabaseError:
         if not connection.invalidated:
             raise
-        moment = connection.exec_driver_sql(begin).scalar_one()  # on a new one
+        moment, known = connection.exec_driver_sql(begin).one()  # on a new one
     connection.info[_CLOCK] = moment.astimezone(UTC), read_uptime()
+    return known
 
 
 def find_moment(connection: Connection) -> datetime:

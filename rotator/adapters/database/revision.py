@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 from sqlalchemy.engine import URL
 
-from rotator.adapters.database.engine import LOCK_WAIT, is_postgresql, make_engine, make_reader
+from rotator.adapters.database.engine import LOCK_WAIT, SchemaCheck, is_postgresql, make_engine, make_reader
 from rotator.adapters.database.failures import describe
 from rotator.adapters.database.schema import REVISIONS, managed_pat
 from rotator.errors import SchemaError
@@ -82,8 +82,11 @@ def make_not_initialised(url: URL) -> SchemaError:
 
 
 def open_checked(url: URL, lock_wait: timedelta = LOCK_WAIT) -> tuple[Engine, Engine]:
-    """Return engines for transactions that write and for those that only read. SchemaError as for `check_revision`."""
-    engine = make_engine(url, lock_wait)
+    """Return engines for transactions that write and for those that only read. SchemaError as for `check_revision`.
+
+    Each transaction that writes checks it again: a process may be older than an upgrade.
+    """
+    engine = make_engine(url, lock_wait, schema=SchemaCheck(HEAD, check_revision))
     reader = make_reader(engine)
     try:
         with reader.begin() as connection:

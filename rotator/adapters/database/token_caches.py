@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from rotator.adapters.database.engine import LOCK_WAIT, parse_url
 from rotator.adapters.database.failures import describe, translated
-from rotator.adapters.database.revision import check_revision, open_checked
+from rotator.adapters.database.revision import open_checked
 from rotator.adapters.database.schema import token_cache as table
 from rotator.errors import ConfigError, DatabaseError, DatabaseLockedError, TransientError
 
@@ -162,7 +162,6 @@ class SqlTokenCacheStore:
                 settings = "; ".join(f"SET LOCAL {name} = {span // _MILLISECOND}" for name, span in limits.items())
                 connection.exec_driver_sql(settings)
                 connection.execute(select(table.c.sign_in).where(self._is_ours()).with_for_update())
-                check_revision(connection)  # it may have been upgraded since this process opened it
             except BaseException as error:
                 _close(connection)
                 if isinstance(error, DatabaseLockedError):

@@ -27,13 +27,12 @@ from rotator.adapters.database.postgresql import find_moment, find_timeline
 from rotator.adapters.database.probes import SqlProbes, SqlProbesReader
 from rotator.adapters.database.queue import SqlQueue, SqlQueueReader
 from rotator.adapters.database.request_counts import SqlRequestCounts, SqlRequestCountsReader
-from rotator.adapters.database.revision import check_revision, make_not_initialised, open_checked
+from rotator.adapters.database.revision import make_not_initialised, open_checked
 from rotator.adapters.database.revocations import SqlRevocations, SqlRevocationsReader
 from rotator.adapters.database.sign_ins import SqlSignIns, SqlSignInsReader
 from rotator.adapters.database.sqlite import FileId, check_path, find_file_id, find_path, find_share, reading_unchanged
 from rotator.adapters.database.throttles import SqlThrottles, SqlThrottlesReader
 from rotator.adapters.database.watch import ClaimsWatch
-from rotator.domain.job_run import BEATS_WITHIN
 from rotator.errors import DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog, AuditLogReader
 from rotator.ports.checkpoints import Checkpoints, CheckpointsReader
@@ -178,8 +177,8 @@ class SqlUnitOfWork:
 class SqlDatabase:
     """The port Database.
 
-    Making one only parses the URL. The first transaction connects and checks the schema, once: DatabaseError
-    `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
+    Making one only parses the URL. The first transaction connects and checks the schema, and so does each that writes:
+    DatabaseError `database_not_initialised`, `database_older`, `database_newer` or `database_foreign`. Thread-safe.
     `is_gone` says whether a claimant's process has certainly ended: then its claims no longer count. `boot` measures
     the claims that were made on this host, and `watch` remembers what was seen of all, also by others of this process.
 
@@ -210,7 +209,6 @@ class SqlDatabase:
         # SQLite has one writer. Threads of this process queue here, which is fairer and quicker than its busy waiting.
         self._turn: threading.Lock | None = threading.Lock() if self._url.drivername == "sqlite" else None
         self._has_begun = False
-        self._checked_at = timedelta(0)
 
     @contextmanager
     def begin(self) -> Iterator[UnitOfWork]:
@@ -219,7 +217,6 @@ class SqlDatabase:
             writer, _ = self._open()
             with self._queued(), writer.begin() as connection:
                 self._has_begun = True
-                self._check_again(connection)
                 work = SqlUnitOfWork(connection, self._host_now, self._is_gone, self._boot, self._watch)
                 yield work
                 if self._is_replaced():
@@ -260,19 +257,8 @@ class SqlDatabase:
             if self._engines is None:
                 if self._turn is not None:
                     self._check_file()
-                if self._boot is not None:
-                    self._checked_at = self._boot.read_boot().elapsed
                 self._engines = open_checked(self._url, self._lock_wait)
             return self._engines
-
-    def _check_again(self, connection: Connection) -> None:
-        """Check the schema once a minute: a daemon that was cut off may find it upgraded (see `BEATS_WITHIN`)."""
-        if self._turn is not None or self._boot is None:
-            return  # nobody upgrades a file that a daemon works on
-        elapsed = self._boot.read_boot().elapsed
-        if elapsed - self._checked_at >= BEATS_WITHIN / 2:
-            check_revision(connection)
-            self._checked_at = elapsed
 
     def _watched(self) -> AbstractContextManager[None]:
         return reading_unchanged(self._path) if self._turn is not None else nullcontext()
