@@ -16,6 +16,7 @@ from rotator.documents.report import make_report_document
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import Action, ActionKind, ActionReason
 from rotator.domain.policy import LeakAction
+from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.engine.auditing import load_events
 from rotator.engine.exit_codes import find_code_of_report
@@ -41,9 +42,12 @@ FREEZE = ChangeFreeze(NOW - timedelta(days=1), NOW + timedelta(days=40), "end of
 HOUR = timedelta(hours=1)
 
 
-def make_held(timetable: Timetable, *, overlap: timedelta = HOUR, days_left: float = 5) -> EngineWorld:
+def make_held(
+    timetable: Timetable, *, overlap: timedelta = HOUR, days_left: float = 5, threshold: Threshold = RULE.rotate_before
+) -> EngineWorld:
     """A world with one PAT that is due, of a rule with a timetable."""
-    world = make_world("other", policy=make_policy(replace(RULE, overlap=overlap, timetable=timetable)))
+    rule = replace(RULE, overlap=overlap, timetable=timetable, rotate_before=threshold)
+    world = make_world("other", policy=make_policy(rule))
     world.forget("other")
     world.add_managed(NAME, days_left=days_left)
     return world
@@ -290,7 +294,8 @@ def test_window_does_not_make_the_overlap_outlast_the_old_pat() -> None:
 def test_window_holds_nothing_back_where_the_overlap_is_longer_than_a_pat_is_due() -> None:
     """It is never minted before it is due, and then at once: there is no time to wait."""
     friday = Window((4,), time(22), time(23), ZoneInfo("UTC"))
-    world = make_held(Timetable((friday,)), overlap=timedelta(days=9), days_left=8)
+    threshold = Threshold(duration=timedelta(days=7.5))
+    world = make_held(Timetable((friday,)), overlap=timedelta(days=9), days_left=8, threshold=threshold)
     due = world.record().valid_to - timedelta(days=7.5)
     go_to(world, due - timedelta(seconds=1))
     assert work_on_due(world.make_run()).outcomes == ()
