@@ -312,6 +312,26 @@ ORDER BY coalesce(gone, 1e9), told;
 SELECT DISTINCT json_extract(details, '$.code') FROM known
 WHERE event LIKE 'sign%' AND json_extract(details, '$.code') NOT NULL;
 
+-- expired before consumers got a new value
+/* Until when the old PAT was valid is what the last event before says that is about it: its mint, by its id, or what
+   names it as the one in use. */
+WITH begins AS (SELECT subject, sequence FROM known WHERE event IN ('overlap_started', 'pat_created', 'pat_adopted')),
+told AS (
+    SELECT *, coalesce(json_extract(details, '$.valid_to'), json_extract(details, '$.expires_at')) AS until FROM known
+    WHERE event IN ('pat_minted', 'pat_drifted', 'expiry_foreseen')),
+replaced AS (
+    SELECT s.*, json_extract(p.details, '$.predecessor_id') AS old, (
+        SELECT max(sequence) FROM begins b WHERE b.subject = s.subject AND b.sequence < s.sequence) AS since
+    FROM known s JOIN known p ON p.event = 'rotation_planned'
+        AND json_extract(p.details, '$.rotation_id') = json_extract(s.details, '$.rotation_id')
+    WHERE s.event = 'overlap_started')
+SELECT r.subject || ': ' || old, strftime('%Y-%m-%d %H:%M:%S', until), r.at, t.sequence || ', ' || r.sequence,
+    (julianday(r.occurred_at) - julianday(until)) * 86400
+FROM replaced r JOIN told t ON t.sequence = (
+    SELECT max(x.sequence) FROM told x WHERE x.sequence < r.sequence AND CASE x.event WHEN 'pat_minted' THEN x.pat = old
+        ELSE x.subject = r.subject AND x.sequence > since END)
+WHERE julianday(r.occurred_at) > julianday(until) ORDER BY until;
+
 -- standing breaches
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
         THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,

@@ -248,6 +248,12 @@ def test_nothing_found_is_said_of_what_was_compared_only() -> None:
     )
 
 
+def test_sign_ins_without_rotator_are_said_to_be_elsewhere() -> None:
+    said = read_page(render_page(make_document())).find_id("elsewhere").text()
+    assert "Microsoft Entra's sign-in log has it" in said
+    assert said.endswith("what Azure DevOps' own log shows: it was never compared.")
+
+
 def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
     events = [
         AuditEvent(
