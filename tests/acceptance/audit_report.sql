@@ -149,7 +149,9 @@ GROUP BY number ORDER BY number;
 /* In the vault: read back from there. Gone: of the PAT that it replaces, by whatever rotation. */
 WITH part AS (SELECT *, json_extract(details, '$.rotation_id') AS rotation FROM known)
 SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
-    coalesce(v.at, 'not yet'), coalesce(v.sequence, 'none'),
+    coalesce(v.at, CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation
+        AND event IN ('rotation_completed', 'rotation_abandoned', 'pat_revoked')) THEN 'never' ELSE 'not yet' END),
+    coalesce(v.sequence, 'none'),
     coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, 'not yet') END, coalesce(g.sequence, 'none'),
     CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_completed') THEN 'completed'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned') THEN 'abandoned'
