@@ -389,8 +389,11 @@ SELECT count(*) AS events,
 FROM known;
 
 -- silence
-SELECT begins, ends, after, before FROM (
-    SELECT occurred_at AS ends, sequence AS before, lag(occurred_at) OVER w AS begins, lag(sequence) OVER w AS after
-    FROM audit_event WINDOW w AS (ORDER BY sequence)
-    UNION ALL SELECT :now, NULL, max(occurred_at), max(sequence) FROM audit_event)
+/* From the latest event before, which is not always the one before: PATs are rotated side by side. */
+SELECT begins, ends, (SELECT max(sequence) FROM audit_event WHERE occurred_at = begins AND sequence < coalesce(before, 1e9)),
+    before FROM (
+    SELECT occurred_at AS ends, sequence AS before,
+        max(occurred_at) OVER (ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
+    FROM audit_event
+    UNION ALL SELECT :now, NULL, max(occurred_at) FROM audit_event)
 WHERE begins NOT NULL ORDER BY julianday(ends) - julianday(begins) DESC LIMIT 1;
