@@ -8,7 +8,7 @@ from rotator.documents.document import Moment, write_moment
 from rotator.documents.review_parts import ProofDocument
 from rotator.documents.review_sums import count_seconds, prove, prove_or_none
 from rotator.domain.condition import ConditionKind
-from rotator.engine.review.facts import LongestUse, Outlived, Values
+from rotator.engine.review.facts import Expired, LongestUse, Outlived, Values
 
 
 class UseDocument(TypedDict):
@@ -44,6 +44,17 @@ class OutlivedDocument(TypedDict):
     cause_event: Annotated[ProofDocument | None, "The event that told of it. Null: there was no such cause."]
 
 
+class ExpiredDocument(TypedDict):
+    """A PAT that had expired before consumers got a new value, as far as the log says until when it was valid."""
+
+    name: Annotated[str, "Name of the PAT in rotator."]
+    authorization_id: Annotated[str, "Id of the old PAT at Azure DevOps."]
+    told: Annotated[ProofDocument, "The event that said until when it was valid."]
+    until: Annotated[Moment, "When it expired."]
+    replaced: Annotated[ProofDocument, "When consumers got a new value."]
+    seconds: Annotated[int, "How long that was after the expiry."]
+
+
 class ValuesDocument(TypedDict):
     """How long values were in use, and which old PATs were valid for longer than their overlap."""
 
@@ -52,6 +63,9 @@ class ValuesDocument(TypedDict):
     outlived_found: Annotated[int, "How many there were."]
     outlived_seconds: Annotated[int, "How long all of them were there beyond their overlap, together."]
     outlived_longest: Annotated[OutlivedDocument | None, "The one that did so for longest. Null: none did."]
+    expired: Annotated[list[ExpiredDocument], "PATs that expired before consumers got a new value, the newest."]
+    expired_found: Annotated[int, "How many there were."]
+    expired_seconds: Annotated[int, "How long that was in all, after each expiry."]
 
 
 def make_values(values: Values) -> ValuesDocument:
@@ -62,6 +76,9 @@ def make_values(values: Values) -> ValuesDocument:
         "outlived_found": values.outlived.total,
         "outlived_seconds": count_seconds(values.beyond),
         "outlived_longest": None if values.longest is None else _make_outlived(values.longest),
+        "expired": [_make_expired(row) for row in values.expired],
+        "expired_found": values.expired.total,
+        "expired_seconds": count_seconds(values.expired_beyond),
     }
 
 
@@ -88,4 +105,15 @@ def _make_outlived(row: Outlived) -> OutlivedDocument:
         "cause": None if row.cause is None else row.cause.kind,
         "cause_code": None if row.cause is None else row.cause.code,
         "cause_event": None if row.cause is None else prove(row.cause.begun),
+    }
+
+
+def _make_expired(row: Expired) -> ExpiredDocument:
+    return {
+        "name": row.name,
+        "authorization_id": row.authorization_id,
+        "told": prove(row.told),
+        "until": write_moment(row.until),
+        "replaced": prove(row.replaced),
+        "seconds": count_seconds(row.beyond),
     }

@@ -90,6 +90,7 @@ def _say_exceptions(review: ReviewDocument) -> str:
     too_long = sum(pat["too_long"] for pat in review["unmanaged"])
     old = sum(pat["age_verdict"] in ("due", "by_hand", "expired") for pat in review["pats"])
     said = f"{said}. PATs that are older than the policy allows now, or expired: {old}"
+    said = f"{said}. PATs that had expired before consumers got a new value: {values['expired_found']}"
     return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
 
 

@@ -20,6 +20,7 @@ _NOW_WRONG = {
 }
 _NO_EVENT = "none: the inventory shows it"
 _LASTS = "lasts"
+_EXPIRED, _SEE_FAILURES = "expired before consumers got a new value", "section 9 has what failed then"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def count_breaches(review: ReviewDocument) -> tuple[int, int]:
     """Return how many there were, those that are not listed included, and how many seconds all of them lasted."""
     standing = list(_list_standing(review))
     values = review["values"]
-    lasted = sum(found["seconds"] for found in review["exception_sums"]) + values["outlived_seconds"]
-    count = review["excepted"] + values["outlived_found"] + len(standing)
+    lasted = sum(found["seconds"] for found in review["exception_sums"])
+    lasted += values["outlived_seconds"] + values["expired_seconds"]
+    count = review["excepted"] + values["outlived_found"] + values["expired_found"] + len(standing)
     return count, lasted + sum(found.seconds for found in standing)
 
 
@@ -84,6 +86,10 @@ def _list_ended(review: ReviewDocument) -> Iterator[Breach]:
         what, events = "old PAT still there after its overlap", _say_events(row["told"], gone)
         until = row["until"]
         yield Breach(what, pat, say_cause(row), until, say_time(until), _say_end(gone), row["seconds"], events)
+    for found in review["values"]["expired"]:
+        pat, until, replaced = f"{found['name']}: {found['authorization_id']}", found["until"], found["replaced"]
+        said, events = (say_time(until), say_when(replaced)), _say_events(found["told"], replaced)
+        yield Breach(_EXPIRED, pat, _SEE_FAILURES, until, *said, found["seconds"], events)
 
 
 def _list_standing(review: ReviewDocument) -> Iterator[Breach]:

@@ -41,8 +41,8 @@ def make_by_hand_tables(review: ReviewDocument) -> Iterator[Table]:
         "ordered",
         "Rotations that people ordered, from the order to the proof that the old PAT was gone",
         (
-            *("PAT", "Ordered", "By event", "By", "Reason", "New value proven in the vault", "Event"),
-            *("Old PAT", "Proven gone", "Event of the proof", "Outcome"),
+            *("PAT", "Ordered", "Event", "Who", "Reason", "In the vault", "As event says", "Old PAT", "Gone"),
+            *("Event of the proof", "Outcome"),
         ),
         (
             (
@@ -51,7 +51,7 @@ def make_by_hand_tables(review: ReviewDocument) -> Iterator[Table]:
                 str(found["order"]),
                 found["actor"],
                 found["reason"] or "none given",
-                *say_proof(found["in_vault"], "not yet"),
+                *say_proof(found["in_vault"], "not yet" if found["fate"] is Fate.OPEN else "never"),
                 found["old_id"] or NONE,
                 *(say_proof(found["gone"], "not yet") if found["old_id"] else (NONE, NONE)),
                 _OPEN if found["fate"] is Fate.OPEN else found["fate"],

@@ -45,8 +45,8 @@ def make_outlived(review: ReviewDocument) -> Table:
         "outlived",
         "Old PATs that were there more than 15 minutes after their overlap",
         (
-            *("PAT", "Id", "Overlap ended", "As event says", "Requested", "Event", "Proven gone", "Event"),
-            *("How long", "Cause"),
+            *("PAT", "Id", "Overlap ended", "As event says", "Requested", "Event", "Proven gone"),
+            *("Event of the proof", "How long", "Cause"),
         ),
         (
             (

@@ -149,7 +149,9 @@ GROUP BY number ORDER BY number;
 /* In the vault: read back from there. Gone: of the PAT that it replaces, by whatever rotation. */
 WITH part AS (SELECT *, json_extract(details, '$.rotation_id') AS rotation FROM known)
 SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
-    coalesce(v.at, 'not yet'), coalesce(v.sequence, 'none'),
+    coalesce(v.at, CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation
+        AND event IN ('rotation_completed', 'rotation_abandoned', 'pat_revoked')) THEN 'never' ELSE 'not yet' END),
+    coalesce(v.sequence, 'none'),
     coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, 'not yet') END, coalesce(g.sequence, 'none'),
     CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_completed') THEN 'completed'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned') THEN 'abandoned'
@@ -312,6 +314,26 @@ ORDER BY coalesce(gone, 1e9), told;
 SELECT DISTINCT json_extract(details, '$.code') FROM known
 WHERE event LIKE 'sign%' AND json_extract(details, '$.code') NOT NULL;
 
+-- expired before consumers got a new value
+/* Until when the old PAT was valid is what the last event before says that is about it: its mint, by its id, or what
+   names it as the one in use. */
+WITH begins AS (SELECT subject, sequence FROM known WHERE event IN ('overlap_started', 'pat_created', 'pat_adopted')),
+told AS (
+    SELECT *, coalesce(json_extract(details, '$.valid_to'), json_extract(details, '$.expires_at')) AS until FROM known
+    WHERE event IN ('pat_minted', 'pat_drifted', 'expiry_foreseen')),
+replaced AS (
+    SELECT s.*, json_extract(p.details, '$.predecessor_id') AS old, (
+        SELECT max(sequence) FROM begins b WHERE b.subject = s.subject AND b.sequence < s.sequence) AS since
+    FROM known s JOIN known p ON p.event = 'rotation_planned'
+        AND json_extract(p.details, '$.rotation_id') = json_extract(s.details, '$.rotation_id')
+    WHERE s.event = 'overlap_started')
+SELECT r.subject || ': ' || old, strftime('%Y-%m-%d %H:%M:%S', until), r.at, t.sequence || ', ' || r.sequence,
+    (julianday(r.occurred_at) - julianday(until)) * 86400
+FROM replaced r JOIN told t ON t.sequence = (
+    SELECT max(x.sequence) FROM told x WHERE x.sequence < r.sequence AND CASE x.event WHEN 'pat_minted' THEN x.pat = old
+        ELSE x.subject = r.subject AND x.sequence > since END)
+WHERE julianday(r.occurred_at) > julianday(until) ORDER BY until;
+
 -- standing breaches
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
         THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,
@@ -367,8 +389,11 @@ SELECT count(*) AS events,
 FROM known;
 
 -- silence
-SELECT begins, ends, after, before FROM (
-    SELECT occurred_at AS ends, sequence AS before, lag(occurred_at) OVER w AS begins, lag(sequence) OVER w AS after
-    FROM audit_event WINDOW w AS (ORDER BY sequence)
-    UNION ALL SELECT :now, NULL, max(occurred_at), max(sequence) FROM audit_event)
+/* From the latest event before, which is not always the one before: PATs are rotated side by side. */
+SELECT begins, ends, (SELECT max(sequence) FROM audit_event WHERE occurred_at = begins AND sequence < coalesce(before, 1e9)),
+    before FROM (
+    SELECT occurred_at AS ends, sequence AS before,
+        max(occurred_at) OVER (ORDER BY sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
+    FROM audit_event
+    UNION ALL SELECT :now, NULL, max(occurred_at) FROM audit_event)
 WHERE begins NOT NULL ORDER BY julianday(ends) - julianday(begins) DESC LIMIT 1;

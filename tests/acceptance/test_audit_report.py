@@ -347,6 +347,9 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"Azure DevOps' own log was compared with it for 1 of 1 organization; in the period, that showed "
         f"{found['foreign']} change by somebody else."
     )
+    elsewhere = reviewed.page.find_id("elsewhere")
+    assert elsewhere.text().endswith(f": {found['foreign']} in the period, as far as that log was compared.")
+    assert [link.attributes["href"] for link in elsewhere.find_all("a")] == ["#service-log-heading"]
     said = [item.text() for item in reviewed.page.find_id("log").find_all("li")]
     assert said[:3] == [
         f"The whole log has {found['events']} events, the first at {found['first']}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from rotator.documents.review_anchors import make_held
 from rotator.documents.review_sums import prove
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
@@ -9,6 +11,7 @@ from rotator.engine.anchoring import Anchor
 from rotator.engine.review.facts import Mark
 from rotator.report.cells import say_proof, say_when
 from rotator.report.tables import make_tables
+from tests.unit.test_report_outlived import Log, ask
 from tests.unit.test_report_page import DAY, NOW, make_document
 
 
@@ -39,6 +42,21 @@ def test_place_is_one_row_of_what_it_was_given_and_what_it_holds() -> None:
         ("the tags of managed PATs' secrets", "one with each value", "none", "none", "none", "none", "2", "4"),
         ("vault", "2", at, "1", at, "2", "2", "9"),
     )
+
+
+def test_silence_among_events_that_came_out_of_order_is_the_one_that_sql_finds() -> None:
+    """PATs are rotated side by side: an event can be a moment older than the one before it."""
+    for order in ((1, 2, 9, 8, 12), (1, 9, 8, 7, 16), (5, 1, 2, 30, 29)):
+        log = Log(timedelta(minutes=35))
+        for minute in order:
+            log.now = NOW - timedelta(minutes=35 - minute)
+            log.add("values_read", "vault", values=minute)
+        [(begins, ends, after, before)] = ask(log.events, "silence")
+        silence = make_document(log.events)["policy"]["silence"]
+        assert silence is not None
+        assert (str(silence["after"]), str(silence["before"])) == (after, before)
+        said = (datetime.fromisoformat(silence[name]) for name in ("begins", "ends"))
+        assert tuple(said) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends))
 
 
 def test_span_that_a_wrong_clock_began_is_told_by_the_order_of_the_log() -> None:

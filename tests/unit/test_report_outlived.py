@@ -29,12 +29,13 @@ class Log:
 
     def __init__(self, began: timedelta) -> None:
         self.events: list[AuditEvent] = []
+        self.run = "run"
         self.now = NOW - began
 
-    def add(self, name: str, subject: str = "npm-feed", /, run: str = "run", **details: Detail) -> int:
+    def add(self, name: str, subject: str = "npm-feed", /, **details: Detail) -> int:
         """Add an event, and return its number."""
         self.now += MINUTE
-        number, entry = len(self.events) + 1, AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", run, details)
+        number, entry = len(self.events) + 1, AuditEntry(name, subject, Outcome.SUCCEEDED, "me@host", self.run, details)
         self.events.append(AuditEvent(number, self.now, entry, "", ""))
         return number
 

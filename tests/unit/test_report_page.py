@@ -248,6 +248,18 @@ def test_nothing_found_is_said_of_what_was_compared_only() -> None:
     )
 
 
+def test_columns_of_a_table_have_different_names() -> None:
+    """So that who hears a cell with the name of its column knows which it is."""
+    for table in make_tables(make_document()).values():
+        assert len(set(table.columns)) == len(table.columns), table.name
+
+
+def test_sign_ins_without_rotator_are_said_to_be_elsewhere() -> None:
+    said = read_page(render_page(make_document())).find_id("elsewhere").text()
+    assert "Microsoft Entra's sign-in log has it" in said
+    assert said.endswith("what Azure DevOps' own log shows: that log was never compared.")
+
+
 def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
     events = [
         AuditEvent(

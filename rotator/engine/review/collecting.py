@@ -12,6 +12,7 @@ from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Event
 from rotator.domain.period import Period
 from rotator.engine.review.by_hand import HandFollower
+from rotator.engine.review.expiries import ExpiryFollower
 from rotator.engine.review.facts import (
     Bucket,
     EventTally,
@@ -92,6 +93,7 @@ class Collector:
         self._period, self._end, self._now = period, min(period.until, now), now
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
         self._values = ValueFollower(self.found.values, period, now)
+        self._expiries = ExpiryFollower(self.found.values, period)
         self._by_hand = HandFollower(self.found)
         self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
         self._last: tuple[datetime, int | None] | None = None
@@ -120,6 +122,7 @@ class Collector:
         self._follow_rotation(event)
         self._values.take(event, self._mark(event))
         self._overlaps.take(event, self._mark(event), self._list_standing())
+        self._expiries.take(event, self._mark(event))
         self._by_hand.take(event, self._mark(event), is_in_period=self._at in self._period)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
@@ -197,6 +200,7 @@ class Collector:
             return
         self._values.rename(old, new)
         self._overlaps.rename(old, new)
+        self._expiries.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:

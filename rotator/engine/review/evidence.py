@@ -170,6 +170,8 @@ def _list_cited(review: Review) -> Iterator[int]:
     for outlived in (*found.values.outlived, *([found.values.longest] if found.values.longest else [])):
         cause = outlived.cause.begun if outlived.cause else None
         yield from _list_marks(outlived.told, outlived.asked, outlived.gone, outlived.restored, cause)
+    for expired in found.values.expired:
+        yield from _list_marks(expired.told, expired.replaced)
     for tally in found.revocations.values():
         yield from _list_marks(tally.slowest_proof)
     yield from _list_marks(found.began)

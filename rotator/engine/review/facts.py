@@ -236,15 +236,30 @@ class Outlived:
     cause: Span | None = None
 
 
+@dataclass(frozen=True)
+class Expired:
+    """A PAT that had expired before consumers got a new value: the events that told its expiry and replaced it."""
+
+    name: str
+    authorization_id: str
+    told: Mark
+    until: datetime
+    replaced: Mark
+    beyond: timedelta
+
+
 @dataclass
 class Values:
-    """How long values were in use, by managed PAT, and the old PATs that outlived their overlap."""
+    """How long values were in use, by managed PAT, and the old PATs that outlived their overlap, or expired before."""
 
     uses: dict[str, LongestUse] = field(default_factory=dict)
     outlived: Newest[Outlived] = field(default_factory=Newest)
     longest: Outlived | None = None
     beyond: timedelta = timedelta(0)
     """How long all of them were valid beyond their overlap, together."""
+    expired: Newest[Expired] = field(default_factory=Newest)
+    expired_beyond: timedelta = timedelta(0)
+    """How long all of these had expired before consumers got a new value, together."""
 
 
 @dataclass(frozen=True)

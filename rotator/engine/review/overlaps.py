@@ -111,7 +111,7 @@ class OverlapFollower:
             self._overlaps.pop(old, None)
         elif known is not None and name in _UNTIL:
             details = event.entry.details
-            known.name, known.told, known.until = event.entry.subject, mark, _read_moment(details.get("overlap_until"))
+            known.name, known.told, known.until = event.entry.subject, mark, read_moment(details.get("overlap_until"))
             known.account, known.organization = str(details.get("account")), str(details.get("organization"))
         elif known is not None and name == _RESTORED and known.told is not None and old not in self._asked:
             known.restored = mark
@@ -135,7 +135,7 @@ class OverlapFollower:
         return begins < self._period.until and (ended is None or ended.happened_at >= self._period.since)
 
 
-def _read_moment(value: Detail) -> datetime | None:
+def read_moment(value: Detail) -> datetime | None:
     """Return a moment; None for what somebody may have put there who altered the log."""
     try:
         moment = datetime.fromisoformat(str(value))
