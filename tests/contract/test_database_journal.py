@@ -166,6 +166,22 @@ def test_journal_keeps_rotations_when_the_record_is_removed(database: Database, 
         assert (kept.name, kept.has_record) == ("npm-feed", False)
 
 
+@pytest.mark.parametrize("besides", [0, 2, 1200], ids=lambda number: f"{number} others named")
+def test_journal_finds_the_open_writer_of_a_secret_and_those_that_are_named(
+    database: Database, claim: Claim, besides: int
+) -> None:
+    """Each once, the newest first, however many are named that are not there."""
+    done = replace(make_rotation("done"), state=RotationState.COMPLETED)
+    opened = make_rotation("open", created_at=NOW + DAY)
+    with database.begin() as work:
+        work.journal.insert(done, claim)
+        work.journal.insert(opened, claim)
+        others = [f"other-{number}" for number in range(besides)]
+        assert [writer.id for writer in work.journal.load_writers(done.place, others)] == ["open"]
+        both = [*others, "open", "done"]
+        assert [writer.id for writer in work.journal.load_writers(done.place, both)] == ["open", "done"]
+
+
 def test_journal_keeps_the_rotations_of_two_records_apart_when_they_have_one_name_after_another(
     database: Database, claim: Claim, adopt: Adopt
 ) -> None:

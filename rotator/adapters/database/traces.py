@@ -43,8 +43,8 @@ def _are_before(moment: str, names: Iterable[str], otherwise: Column[Any]) -> Co
     return and_(*(func.coalesce(rotation.c[name], otherwise) < before for name in names), otherwise < before)
 
 
-_WRITERS = union_all(*_select_named("id", "secret_version", "new_authorization_id"))
 _OPEN_WRITERS = select(*TRACE_COLUMNS).where(rotation.c.location == bindparam("place"), OPEN)
+_WRITERS = union_all(_OPEN_WRITERS, *_select_named("id", "secret_version", "new_authorization_id"))
 _NAMING = union_all(*_select_named("predecessor_id", "new_authorization_id"))
 _KNOWN = union_all(*(select(table.c.id).where(table.c.id.in_(_NAMED)) for table, _ in _TABLES))
 _PAST = (
@@ -65,9 +65,10 @@ _PAST = (
 
 def load_writers(connection: Connection, place: str, named: Collection[str]) -> tuple[Trace, ...]:
     """See `load_writers` of the port JournalReader."""
-    found = {row[0]: make_trace(row) for row in connection.execute(_OPEN_WRITERS, {"place": place})}
-    for share in make_shares(named):
-        found |= {row[0]: make_trace(row) for row in connection.execute(_WRITERS, {"named": share})}
+    found: dict[str, Trace] = {}
+    for share in [*make_shares(named)] or [[]]:
+        query = _WRITERS if share else _OPEN_WRITERS
+        found |= {row[0]: make_trace(row) for row in connection.execute(query, {"place": place, "named": share})}
     here = [trace for trace in found.values() if trace.place == place]
     return tuple(sorted(here, key=_get_age, reverse=True))
 
