@@ -16,7 +16,7 @@ def parse_moment(option: str, text: str, now: datetime) -> datetime:
     except ValueError:
         try:
             return now - parse_duration(text)
-        except ValueError as error:
+        except ValueError:
             fix = "Write a time span such as 2d or 12h, or a UTC time: 2026-12-01 or 2026-12-01T09:00Z."
-            raise UsageError(f"{option}: {error}", fix=fix) from None
+            raise UsageError(f'{option}: "{text}" is neither a time nor a time span', fix=fix) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

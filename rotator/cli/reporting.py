@@ -79,7 +79,8 @@ def do_and_print(
         plan = _make_plan(run)
         print_json(make_report_document(report, () if plan is None else plan.actions))
     else:
-        done = list(render_done(report, run.services.clock.now()))
+        together = is_terminal(sys.stdout) and not cli.verbosity
+        done = list(render_done(report, run.services.clock.now(), together=together))
         is_ended = not (report.is_stopped or cli.quiet)
         plan = _make_plan(run) if is_ended and mode is RunMode.DUE else None
         needs = {} if plan is None else _count_needs(run)

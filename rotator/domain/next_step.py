@@ -42,7 +42,7 @@ ACTION_WORDS: Mapping[NextAction, str] = {
     NextAction.RETIRE: "revoke old",
     NextAction.RETRY: "try again",
     NextAction.CHECK: "check again",
-    NextAction.SETTLE: "settle",
+    NextAction.SETTLE: "look again",
     NextAction.CONFIRM_REVOCATION: "confirm revocation",
     NextAction.REPLACE_BY_HAND: "replace by hand",
     NextAction.SIGN_IN: "sign in",

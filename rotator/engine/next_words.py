@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rotator.domain.next_step import ACTION_WORDS, BY_HAND, NextAction
 from rotator.domain.rotation import RotationState
@@ -57,5 +57,7 @@ def say_next(row: PatStatus, now: datetime, postponed: Postponed = NONE_POSTPONE
     if row.signed_out and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
     if row.next_at is not None and row.next_at > now:
+        if row.next_action is NextAction.SETTLE:
+            return f"waits until {row.next_at.astimezone(UTC):%H:%M}Z: a lost request may still take effect"
         return f"{said} {say_in(row.next_at, now)}"
     return said if row.next_action in BY_HAND else f"{said} now"

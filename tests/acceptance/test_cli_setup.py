@@ -597,6 +597,23 @@ def test_completion_offers_commands_when_the_shell_asks() -> None:
     assert run_command(env=env).stdout.split() == ["plain,login", "plain,logout"]
 
 
+@pytest.mark.parametrize(
+    ("shell", "words", "number", "offered"),
+    [
+        ("bash", "rotator rotate npm", "2", ["plain,npm-feed"]),
+        ("bash", "rotator login ", "2", ["plain,build-bot"]),
+        ("zsh", "rotator audit list --event pat_adop", "4", ["plain", "pat_adopted", "_"]),
+        ("fish", "rotator rotate npm", "npm", ["plain,npm-feed"]),
+    ],
+)
+def test_completion_offers_names_accounts_and_events_when_the_shell_asks(
+    signed_in: Rotator, sandbox: Sandbox, shell: str, words: str, number: str, offered: list[str]
+) -> None:
+    assert signed_in("inventory", "adopt", "npm-feed").returncode == 0
+    env = {"_ROTATOR_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": number}
+    assert run_command(env={**env, "ROTATOR_CONFIG": str(sandbox.addresses.config_path)}).stdout.split() == offered
+
+
 def test_output_ends_quietly_when_the_reader_has_enough(sandbox: Sandbox) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -156,3 +156,33 @@ def test_dry_forget_says_what_would_be_forgotten_and_refused_and_forgets_nothing
     assert managed("inventory", "list", "--json").stdout == before
     done = _read(managed("inventory", "forget", "npm-feed", "docs-*", "--yes", "--json"), 3)
     assert done == {**document, "dry_run": False}
+
+
+@pytest.mark.parametrize("command", ["scan", "status", "plan", "inventory list"])
+def test_look_at_many_pats_is_narrowed_sorted_and_cut_as_asked(managed: Rotator, command: str) -> None:
+    """By glob, account, organization, state and expiry; as a table, names, CSV or JSON."""
+    words = command.split()
+
+    def name(*options: str) -> list[str]:
+        said = managed(*words, *options, "-o", "name")
+        assert said.returncode == 0, said.stderr
+        return said.stdout.split()
+
+    every = name("--sort", "name")
+    assert {"ci-build", "docs-site", "npm-feed"} <= set(every)
+    assert every == sorted(every)
+    assert name("[cn]*-[bf]*", "--sort", "name") == ["ci-build", "npm-feed"]
+    assert name("--sort", "expires", "--limit", "1")[0] not in ("docs-site", "old-admin")
+    assert "docs-site" not in name("--expires-within", "10d")
+    assert set(name("--account", "build-*", "--organization", "contoso")) == set(every)
+    assert name("nothing*") == []
+    states = {"scan": "managed", "status": "due", "plan": "rotate", "inventory list": "active"}
+    assert "npm-feed" in name("--state", states[command])
+    wide, table = managed(*words, "npm-feed", "-o", "wide").stdout, managed(*words, "npm-feed").stdout
+    assert len(wide.split()) >= len(table.split())
+    header, row = managed(*words, "npm-feed", "-o", "csv").stdout.splitlines()
+    assert "npm-feed" in row
+    assert "organization" in header.split(",")
+    assert "npm-feed" in managed(*words, "npm-feed", "-o", "json").stdout
+    wrong = managed(*words, "npm-fed")
+    assert (wrong.returncode, 'did you mean "npm-feed"?' in wrong.stderr) == (2, True)

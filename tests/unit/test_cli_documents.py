@@ -176,6 +176,32 @@ def test_what_the_limit_postpones_is_one_line_however_many_there_are() -> None:
     ]
 
 
+def test_one_cause_of_very_many_pats_is_one_line_with_one_fix() -> None:
+    report, denied = RunReport("run"), Failure("forbidden", "its scope is denied", "Replace it.")
+    for number in range(12):
+        pat, other = replace(PAT, name=f"p{number:02}"), replace(denied, message="something else")
+        report.add(replace(PatOutcome.of(OutcomeKind.BLOCKED, pat), failure=other if number == 1 else denied))
+    assert list(render_failures(report)) == [
+        "blocked  p00, p02, p03, p04, p05, p06, p07, p08, p09, p10 and 1 more  (contoso): each: its scope is denied",
+        "    fix: Replace it.",
+        "blocked  p01  (contoso): something else",
+        "    fix: Replace it.",
+    ]
+
+
+def test_terminal_has_one_line_for_what_was_done_with_very_many_pats() -> None:
+    """What differs from the usual has a line of its own; where nobody looks, as in a cron mail, each has one."""
+    report = RunReport("run")
+    for number in range(12):
+        pat = replace(PAT, name=f"p{number:02}")
+        odd = OutcomeReason.PREDECESSOR_GONE if number == 3 else None
+        report.add(replace(PatOutcome.of(OutcomeKind.ROTATED, pat), overlap_until=NOW + timedelta(days=1), reason=odd))
+    together, odd_one = render_done(report, NOW, together=True)
+    assert together == "rotated  11 PATs: p00, p01, p02, p04, p05, p06, p07, p08, p09, p10 and 1 more. `-v` shows each."
+    assert odd_one.startswith("rotated  p03  (contoso): the old PAT was no longer valid")
+    assert len(list(render_done(report, NOW))) == 12
+
+
 INTERRUPTED = OutcomeReason.INTERRUPTED
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.words import RESUME_ALL, say_counts, say_for_person, say_held_back, say_pats, say_until
+from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
@@ -37,16 +40,24 @@ _TOLD_FIRST = (
     OutcomeKind.RETIRED,
 )
 """What a run has done, in the order of the total."""
+_MOST_ALONE = 10
+"""So many PATs with which the same was done have a line each."""
 _FAILURES = (OutcomeKind.FAILED, OutcomeKind.BLOCKED)
 
 
-def render_done(report: RunReport, now: datetime) -> Iterator[str]:
-    """Give a line for each thing that was done or left for later."""
+def render_done(report: RunReport, now: datetime, *, together: bool = False) -> Iterator[str]:
+    """Give a line for each thing that was done or left for later; with `together` one where it was done very often."""
     for kind in _WORDS:
         if kind is OutcomeKind.POSTPONED:
             yield from _say_postponed(report.of_kind(kind))
         elif kind not in _FAILURES:
-            for outcome in report.of_kind(kind):
+            outcomes = report.of_kind(kind)
+            usual = [outcome for outcome in outcomes if _is_usual(outcome)]
+            if together and len(usual) > _MOST_ALONE:
+                told, outcomes = usual, tuple(outcome for outcome in outcomes if not _is_usual(outcome))
+                names = say_names([outcome.name for outcome in told])
+                yield clean(f"{_WORDS[kind]}  {say_pats(len(told))}: {names}. `-v` shows each.")
+            for outcome in outcomes:
                 said = _say_done(outcome, now)
                 if outcome.held_back is not None:
                     continues = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
@@ -58,15 +69,25 @@ def render_done(report: RunReport, now: datetime) -> Iterator[str]:
                 yield _say(outcome, said)
 
 
+def _is_usual(outcome: PatOutcome) -> bool:
+    """Whether a line of its own would say nothing that others do not: what is done, and a time that `status` has."""
+    is_odd = outcome.held_back is not None or outcome.left_id is not None or outcome.despite is not None
+    return outcome.kind in _TOLD_FIRST and outcome.reason is None and not is_odd
+
+
 def render_failures(report: RunReport) -> Iterator[str]:
     """Give a line for each thing that went wrong, followed by who must do what.
 
-    Where an account, an organization or a vault is down, that is one thing, however many PATs wait for it.
+    Where an account, an organization or a vault is down, that is one thing, however many PATs wait for it. So is one
+    cause of very many.
     """
     for kind in _FAILURES:
-        groups: dict[str | int, list[PatOutcome]] = {}
-        for number, outcome in enumerate(report.of_kind(kind)):
-            groups.setdefault(outcome.place or number, []).append(outcome)
+        found = report.of_kind(kind)
+        causes = Counter(map(_get_cause, found))
+        groups: dict[object, list[PatOutcome]] = {}
+        for number, outcome in enumerate(found):
+            cause = _get_cause(outcome)
+            groups.setdefault(outcome.place or (cause if causes[cause] > _MOST_ALONE else number), []).append(outcome)
         for outcomes in groups.values():
             failure = outcomes[0].failure
             yield _say_failure(outcomes, failure.message if failure else "")
@@ -74,10 +95,17 @@ def render_failures(report: RunReport) -> Iterator[str]:
                 yield f"    fix: {clean(failure.fix)}"
 
 
+def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
+    return outcome.organization, outcome.failure
+
+
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
     first = outcomes[0]
     if len(outcomes) == 1:
         return _say(first, message)
+    if not first.place:
+        named = say_names([outcome.name for outcome in outcomes])
+        return _say(replace(first, name=named), f"each: {message}")
     names = list(dict.fromkeys(outcome.name for outcome in outcomes if not outcome.is_of_place))
     wait = f"this run did nothing with {say_pats(len(names))}: {say_names(names)}"
     return clean(f"{_WORDS[first.kind]}  {first.place}: {message}{f'; {wait}' if names else ''}")
