@@ -251,6 +251,8 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
             left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
+            if left is not None:
+                work.claims.keep_sights(now=work.now())
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
             if pulse.binds_for is not None:

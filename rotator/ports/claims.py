@@ -47,5 +47,11 @@ class Claims(ClaimsReader, Protocol):
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         """Return the claim with a later end. ClaimLostError if somebody else has claimed since."""
 
+    def keep_sights(self, *, now: datetime) -> None:
+        """Keep for the next processes of this host which daemons this one sees to stay away, and since when.
+
+        They go on from there: else one that is started again and again would never see that for long enough.
+        """
+
     def release(self, claim: Claim) -> bool:
         """Give a claim back. A claim that was lost is left alone: then it returns False."""

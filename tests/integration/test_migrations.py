@@ -69,6 +69,7 @@ old_rotation: id account display_name predecessor_id vault secret_name created_a
 organization: account organization worked_at failed_at failure_code failure_message failure_fix failure_kind
 sign_in: account interactive_at refreshed_at failure_code failure_message failure_fix refused_at asked_at
     generation lifespan warned_days failure_kind
+sight: boot_id process since span ends_at timeline
 throttle_hold: account begun_at until
 token_cache: sign_in content
 verified_log: id installation size head checkpoints checked_at key_id signature

@@ -790,6 +790,10 @@ class StuckClaims:
         """See the port."""
         return self._inner.renew(claim, now=now, span=span)
 
+    def keep_sights(self, *, now: datetime) -> None:
+        """See the port."""
+        self._inner.keep_sights(now=now)
+
     def release(self, claim: Claim) -> bool:
         """See the port."""
         return self._inner.release(claim)

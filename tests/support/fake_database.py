@@ -18,7 +18,7 @@ from rotator.adapters.database.journal import make_open_already, make_unknown
 from rotator.adapters.database.outbox import may_claim
 from rotator.adapters.database.queue import order_due
 from rotator.adapters.database.revocations import order_pending
-from rotator.adapters.database.watch import ClaimsWatch
+from rotator.adapters.database.watch import Bond, ClaimsWatch, Sights
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.clocks import BootMoment
@@ -102,6 +102,7 @@ class _Tables:
     sign_ins: dict[str, SignInMemory] = field(default_factory=dict)
     organizations: dict[tuple[str, str], OrganizationMemory] = field(default_factory=dict)
     throttles: dict[str, ThrottleHold] = field(default_factory=dict)
+    sights: dict[tuple[str, str | None, str], tuple[Bond, timedelta]] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
     spoiled: frozenset[int] = frozenset()
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
@@ -137,6 +138,7 @@ class _Tables:
             dict(self.sign_ins),
             dict(self.organizations),
             dict(self.throttles),
+            dict(self.sights),
             list(self.events),
             self.spoiled,
             dict(self.checkpoints),
@@ -562,8 +564,17 @@ class _MemoryClaimsReader:
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         boot = self._clocks.read_boot()
+        self._clocks.watch.beats.inherit(self._load_sights)
         judge = Judge(self._clocks.watch, now, span, boot, boot)
         return judge.find_bindings(claims, tuple(self._tables.heartbeats.values()), is_all=is_all)
+
+    def _load_sights(self) -> Sights:
+        place = self._find_place()
+        return {key[-1]: sight for key, sight in self._tables.sights.items() if key[:-1] == place}
+
+    def _find_place(self) -> tuple[str, str | None]:
+        boot = self._clocks.read_boot()
+        return "" if boot is None else boot.boot_id, self._clocks.timeline
 
 
 class _MemoryClaims(_MemoryClaimsReader):
@@ -586,6 +597,12 @@ class _MemoryClaims(_MemoryClaimsReader):
             raise make_lost(claim)
         self._tables.claims[claim.name] = Held(claim.claimant, now + span, self._clocks.read_boot())
         return replace(claim, expires_at=now + span)
+
+    def keep_sights(self, *, now: datetime) -> None:
+        self._tables.check_order()
+        if self._clocks.timeline is not None:
+            late = self._clocks.watch.beats.find_late(now)
+            self._tables.sights |= {(*self._find_place(), process): sight for process, sight in late.items()}
 
     def release(self, claim: Claim) -> bool:
         self._tables.check_order()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, select, update
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, select, update
 from rotator.adapters.database.engine import FENCED, make_shares
 from rotator.adapters.database.schema import heartbeat
 from rotator.adapters.database.schema import managed_pat as table
+from rotator.adapters.database.sights import keep_sights, load_sights
 from rotator.adapters.database.watch import Bond, ClaimsWatch
 from rotator.domain.clocks import BootMoment
 from rotator.domain.job_run import Heartbeat, find_process
@@ -215,6 +217,8 @@ class SqlClaimsReader:
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:
         """Load the heartbeats, after the claims: whoever renews one now has a heartbeat that is no older than that."""
         beats, asked = None, self._read_boot()
+        if asked is not None:
+            self._watch.beats.inherit(partial(load_sights, self._connection, asked))
         if is_all or any(held.process for held in claims.values()):
             rows = self._connection.execute(_LOAD_BEATS)
             beats = [Heartbeat(row.holder, row.beat_at, row.beat_at, binds_for=row.binds_for) for row in rows]
@@ -267,6 +271,10 @@ class SqlClaims(SqlClaimsReader):
             raise make_lost(claim)
         self._connection.info[FENCED] = _list_held(claim), record_id
         return Claim(claim.name, claim.claimant, claim.epoch, until)
+
+    def keep_sights(self, *, now: datetime) -> None:
+        """See the port."""
+        keep_sights(self._connection, self._read_boot(), self._watch.beats.find_late(now), now)
 
     def release(self, claim: Claim) -> bool:
         """See the port."""

@@ -1,12 +1,13 @@
-"""The schema with its partial indexes, for migrations. Naming one loads the library's dialects of both databases."""
+"""The whole schema, with its partial indexes, for migrations: naming one loads the dialects of both databases."""
 
 from __future__ import annotations
 
 from sqlalchemy import Index
 
+from rotator.adapters.database import sights
 from rotator.adapters.database.schema import LEAVING, MAY_WRITE_LATE, OPEN, metadata, rotation
 
-__all__ = ["metadata"]
+__all__ = ["metadata", "sights"]
 
 Index("rotation_one_open", rotation.c.name, unique=True, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("rotation_open_by_display", rotation.c.display_name, sqlite_where=OPEN, postgresql_where=OPEN)

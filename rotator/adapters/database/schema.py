@@ -48,7 +48,7 @@ from rotator.domain.request_count import RequestOutcome
 from rotator.domain.rotation import RotationEnding, RotationKind, RotationState, Trace
 from rotator.errors import FailureKind
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 37))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 38))
 """Every revision in `migrations/versions`, the oldest first. Kept here so that starting does not load Alembic."""
 
 OPEN = text("state NOT IN ('completed', 'abandoned', 'failed')")

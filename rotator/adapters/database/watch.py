@@ -7,9 +7,12 @@ if the database's clock ran as its own did since it looked last; else it counts 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+Sights = Mapping[str, "tuple[Bond, timedelta]"]
+"""What was seen to bind, by a key, and until when by the boot clock if nothing else is seen."""
 
 _SLACK = 1 / 12
 """For this part of a span the database's clock may run ahead or behind. A daemon stops when a quarter of it is left."""
@@ -61,6 +64,17 @@ class Watch:
             if is_all:
                 self._last = now, elapsed
         return {key: ends_at - asked for key, (_, ends_at) in seen.items()}
+
+    def inherit(self, load: Callable[[], Sights]) -> None:
+        """Begin with what an earlier process of this boot saw, where this one has not looked yet."""
+        with self._lock:
+            if self._last is None and not self._seen:
+                self._seen = dict(load())
+
+    def find_late(self, now: datetime) -> Sights:
+        """Return what should have been renewed half its span ago, as it is dated, and was seen to be as it is."""
+        with self._lock:
+            return {key: seen for key, seen in self._seen.items() if seen[0].since + seen[0].span / 2 < now}
 
     def _see(self, key: str, bond: Bond, now: datetime, elapsed: timedelta) -> tuple[Bond, timedelta]:
         known = self._seen.get(key)
