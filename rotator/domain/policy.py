@@ -90,13 +90,8 @@ class Rule:
     """When runs may mint and revoke for the PATs that it matches."""
 
     def find_lead(self, lifetime: timedelta) -> timedelta:
-        """Return how long before its expiry a PAT of this lifetime is due.
-
-        A share of a short lifetime may be less than the overlap: then consumers would keep the old PAT beyond its end.
-        So it is at least the overlap and the longest retry, where that is at most half of the lifetime.
-        """
-        least = timedelta(0) if self.rotate_before.duration else min(self.overlap + LONGEST_RETRY, lifetime / 2)
-        return max(self.rotate_before.before(lifetime), least)
+        """Return how long before its expiry a PAT of this lifetime is due."""
+        return self.rotate_before.leave_time(lifetime, self.overlap + LONGEST_RETRY)
 
     def replaces(self, pat: ManagedPat) -> bool:
         """Return whether a PAT is to be replaced at once because it vanished before its time."""
@@ -262,8 +257,7 @@ class Policy:
     def find_revocation_held_back(self, pat: ManagedPat, rotation: Rotation, now: datetime) -> HeldBack | None:
         """Return what the revocation of an old PAT waits for at the end of its overlap.
 
-        Nothing where there is none to be revoked, where there is no overlap, and once the current PAT is to be rotated
-        in any case.
+        Nothing where none is to be revoked, where there is no overlap, and once the current PAT is rotated anyway.
         """
         if rotation.keeps_predecessor or now >= rotation.predecessor_valid_to:
             return None
@@ -339,8 +333,7 @@ class Policy:
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
         """Return the lifetime a clone is planned with: the rule's or the old PAT's, but at most every known maximum.
 
-        The one that a person asked for comes first, then the rule's. The old PAT's is the lifetime that it was meant to
-        have, where the server granted less.
+        First comes what a person asked for, then the rule's; the old PAT's is what was meant, where it got less.
         """
         asked = pat.wanted_lifetime if pat.has_pat else pat.lifetime
         wanted = asked or rule.lifetime or pat.meant_lifetime or make_kept_lifetime(pat.lifetime)

@@ -22,6 +22,14 @@ class Threshold:
             return self.duration
         return _take_share(lifetime, self.share or 0.0)
 
+    def leave_time(self, lifetime: timedelta, least: timedelta) -> timedelta:
+        """Return the threshold for a PAT of this lifetime whose overlap needs so much at least, with time for retries.
+
+        A share of a short lifetime may be less: then consumers would keep the old PAT beyond its end. So a share is
+        this much, where that is at most half of the lifetime. A duration is what a person has chosen.
+        """
+        return max(self.before(lifetime), timedelta(0) if self.duration is not None else min(least, lifetime / 2))
+
     def __str__(self) -> str:
         return say_duration(self.duration) if self.duration is not None else f"{(self.share or 0) * 100:g}%"
 
