@@ -16,8 +16,10 @@ from rotator.engine.review.facts import Review
 from rotator.engine.review.reviewing import look_at_log, make_review
 from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError, ConfigError, DatabaseError
+from rotator.ports.signing import Signer
 from rotator.report.archive import Contents
 from rotator.wiring.installation import Installation
+from rotator.wiring.sealing import make_signer
 
 
 def seal_log(installation: Installation) -> str | None:
@@ -32,6 +34,16 @@ def seal_log(installation: Installation) -> str | None:
     except (AuditChainError, ConfigError, DatabaseError) as error:
         return error.message
     return None
+
+
+def find_signer(installation: Installation, review: Review) -> tuple[Signer | None, str | None]:
+    """Return what signs the archive of a review, or None; and why it cannot be had although the settings name it."""
+    if review.log.key_problem is not None:
+        return None, review.log.key_problem
+    try:
+        return make_signer(installation), None
+    except ConfigError as error:
+        return None, error.message
 
 
 def review_period(

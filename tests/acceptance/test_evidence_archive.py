@@ -527,6 +527,32 @@ def test_who_may_not_write_into_the_log_gets_an_archive_and_is_told_what_no_chec
     assert (code, f"{count - sealed} events are newer than the newest checkpoint" in said) == (0, True), said
 
 
+def test_who_may_not_read_the_private_key_gets_an_archive_that_is_not_signed_and_is_told(
+    filled: Filled, settings: Path, signer: Ed25519Signer
+) -> None:
+    text, key = settings.read_text(encoding="utf-8"), settings.with_name("audit-signing.key")
+    in_hex = decode_public_key(signer.public_key).hex()
+    [line] = [line for line in text.splitlines(keepends=True) if "signing_key:" in line]
+    settings.write_text(text.replace(line, f"{line}  public_key: {in_hex}\n"), encoding="utf-8")
+    key.rename(key.with_suffix(".away"))
+    count, sealed = _find_end(settings)
+    target = settings.with_name("evidence.zip")
+    done = run_forked(
+        *("audit", "report", "--output", str(settings.with_name("page.html")), "--archive", str(target)),
+        folder=filled.folder,
+        env={"ROTATOR_CONFIG": str(settings)},
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    for warning in ("no checkpoint was made for the archive: ", "the archive is not signed: "):
+        assert f"warning: {warning}" in done.stderr
+    assert f"No checkpoint covers the last {count - sealed} events" in done.stderr
+    with ZipFile(target) as packed:
+        packed.extractall(settings.with_name("unpacked"))
+    code, said = verify(settings.with_name("unpacked"))
+    assert (code, "not proved: The archive is not signed" in said) == (0, True), said
+    assert "checkpoints have signatures that fit" in said
+
+
 def test_archive_has_the_checkpoint_that_its_report_names_although_another_was_made_since(settings: Path) -> None:
     with Installation(Origin(settings, {}, settings.parent)) as installation:
         now = installation.clock.now()

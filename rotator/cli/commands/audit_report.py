@@ -10,6 +10,7 @@ import click
 
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
+from rotator.domain.exit_code import FAILED
 from rotator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ def report(
     """
     from rotator.cli.console import progress
     from rotator.cli.exporting import check_free, opened, opened_whole
-    from rotator.cli.reviewing import gather_contents, review_period, seal_log
+    from rotator.cli.reviewing import find_signer, gather_contents, review_period, seal_log
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
     from rotator.report.archive import write_archive
     from rotator.report.page import render_page
-    from rotator.wiring.sealing import find_trust, make_signer
+    from rotator.wiring.sealing import find_trust
 
     with progress(cli, "reading the audit log"), open_installation(cli) as installation:
         now = _end_second(installation.clock.now())
@@ -66,7 +67,7 @@ def report(
         path = output or Path(f"rotator-audit-{asked.name}.html")
         for target in filter(None, (path, archive)):
             check_free(target, force=force)
-        unsealed = None if archive is None else seal_log(installation)
+        unsealed, unsigned = (None if archive is None else seal_log(installation)), None
         now = _end_second(installation.clock.now())
         asked = _find_period(period, now)  # which ends after what was just written
         trust, problem = find_trust(installation)
@@ -77,14 +78,14 @@ def report(
             stream.write(page)
         if archive is not None:
             contents = gather_contents(installation, review, document, page, trust)
-            signer = None if review.log.key_problem else make_signer(installation)
+            signer, unsigned = find_signer(installation, review)
             with opened_whole(archive, force=force) as raw:
                 write_archive(raw, contents, signer)
-    _tell(cli, document, unsealed)
-    return _find_code(review)
+    _tell(cli, document, unsealed, unsigned)
+    return FAILED if unsigned is not None else _find_code(review)
 
 
-def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None) -> None:
+def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None, unsigned: str | None) -> None:
     from rotator.cli.console import note, print_json, say
     from rotator.report.summary import list_figures, list_uncovered, list_warnings
 
@@ -98,8 +99,9 @@ def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None) -> No
         note(cli, f"  - {figure}")
     for warning in list_warnings(document):
         note(cli, f"warning: {warning}")
-    if unsealed is not None:
-        note(cli, f"warning: no checkpoint was made for the archive: {unsealed}")
+    for what, why in (("no checkpoint was made for the archive", unsealed), ("the archive is not signed", unsigned)):
+        if why is not None:
+            note(cli, f"warning: {what}: {why}")
     for warning in list_uncovered(document) if document["archive"] else ():
         note(cli, f"warning: {warning}")
 
@@ -130,7 +132,6 @@ def _find_period(text: str | None, now: datetime) -> Period:
 
 
 def _find_code(review: Review) -> int:
-    from rotator.domain.exit_code import FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     if review.log.fault is not None or review.log.key_problem is not None:
