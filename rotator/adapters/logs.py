@@ -35,6 +35,7 @@ _CONFIGURING = Lock()
 _MULTILINE = frozenset({"exception", "stack"})
 _MOST_HELD = 5
 """So many of the lines that were held back are shown at the end, before what people read is out of sight."""
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (?=\d\d:\d\d)")
 _LEAST_OF_OURS = 4
 """A line of an event of ours has its time, level, name and subject."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -178,20 +179,20 @@ def _make_renderers(stream: TextIO, *, as_json: bool, words: Words | None) -> li
 
 def _say_in_words(event: EventDict, words: Words, stream: TextIO, *, has_colours: bool) -> str:
     """`2026-11-28 10:02:02Z  pat_minted  npm-feed  PAT 5984a94d, expires ...`; from a warning on with its level."""
-    (subject, *_) = (value for key, value in event.items() if key not in ("timestamp", "level", "event"))
+    (first, *others) = (key for key in event if key not in ("timestamp", "level", "event"))
+    subject, fields = event[first], {key: event[key] for key in others}
     level = event["level"] if event["level"] not in ("debug", "info") else ""
     name = str(event["event"])
-    fields = {key: value for key, value in event.items() if value is not subject and key not in ("level", "event")}
     line = "  ".join(filter(None, (event["timestamp"], level, name, str(subject), words(fields))))
     with suppress(OSError, ValueError):
         width = max(40, os.get_terminal_size(stream.fileno()).columns)
         line = textwrap.fill(
-            line,
+            _MOMENT.sub("\\1\0", line),
             width,
             subsequent_indent="    ",
             break_long_words=False,
             break_on_hyphens=False,
-        )
+        ).replace("\0", " ")
     if has_colours:
         line = line.replace(name, f"\x1b[1m{name}\x1b[0m", 1)
         line = line.replace(level, f"\x1b[31m{level}\x1b[0m", 1) if level else line

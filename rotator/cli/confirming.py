@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -20,12 +21,16 @@ def yes_option(command: Callable[_Parameters, _Result]) -> Callable[_Parameters,
 
 
 def check_can_confirm(cli: CliContext, what: str, command: str, *, yes: bool) -> None:
-    """Raise UsageError when nobody said yes and nobody can be asked. `what` it does, and the `command` that does it."""
+    """Raise UsageError when nobody said yes and nobody can be asked. `what` it does, and the `command` that does it.
+
+    The command is as it was typed, but for a reason.
+    """
+    reason = f" --reason {shlex.quote(cli.reason)}" if cli.reason else ""
     if not yes and not cli.may_ask:
         raise UsageError(
             f"{what}, and there is no terminal to ask on",
             code="confirmation_needed",
-            fix=f"Confirm with `rotator {command} --yes`.",
+            fix=f"Confirm with `rotator {command}{reason} --yes`.",
         )
 
 

@@ -21,6 +21,7 @@ GAP = "  "
 INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?Z")
 _PART = re.compile(r"\S+(?: \S+)*")
 
 
@@ -108,8 +109,8 @@ def find_width(stream: object) -> int | None:
 def fold(text: str, width: int) -> str:
     """The lines of the text in at most that width where that can be, each going on under itself with an indent.
 
-    Words are never broken, nor commands in backticks, nor, where they fit into a line, the parts of a line that two
-    spaces set apart: what is to be copied stays whole. A command that is longer than a line has one to itself.
+    Words are never broken, nor moments, nor commands in backticks, nor, where they fit into a line, the parts of a line
+    that two spaces set apart: what is to be copied stays whole. A command that is longer than a line has one to itself.
     """
     return "\n".join(_fold_line(line, width) for line in text.split("\n"))
 
@@ -126,6 +127,7 @@ def _fold_line(line: str, width: int) -> str:
         return keep(found) if len(found.group()) <= width - len(indent) else found.group()
 
     kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if GAP in line.strip() else line)
+    kept = _MOMENT.sub(keep, kept)
     folded = textwrap.fill(
         kept,
         width,

@@ -26,6 +26,7 @@ _SAID = (
     revocations.RevocationFailed,
     hooks.HookFailed,
     inventory.AllPaused,
+    service_log.LeakReported,
     service_log.OutsideChangeFound,
     service_log.OwnChangesUnlisted,
 )

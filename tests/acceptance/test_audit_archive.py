@@ -114,7 +114,7 @@ def test_old_events_are_moved_when_somebody_says_yes(installation: Installation)
     assert (looked["first"], looked["last"], looked["deleted"], looked["dry_run"]) == (1, ARCHIVED, 0, True)
     refused = installation.start(*COMMAND)
     assert refused.wait(PATIENCE) == 2
-    assert "`rotator audit archive --before 2026-06-01 --yes`" in refused.read()
+    assert "`rotator audit archive --before 2026-06-01 --output old.archive --yes`" in refused.read()
     assert len(installation.list_numbers()) == EVENTS
     told = json.loads(installation.call(*COMMAND, "--yes", "--json", "--reason", "the year is over"))
     check_printed(("audit", "archive"), told)

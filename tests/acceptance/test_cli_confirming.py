@@ -66,6 +66,8 @@ def test_command_that_cannot_be_taken_back_does_nothing_when_nobody_can_be_asked
         assert "there is no terminal to ask on" in plain.stderr
         assert f"fix: Confirm with `rotator {' '.join(words)} --yes`." in plain.stderr
         assert json.loads(as_json.stdout)["error"]["code"] == "confirmation_needed"
+    reasoned = managed("revoke", NAME, "--reason", "ticket 7")
+    assert f"fix: Confirm with `rotator revoke {NAME} --reason 'ticket 7' --yes`." in reasoned.stderr
     assert _read_events(managed) == before
 
 

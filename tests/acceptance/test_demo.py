@@ -64,10 +64,12 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert path == "PAGE"
     said = " ".join(line.strip() for line in summary)
     assert re.fullmatch(
-        r"From .* rotator manages 9 PATs of 1 account; .* 0 await confirmation, .* The audit log is intact: "
-        r".* a signature\. Azure DevOps' own log was compared with it for 1 of 1 organization; .*\.",
+        r"From .* events\. - PATs: 9 of 1 account, .* - Rotations: \d+ completed.* - Revocations: \d+ proven.* "
+        r"- By hand: .* - The audit log is intact: .* a signature\. "
+        r"- Azure DevOps' own log was compared with it for 1 of 1 organization; .*\.",
         said,
     )
+    assert "not confirmed yet" not in said
     assert not PAT_VALUE.search(page.read_text(encoding="utf-8"))
 
 

@@ -194,6 +194,13 @@ def test_line_goes_on_under_itself_between_words(text: str, folded: list[str]) -
     assert fold(text, 25).split("\n") == folded
 
 
+def test_moment_stays_in_one_line() -> None:
+    assert fold("the revocation has not been confirmed since 2026-12-01 09:00Z by anybody", 60).splitlines() == [
+        "the revocation has not been confirmed since",
+        "    2026-12-01 09:00Z by anybody",
+    ]
+
+
 def test_what_is_to_be_copied_stays_whole() -> None:
     assert fold("~ npm  contoso  5d left -> 30d  (rule ci)", 29).split("\n") == [
         "~ npm  contoso",

@@ -75,7 +75,7 @@ def revoke(cli: CliContext, authorization_id: str, account: str, organization: s
         check_account(run, account, organization)
         identifier = check_foreign(run, authorization_id)
         what = f"revoking {identifier} breaks whoever uses it"
-        check_can_confirm(cli, what, f"{command} --reason TEXT", yes=yes or dry_run)
+        check_can_confirm(cli, what, command, yes=yes or dry_run)
         if dry_run or not yes:
             check_ready(run, identifier, account, organization)
             _describe(cli, _look(cli, service, account, organization, identifier), account, run.services.clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,8 @@ def archive(cli: CliContext, before: str, output: Path | None, dry_run: bool, ye
         path = (output or Path(f"rotator-audit-{plan.first}-{plan.last}.archive")).absolute()
         if plan.last and not dry_run:
             what = "what is moved into the file is deleted from the database"
-            check_can_confirm(cli, what, f"audit archive --before {before}", yes=yes)
+            into = [] if output is None else ["--output", str(output)]
+            check_can_confirm(cli, what, shlex.join(["audit", "archive", "--before", before, *into]), yes=yes)
             if not is_sure(cli, f"Move events {plan.first} to {plan.last} into {path}?", yes=yes):
                 say(cli, "Nothing was moved.")
                 return DECLINED

@@ -228,7 +228,7 @@ def _say_what(pats: Sequence[ManagedPat], wish: _Wish) -> tuple[str, str]:
         return f"revoking {names} breaks {'its' if len(pats) == 1 else 'their'} consumers", command
     plural, them = ("", "it") if len(pats) == 1 else ("s", "them")
     said = f"revoking the old PAT{plural} of {names} breaks consumers that still cache {them}"
-    overruled = " --without-hook --reason TEXT" if wish.without_hook else ""
+    overruled = " --without-hook" if wish.without_hook else ""
     return said, f"{command} --previous{overruled}"
 
 
