@@ -21,7 +21,7 @@ from rotator.cli.failures import (
     report_to_nagios,
     watch_for_bugs,
 )
-from rotator.cli.memory import collect_seldom, keep_memory_private
+from rotator.cli.memory import QuickEnd, collect_seldom, keep_memory_private
 from rotator.cli.streams import OutputError, open_streams, report_unwritten
 from rotator.domain.exit_code import DONE, FAILED
 from rotator.errors import RotatorError, UsageError
@@ -119,6 +119,7 @@ def rotator() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    end = QuickEnd() if arguments is None else None
     keep_memory_private()
     collect_seldom()
     open_streams()
@@ -140,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # After a stop the run's own handler stays to the end: the same stop may be signalled twice.
         if signal.getsignal(signal.SIGTERM) is handler:
             signal.signal(signal.SIGTERM, before)
+    if end is not None:
+        end.code = code
     return code
 
 

@@ -11,7 +11,8 @@ import re
 
 from rotator.domain.secret_value import SecretValue
 
-_MARKS = re.compile(r"(?: #rot-[0-9a-f]{16})+$")
+_SIGN = " #rot-"
+_MARKS = re.compile(rf"(?:{_SIGN}[0-9a-f]{{16}})+$")
 _PURPOSE = b"rotator: marks in display names"
 
 
@@ -27,12 +28,12 @@ def make_marked_name(display_name: str, rotation_id: str, key: SecretValue) -> s
     mint is sent.
     """
     digest = hmac.new(key.reveal().encode(), rotation_id.encode(), hashlib.sha256).hexdigest()
-    return f"{strip_mark(display_name)} #rot-{digest[:16]}"
+    return f"{strip_mark(display_name)}{_SIGN}{digest[:16]}"
 
 
 def strip_mark(display_name: str) -> str:
     """Return the display name as people gave it, without anything at its end that looks like a mark."""
-    return _MARKS.sub("", display_name)
+    return _MARKS.sub("", display_name) if _SIGN in display_name else display_name
 
 
 def carries_mark(display_name: str, rotation_id: str, key: SecretValue) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
@@ -52,16 +53,14 @@ BY_HAND = frozenset({NextAction.REPLACE_BY_HAND, NextAction.SIGN_IN})
 """What a person has to do."""
 
 
-@dataclass(frozen=True)
-class NextStep:
+class NextStep(NamedTuple):
     """What there is to do next, by a run or by a person, and when; None when there is nothing to do."""
 
     action: NextAction
     at: datetime | None
 
 
-@dataclass(frozen=True)
-class Matter:
+class Matter(NamedTuple):
     """One ManagedPat with all that decides when a run has something to do with it.
 
     `rotation` is its open one, `pending` are the revocations that were requested for it and are not proven.

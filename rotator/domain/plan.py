@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from rotator.domain.backoff import is_kept_from
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
@@ -58,8 +59,7 @@ class ActionReason(StrEnum):
     ALL_PAUSED = "all_paused"
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One ManagedPat's part of the plan, as fields.
 
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old PAT would be or is revoked.
@@ -182,18 +182,18 @@ def _hold_by_timetable(action: Action, policy: Policy, decision: Decision, now: 
     if decision.held_back is not None and action.kind in (ActionKind.ROTATE, ActionKind.WAIT):
         moment = pat.retry_at if action.kind is ActionKind.WAIT and pat.retry_at is not None else now
         waiting = _hold(Action(ActionKind.WAIT, pat, ActionReason.NOT_DUE, decision), decision.held_back)
-        return replace(waiting, held_until=policy.find_turn(pat, moment, now), lack=lack)
+        return waiting._replace(held_until=policy.find_turn(pat, moment, now), lack=lack)
     if action.kind is ActionKind.ROTATE:
         despite = policy.find_held_back(pat, now)
-        return action if despite is None else replace(action, despite=despite)
+        return action if despite is None else action._replace(despite=despite)
     if lack is None:
         return action
     turn = policy.find_turn(pat, max(now, decision.rotate_after or now), now)
-    return replace(action, lack=lack, held_until=turn)
+    return action._replace(lack=lack, held_until=turn)
 
 
 def _hold(action: Action, back: HeldBack) -> Action:
-    return replace(action, reason=ActionReason(back.by.value), held_back=back)
+    return action._replace(reason=ActionReason(back.by.value), held_back=back)
 
 
 def find_end_of_old(pat: ManagedPat, rule: Rule, now: datetime) -> datetime:

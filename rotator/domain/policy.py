@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
 from rotator.domain.obstacle import Obstacle, ObstacleKind
-from rotator.domain.rotation import Rotation, make_kept_lifetime, make_offset_range
+from rotator.domain.rotation import Rotation, find_shortfall, make_kept_lifetime
 from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ALWAYS, ChangeFreeze, HeldBack, HeldBackBy, Timetable
 from rotator.domain.urgency import LONGEST_RETRY, find_last_span, is_near_expiry
@@ -57,12 +58,14 @@ class Match:
 
     def may_be_met(self, account: str, organization: str) -> bool:
         """Return whether a PAT of this account and organization may match, whatever else it is."""
-        return _fits(account, self.account) and _fits(organization, self.organization)
+        return (self.account is None or _fits(account, self.account)) and (
+            self.organization is None or _fits(organization, self.organization)
+        )
 
 
 @lru_cache(maxsize=1000)  # asked often, of few different accounts and organizations
-def _fits(value: str, pattern: str | None) -> bool:
-    return pattern is None or fnmatchcase(value, pattern)
+def _fits(value: str, pattern: str) -> bool:
+    return fnmatchcase(value, pattern)
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,7 @@ class Verdict(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A verdict, as fields. `rotate_after` is when it becomes due; `lifetime` what a clone would get.
 
     `obstacle` is what blocks it, None for the other verdicts. `takes_short`: a clone that lives shorter than the rule
@@ -228,8 +230,7 @@ class Policy:
         is_leak = rule.replaces(pat)
         rotate_after = min(find_due(pat, rule), now) if is_leak else find_due(pat, rule)
         takes_short = pat.short_lived or is_near_expiry(pat.valid_from, pat.valid_to, now)
-        shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
-        storm = None if takes_short else check_storm(rule, lifetime, shortfall)
+        storm = None if takes_short else check_storm(rule, lifetime, find_shortfall(lifetime))
         obstacle = check_scopes(pat.scopes, self.guardrails) or storm
         if obstacle is not None and rule.action is RuleAction.ROTATE:
             return Decision(Verdict.BLOCKED, rule, rotate_after, lifetime, obstacle)
@@ -240,7 +241,7 @@ class Policy:
         back = None if is_leak else rule.timetable.find_held_back(now)
         held = PAUSED if self.is_paused else None if back is None or now >= find_last_call(pat, rule) else back
         due = Decision(Verdict.DUE, rule, rotate_after, lifetime, takes_short=takes_short, is_leak=is_leak)
-        return due if held is None else replace(due, held_back=held)
+        return due if held is None else due._replace(held_back=held)
 
     def find_held_back(self, pat: ManagedPat, now: datetime) -> HeldBack | None:
         """Return what keeps runs from minting and revoking for a ManagedPat, however little time it has left."""
@@ -323,12 +324,11 @@ class Policy:
         obstacle = self._find_obstacle(wanted, rule, lifetime)
         decision = Decision(Verdict.DUE, rule, rotate_after, lifetime, is_wanted=True, is_leak=rule.replaces(wanted))
         if obstacle is not None:
-            return replace(decision, verdict=Verdict.BLOCKED, obstacle=obstacle)
-        return replace(decision, held_back=PAUSED if self.is_paused else None)
+            return decision._replace(verdict=Verdict.BLOCKED, obstacle=obstacle)
+        return decision._replace(held_back=PAUSED if self.is_paused else None)
 
     def _find_obstacle(self, pat: ManagedPat, rule: Rule, lifetime: timedelta) -> Obstacle | None:
-        shortfall = timedelta(seconds=make_offset_range(lifetime)[1])
-        return check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, shortfall)
+        return check_scopes(pat.scopes, self.guardrails) or check_storm(rule, lifetime, find_shortfall(lifetime))
 
     def clone_lifetime(self, pat: ManagedPat, rule: Rule, longest: timedelta | None) -> timedelta:
         """Return the lifetime a clone is planned with: the rule's or the old PAT's, but at most every known maximum.

@@ -355,6 +355,12 @@ def make_offset_range(lifetime: timedelta) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1000)
+def find_shortfall(lifetime: timedelta) -> timedelta:
+    """Return by how much a planned expiry may fall short of the lifetime at most."""
+    return timedelta(seconds=make_offset_range(lifetime)[1])
+
+
+@lru_cache(maxsize=1000)
 def make_kept_lifetime(lifetime: timedelta) -> timedelta:
     """Return the lifetime that a PAT was meant to have: rounded up to undo the offset, so that clones do not shrink.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.clocks import HOST
@@ -62,7 +61,7 @@ def plan_one(
     if action.failure is not None or action.decision is None:
         return action
     failure = explain_decision(action.decision)
-    return action if failure is None else replace(action, failure=failure)
+    return action if failure is None else action._replace(failure=failure)
 
 
 def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: datetime) -> Plan:
@@ -97,7 +96,7 @@ def _plan_by_hand(pat: ManagedPat, policy: Policy, now: datetime) -> Action:
     is_replaced = pat.has_pat and not policy.is_paused
     expires_at, retires_at = now + decision.lifetime, find_end_of_old(pat, decision.rule, now) if is_replaced else None
     action = Action(ActionKind.ROTATE, pat, reason, decision, expires_at=expires_at, retires_at=retires_at)
-    return replace(action, despite=policy.find_held_back(pat, now))
+    return action._replace(despite=policy.find_held_back(pat, now))
 
 
 def find_freezes(run: RunContext, names: Iterable[str]) -> tuple[tuple[str, ChangeFreeze], ...]:

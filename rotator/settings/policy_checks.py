@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from rotator.domain.hook import HookTerms
 from rotator.domain.policy import Guardrails, LeakAction, Match, Policy, Rule, RuleAction
-from rotator.domain.rotation import make_offset_range
+from rotator.domain.rotation import find_shortfall
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.domain.words import say_did_you_mean
 from rotator.settings.durations import render_duration
@@ -244,7 +244,7 @@ def _find_narrow(rule: Rule, guardrails: GuardrailsSection, place: _Places) -> I
     lead = before if longest is None else rule.find_lead(longest)
     at, overlap = place.find("overlap", "rotate_before", "lifetime"), f"overlap {render_duration(rule.overlap)}"
     threshold = f"rotate_before {_say_threshold(rule, before)}"
-    if longest is not None and lead + rule.overlap > longest - timedelta(seconds=make_offset_range(longest)[1]):
+    if longest is not None and lead + rule.overlap > longest - find_shortfall(longest):
         yield (
             at,
             f"{overlap} and {threshold} leave no room in {named} {render_duration(longest)}: "

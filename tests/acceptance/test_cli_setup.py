@@ -92,6 +92,21 @@ def test_look_at_the_inventory_loads_only_what_it_needs_when_nothing_is_logged(t
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["plan", "--no-such"], 2)])
+def test_command_ends_after_all_that_is_to_be_done_at_its_end_and_takes_nothing_apart(
+    words: list[str], code: int
+) -> None:
+    script = (
+        "import atexit, sys\nfrom rotator.cli.main import main\n"
+        "class Part:\n    def __del__(self): print('taken apart')\n"
+        f"part, sys.argv = Part(), ['rotator', *{words!r}]\n"
+        "code = main()\natexit.register(print, 'done at the end', flush=True)\nsys.exit(code)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == code
+    assert result.stdout.splitlines()[-1] == "done at the end"
+
+
 def test_help_lists_every_command_when_asked_for() -> None:
     result = run_command("--help")
     assert all(re.search(rf"^  {name} ", result.stdout, re.MULTILINE) for name in COMMANDS)

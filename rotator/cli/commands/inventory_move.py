@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -92,7 +91,7 @@ def _describe(seen: Preview, installation: Installation) -> list[str]:
     if seen.action is None:
         return []
     pat = seen.wanted.as_wanted()
-    lines = [render_action(replace(seen.action, pat=pat), installation.clock.now())]
+    lines = [render_action(seen.action._replace(pat=pat), installation.clock.now())]
     lines.append(clean(f"    from {seen.wanted.account} to {pat.account}; secret {pat.secret_name} in {pat.vault}"))
     return lines if seen.revokes else [*lines, f"    {say_left(pat.authorization_id)}"]
 

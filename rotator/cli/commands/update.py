@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -94,7 +93,7 @@ def _show(cli: CliContext, installation: Installation, change: Change, otherwise
         say(cli, otherwise)
     else:
         pat = seen.wanted.as_wanted()
-        say(cli, render_action(replace(seen.action, pat=pat), run.services.clock.now()))
+        say(cli, render_action(seen.action._replace(pat=pat), run.services.clock.now()))
         say(cli, clean(f"    display name {pat.display_name}"))
     say(cli, "This was a dry run: no changes were made.")
     return DONE
