@@ -221,7 +221,7 @@ def _make_span(span: Span, now: datetime) -> SpanDocument:
         "code": span.code,
         "begun": prove(span.begun),
         "ended": prove_or_none(span.ended),
-        "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
+        "seconds": None if (lasted := span.measure(now)) is None else count_seconds(lasted),
     }
 
 
@@ -345,6 +345,7 @@ def _make_misdated(stretch: Misdated) -> MisdatedDocument:
         "events": stretch.count,
         "first": stretch.first.sequence,
         "last": stretch.last.sequence,
+        "ahead_seconds": None if (step := stretch.step) is None else round(step.total_seconds()),
         "dated": write_moment(stretch.first.at),
         "dated_last": write_moment(stretch.last.at),
         "placed": write_moment(stretch.first.happened_at),

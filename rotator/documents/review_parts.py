@@ -29,7 +29,8 @@ class ProofDocument(TypedDict):
 
     event: Annotated[int, "Number of the event."]
     at: Annotated[Moment, "When it happened, as the event says."]
-    placed: Annotated[Moment | None, "When by its place in the log, where its clock was wrong. Null: it was not."]
+    placed: Annotated[Moment | None, "When it happened by the log, where its clock was wrong. Null: it was not."]
+    guessed: Annotated[bool, "Whether that is only as near as its place in the log allows: nothing says how wrong."]
 
 
 class ReachDocument(TypedDict):
@@ -78,7 +79,7 @@ class SpanDocument(TypedDict):
     begun: Annotated[ProofDocument, "When rotator noticed it."]
     pat: Annotated[str | None, "The managed PAT, if the subject is the id of one of its PATs. Null: it is not."]
     ended: Annotated[ProofDocument | None, "When it ended. Null: it lasts."]
-    seconds: Annotated[int, "How long it lasted, or has lasted by now."]
+    seconds: Annotated[int | None, "How long it lasted, or has lasted by now. Null: a wrong clock, nobody knows how."]
 
 
 class SpanSumDocument(TypedDict):
@@ -90,6 +91,7 @@ class SpanSumDocument(TypedDict):
     first: Annotated[ProofDocument, "When the first one began."]
     last: Annotated[ProofDocument, "When the last one began."]
     seconds: Annotated[int, "How long they lasted together, or have lasted by now."]
+    unmeasured: Annotated[int, "How many more lasted for a time that is not known: a wrong clock dated them."]
     longest: Annotated[ProofDocument, "When the longest one began."]
     longest_seconds: Annotated[int, "How long that one lasted."]
 
@@ -235,9 +237,12 @@ class MisdatedDocument(TypedDict):
     events: Annotated[int, "How many they are."]
     first: Annotated[int, "Number of the first one."]
     last: Annotated[int, "Number of the last one."]
+    ahead_seconds: Annotated[int | None, "How far that clock was ahead; below 0: behind. Null: the log does not say."]
     dated: Annotated[Moment, "When the first one says that it happened."]
     dated_last: Annotated[Moment, "When the last one says that it happened."]
-    placed: Annotated[Moment, "When the first one happened, by the events around it, as near as they allow."]
+    placed: Annotated[
+        Moment, "When the first one happened, by the log; where it does not say how wrong, as near as its order allows."
+    ]
     placed_last: Annotated[Moment, "The same for the last one."]
 
 

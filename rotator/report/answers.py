@@ -11,7 +11,7 @@ from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
 from rotator.report.breaches import count_breaches
-from rotator.report.cells import say_when, say_words
+from rotator.report.cells import say_lasted, say_when, say_words
 from rotator.report.summary import say_policies, say_time
 from rotator.report.value_tables import say_cause
 
@@ -167,8 +167,8 @@ def _say_log(review: ReviewDocument) -> str:
 
 
 def _say_longest(spans: Iterable[SpanDocument]) -> str:
-    longest = max(spans, key=lambda span: span["seconds"])
-    return f"{_span(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
+    longest = max(spans, key=lambda span: span["seconds"] or 0)
+    return f"{say_lasted(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
 
 
 def _cite(proof: ProofDocument) -> str:

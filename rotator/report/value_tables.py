@@ -11,7 +11,7 @@ from rotator.documents.review_values import OutlivedDocument
 from rotator.domain.error_codes import find_meaning
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.runbook import CONDITIONS
-from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
+from rotator.report.cells import NONE, say_lasted, say_proof, say_seconds, say_when, say_words
 from rotator.report.summary import say_time
 from rotator.report.table import Table, make_table
 
@@ -91,7 +91,7 @@ def make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: in
             span["code"] or NONE,
             say_when(span["begun"]),
             *say_proof(span["ended"], "lasts"),
-            say_seconds(span["seconds"]),
+            say_lasted(span["seconds"]),
         )
         for span in spans
     )

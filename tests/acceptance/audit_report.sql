@@ -397,3 +397,11 @@ SELECT begins, ends, (SELECT max(sequence) FROM audit_event WHERE occurred_at = 
     FROM audit_event
     UNION ALL SELECT :now, NULL, max(occurred_at) FROM audit_event)
 WHERE begins NOT NULL ORDER BY julianday(ends) - julianday(begins) DESC LIMIT 1;
+
+-- wrong clocks
+/* From the doubt, put right by what it says itself, to what ended it: in seconds. */
+SELECT d.sequence, d.seconds, round((julianday(e.occurred_at) - julianday(d.occurred_at)) * 86400 - d.seconds)
+FROM (SELECT *, json_extract(details, '$.seconds') AS seconds FROM known WHERE event = 'clock_doubted') d
+    JOIN known e ON e.sequence = (SELECT min(sequence) FROM known c
+        WHERE c.event = 'clock_confirmed' AND c.subject = d.subject AND c.sequence > d.sequence)
+ORDER BY d.sequence;

@@ -12,6 +12,7 @@ from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Event
 from rotator.domain.period import Period
 from rotator.engine.review.by_hand import HandFollower
+from rotator.engine.review.dating import Placed
 from rotator.engine.review.expiries import ExpiryFollower
 from rotator.engine.review.facts import (
     Bucket,
@@ -86,7 +87,7 @@ _MOST_BUCKETS = 31
 class Collector:
     """Takes every event of the log, in order. `misdated` as `find_misdated` returns them."""
 
-    def __init__(self, period: Period, now: datetime, misdated: Mapping[int, datetime] | None = None) -> None:
+    def __init__(self, period: Period, now: datetime, misdated: Mapping[int, Placed] | None = None) -> None:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
@@ -113,7 +114,7 @@ class Collector:
     def take(self, event: AuditEvent) -> None:
         """Take the next event."""
         self.found.total += 1
-        self._at = self._misdated.get(event.sequence, event.occurred_at)
+        self._at = self._mark(event).happened_at
         if self._last is None:  # before the log there was nothing to be silent
             self._last = max(self._at, self._period.since), None
             self.found.began = self._mark(event)
@@ -171,14 +172,16 @@ class Collector:
         self._count_rotations(event)
 
     def _mark(self, event: AuditEvent) -> Mark:
-        return Mark(event.sequence, event.occurred_at, self._misdated.get(event.sequence))
+        if (placed := self._misdated.get(event.sequence)) is None:
+            return Mark(event.sequence, event.occurred_at)
+        return Mark(event.sequence, event.occurred_at, placed.at, is_guessed=not placed.is_known)
 
     def _note_misdated(self, event: AuditEvent) -> None:
-        known = self._stretch
-        if known is not None and known.last.sequence == event.sequence - 1:
-            known.last, known.count = self._mark(event), known.count + 1
+        known, mark = self._stretch, self._mark(event)
+        if known is not None and known.goes_on(mark):
+            known.last, known.count = mark, known.count + 1
         else:
-            self._stretch = Misdated(self._mark(event), self._mark(event))
+            self._stretch = Misdated(mark, mark)
             self.found.misdated.add(self._stretch)
 
     def _follow_trail(self, event: AuditEvent) -> None:
@@ -232,8 +235,8 @@ class Collector:
             if is_exception:
                 found.excepted_pats.add(span.subject)
             else:
-                lasted = (span.ended.happened_at if span.ended else self._now) - span.begun.happened_at
-                found.longest_failures.add(span, lasted.total_seconds())
+                if (lasted := span.measure(self._now)) is not None:
+                    found.longest_failures.add(span, lasted.total_seconds())
             if span.kind is ConditionKind.SIGN_IN_NEEDED:
                 found.without_sign_in.add(span)
 
@@ -292,7 +295,7 @@ class Collector:
         tally.first, tally.last = tally.first or mark, mark
         self.found.revoked.add(event)
         self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
-        lasted = None if asked is None else max(timedelta(0), self._at - asked.happened_at)
+        lasted = None if asked is None else asked.measure(mark, self._now)
         if lasted is not None and (tally.slowest is None or lasted > tally.slowest):
             tally.slowest, tally.slowest_proof = lasted, mark
 
@@ -320,11 +323,12 @@ class Collector:
 def _sum_up(sums: dict[tuple[str, str], SpanSum], span: Span, now: datetime) -> None:
     begun = span.begun
     known = sums.setdefault((span.kind, span.code or ""), SpanSum(span.kind, span.code, begun, begun, begun))
-    lasted = max(timedelta(0), (span.ended.happened_at if span.ended else now) - begun.happened_at)
-    known.count, known.total = known.count + 1, known.total + lasted
+    lasted = span.measure(now)
+    known.count, known.unmeasured = known.count + 1, known.unmeasured + (lasted is None)
+    known.total += lasted or timedelta(0)
     known.first = min(known.first, begun, key=lambda mark: mark.sequence)
     known.last = max(known.last, begun, key=lambda mark: mark.sequence)
-    if lasted > known.most:
+    if lasted is not None and lasted > known.most:
         known.longest, known.most = begun, lasted
 
 
