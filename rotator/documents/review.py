@@ -243,6 +243,7 @@ def _make_revocations(review: Review) -> RevocationsDocument:
     return {
         "requested": sum(tally.requested for _, tally in tallies),
         "proven": sum(tally.proven for _, tally in tallies),
+        "unanswered": sum(tally.unanswered for _, tally in tallies),
         "pats": [
             {
                 "name": name,
@@ -267,7 +268,8 @@ def _make_revocations(review: Review) -> RevocationsDocument:
 
 
 def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
-    known = found.left.get(left.pat.authorization_id) or found.asked.get(left.pat.authorization_id)
+    asked = found.asked.get(left.pat.authorization_id)
+    known = found.left.get(left.pat.authorization_id) or (asked.first if asked else None)
     return {
         "name": left.name,
         "authorization_id": left.pat.authorization_id,

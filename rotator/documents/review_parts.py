@@ -151,7 +151,7 @@ class RevocationTallyDocument(TypedDict):
     name: Annotated[str, "Name of the PAT in rotator, then."]
     requested: Annotated[int, "Revocations that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations that its lists proved."]
-    slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    slowest_seconds: Annotated[int | None, "The longest time from the first request to the proof. Null: none is known."]
     slowest: Annotated[ProofDocument | None, "The proof that took so long. Null: none is known."]
     first: Annotated[ProofDocument | None, "The first proof. Null: there is none."]
     last: Annotated[ProofDocument | None, "The last proof. Null: there is none."]
@@ -173,6 +173,7 @@ class RevocationsDocument(TypedDict):
 
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
+    unanswered: Annotated[int, "How many of these had requests, and no answer that one was accepted."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     why: Annotated[list[TallyDocument], "The proofs by the reason of the revocation."]
     gone: Annotated[list[AuditEventDocument], "The proofs, the newest."]

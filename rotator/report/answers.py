@@ -10,9 +10,10 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
-from rotator.report.breaches import count_breaches
+from rotator.report.breaches import say_breaches
 from rotator.report.cells import say_lasted, say_when, say_words
-from rotator.report.summary import say_policies, say_time
+from rotator.report.summary import say_policies
+from rotator.report.times import say_time
 from rotator.report.value_tables import say_cause
 
 
@@ -78,9 +79,7 @@ def _say_exceptions(review: ReviewDocument) -> str:
     for found in review["exception_sums"]:
         counts[found["kind"]] += found["count"]
     sums = ", ".join(f"{say_words(kind)} ({count})" for kind, count in counts.items())
-    count, seconds = count_breaches(review)
-    whole = f", which lasted {_span(seconds)} together" if count else ""
-    said = f"The policy was broken {_count(count, 'time')}{whole}. "
+    said = f"{say_breaches(review)}. "
     said += f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
     said += f": {sums}." if sums else "."
     said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
@@ -130,9 +129,11 @@ def _say_revoked(review: ReviewDocument) -> str:
     if marks := [mark for row in found["why"] for mark in (row["first"], row["last"])]:
         first, last = (choose(marks, key=lambda mark: mark["event"]) for choose in (min, max))
         said += f": the first at {_cite(first)}, the last at {_cite(last)}"
+    if found["unanswered"]:
+        said += f". Of these, without an answer that the request was accepted: {found['unanswered']}"
     if proofs := [(row["slowest_seconds"] or 0, row["slowest"]) for row in found["pats"] if row["slowest"] is not None]:
         seconds, slowest = max(proofs, key=lambda pair: pair[0])
-        said += f". The slowest proof came {_span(seconds)} after its request, at {_cite(slowest)}"
+        said += f". The slowest proof came {_span(seconds)} after the first request, at {_cite(slowest)}"
     overlaps = sum(row["kind"] == "overlap" for row in found["living"])
     return (
         f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "

@@ -8,8 +8,8 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_by_hand import HandRunDocument
 from rotator.engine.review.facts import Fate
 from rotator.report.cells import NONE, say_proof, say_words
-from rotator.report.summary import say_time
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 
 _OPEN = "not ended"
 

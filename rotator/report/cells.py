@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rotator.documents.review_parts import ProofDocument, ReachDocument
 from rotator.domain.outside import show_hidden
 from rotator.domain.words import say_duration
-from rotator.report.summary import say_time
+from rotator.report.times import say_time
 
 NONE = "none"
 _PLACE = frozenset(

@@ -8,8 +8,8 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_anchors import IN_TAGS
 from rotator.report.cells import NONE, say_proof, say_seconds
 from rotator.report.controls import ATTACKERS, CONTROLS
-from rotator.report.summary import say_time
 from rotator.report.table import Table, make_events_table, make_table
+from rotator.report.times import say_time
 
 _IN_EACH = "one with each value"
 

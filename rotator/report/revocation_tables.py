@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rotator.documents.review import ReviewDocument
 from rotator.report.cells import NONE, say_proof, say_seconds
-from rotator.report.summary import say_time
 from rotator.report.sums import make_tallies
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 
 _KINDS = {
     "failed_rotation": "left by a failed rotation",
@@ -26,7 +26,15 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
         "revocations",
         "Revocations in the period",
         (
-            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "Its event", "First proof", "First event"),
+            *(
+                "PAT",
+                "Requests accepted",
+                "PATs proven gone",
+                "Slowest proof",
+                "Its event",
+                "First proof",
+                "First event",
+            ),
             *("Last proof", "Last event", "Events that prove it, the newest"),
         ),
         (

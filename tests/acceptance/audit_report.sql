@@ -193,7 +193,9 @@ FROM rotation;
 
 -- slowest proofs
 SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400, r.sequence
-FROM known r JOIN known q ON q.event = 'revocation_requested' AND q.pat = r.pat
+FROM known r JOIN known q ON q.event IN ('revoke_started', 'revocation_requested') AND q.pat = r.pat
+    AND q.sequence = (SELECT min(sequence) FROM known f WHERE f.event IN ('revoke_started', 'revocation_requested')
+        AND f.pat = r.pat)
 WHERE r.event = 'pat_revoked' GROUP BY r.subject;
 
 -- pending
@@ -296,12 +298,16 @@ old AS (
 proven AS (
     SELECT o.*, (SELECT min(sequence) FROM known g WHERE g.event = 'pat_revoked' AND g.pat = o.id
             AND g.sequence > o.planned) AS gone,
-        (SELECT min(sequence) FROM known q WHERE q.event = 'revocation_requested' AND q.pat = o.id) AS asked
+        (SELECT min(sequence) FROM known q WHERE q.event IN ('revoke_started', 'revocation_requested')
+            AND q.pat = o.id) AS asked,
+        EXISTS (SELECT 1 FROM known q WHERE q.event = 'revocation_requested' AND q.pat = o.id) AS accepted
     FROM old o
     WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.sequence > o.told AND (
         (k.event = 'revocation_dropped' AND k.pat = o.id) OR (json_extract(k.details, '$.rotation_id') = o.rotation
         AND k.event IN ('predecessor_kept', 'predecessor_expired', 'clone_lost', 'rotation_closed')))))
-SELECT p.subject, p.id, strftime('%Y-%m-%d %H:%M:%S', until), told, coalesce(q.at, 'not yet'), coalesce(asked, 'none'),
+SELECT p.subject, p.id, strftime('%Y-%m-%d %H:%M:%S', until), told,
+    coalesce(q.at || CASE WHEN accepted THEN '' ELSE ', no answer that it was accepted' END,
+        CASE WHEN gone NOT NULL THEN 'not in the log' ELSE 'not yet' END), coalesce(asked, 'none'),
     coalesce(g.at, 'not yet'), coalesce(gone, 'none'),
     round((julianday(coalesce(g.occurred_at, :now)) - julianday(until)) * 86400)
 FROM proven p LEFT JOIN known q ON q.sequence = asked LEFT JOIN known g ON g.sequence = gone
@@ -405,3 +411,9 @@ FROM (SELECT *, json_extract(details, '$.seconds') AS seconds FROM known WHERE e
     JOIN known e ON e.sequence = (SELECT min(sequence) FROM known c
         WHERE c.event = 'clock_confirmed' AND c.subject = d.subject AND c.sequence > d.sequence)
 ORDER BY d.sequence;
+
+-- unanswered
+/* PATs proven gone that were requested to be revoked, without an answer that a request was accepted. */
+SELECT count(*) FROM known g WHERE event = 'pat_revoked'
+    AND EXISTS (SELECT 1 FROM known q WHERE q.event = 'revoke_started' AND q.pat = g.pat)
+    AND NOT EXISTS (SELECT 1 FROM known q WHERE q.event = 'revocation_requested' AND q.pat = g.pat);

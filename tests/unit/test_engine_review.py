@@ -13,7 +13,7 @@ from rotator.domain.period import Period, read_period
 from rotator.engine.review.clock_steps import WITNESSES, find_stretches
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.dating import find_misdated
-from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Fate, Findings, Mark
+from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Asked, Fate, Findings, Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
 
@@ -129,7 +129,7 @@ def test_revocations_are_paired_by_the_pat_and_counted_in_the_period_only() -> N
     tally = found.revocations["npm-feed"]
     assert (tally.requested, tally.proven, list(tally.proofs)) == (4, 2, [2, 5])
     assert tally.slowest == day - (START + timedelta(hours=1))
-    assert found.asked == {"open": asked}
+    assert found.asked == {"open": Asked(asked, is_accepted=True)}
     assert found.left == {"other": left}
 
 

@@ -15,6 +15,7 @@ from rotator.engine.review.by_hand import HandFollower
 from rotator.engine.review.dating import Placed
 from rotator.engine.review.expiries import ExpiryFollower
 from rotator.engine.review.facts import (
+    Asked,
     Bucket,
     EventTally,
     Fate,
@@ -101,6 +102,7 @@ class Collector:
         self._always: dict[str, Callable[[AuditEvent], None]] = {
             inventory.PatRenamed.type.name: self._rename,
             revocations.PatRevoked.type.name: self._prove,
+            revocations.RevokeStarted.type.name: self._ask,
             revocations.RevocationRequested.type.name: self._ask,
             revocations.RevocationDropped.type.name: self._drop,
             revocations.RevocationResolved.type.name: self._drop,
@@ -280,7 +282,11 @@ class Collector:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
 
     def _ask(self, event: AuditEvent) -> None:
-        self.found.asked.setdefault(str(event.entry.details.get("authorization_id")), self._mark(event))
+        if (identifier := event.entry.details.get("authorization_id")) is not None:
+            self.found.asked.setdefault(str(identifier), Asked(self._mark(event)))
+        if event.entry.event != revocations.RevocationRequested.type.name:
+            return
+        self.found.asked[str(identifier)].is_accepted = True
         if self._at in self._period:
             self._tally(event).requested += 1
 
@@ -290,12 +296,13 @@ class Collector:
             return
         tally = self._tally(event)
         tally.proven += 1
+        tally.unanswered += asked is not None and not asked.is_accepted
         tally.proofs.add(event.sequence)
         mark = self._mark(event)
         tally.first, tally.last = tally.first or mark, mark
         self.found.revoked.add(event)
         self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
-        lasted = None if asked is None else asked.measure(mark, self._now)
+        lasted = None if asked is None else asked.first.measure(mark, self._now)
         if lasted is not None and (tally.slowest is None or lasted > tally.slowest):
             tally.slowest, tally.slowest_proof = lasted, mark
 

@@ -95,11 +95,23 @@ class PatTrail:
 
 
 @dataclass
+class Asked:
+    """The requests to revoke a PAT: the first one, and whether an answer says that any was accepted."""
+
+    first: Mark
+    is_accepted: bool = False
+
+
+@dataclass
 class RevocationTally:
-    """The revocations of the PATs of one name: how many were requested and proven, and the slowest proof."""
+    """The revocations of the PATs of one name: how many requests were accepted and how many proofs came.
+
+    `unanswered` are proofs of PATs of which no request is known to be accepted. The slowest counts from the first one.
+    """
 
     requested: int = 0
     proven: int = 0
+    unanswered: int = 0
     slowest: timedelta | None = None
     slowest_proof: Mark | None = None
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
@@ -254,7 +266,7 @@ class Outlived:
     authorization_id: str
     told: Mark
     until: datetime
-    asked: Mark | None
+    asked: Asked | None
     gone: Mark | None
     beyond: timedelta
     restored: Mark | None = None
@@ -321,8 +333,8 @@ class Findings:
     by_hand: Newest[HandRun] = field(default_factory=Newest)
     ordered: Newest[OrderedRotation] = field(default_factory=Newest)
     revocations: dict[str, RevocationTally] = field(default_factory=dict)
-    asked: dict[str, Mark] = field(default_factory=dict)
-    """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """By authorization id: the requests to revoke it, while nothing proves that it is gone."""
     exception_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
     failure_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
     """By kind and cause."""
