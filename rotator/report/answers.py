@@ -115,10 +115,12 @@ def _say_by_hand(review: ReviewDocument) -> str:
     said += f", by {say_names(people)}" if people else ""
     silent = sum(run["reason"] is None for run in runs)
     begun, done = (sum(run["fates"][name] for run in runs) for name in ("begun", "completed"))
-    old, gone = sum(run["replaced"] for run in runs), sum(run["gone_count"] for run in runs)
+    failed = sum(run["fates"]["abandoned"] + run["fates"]["undone"] for run in runs)
+    old, gone, later = (sum(run[name] for run in runs) for name in ("replaced", "gone_count", "gone_later"))
     return (
         f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}, of which "
-        f"{done} completed. Old PATs that these were to replace: {old}, of which {gone} proven gone by now."
+        f"{done} completed, and {failed} failed and were not tried again. Old PATs that these were to replace: {old}, "
+        f"of which {gone - later} proven gone by these rotations by now, and {later} by later ones after these failed."
     )
 
 

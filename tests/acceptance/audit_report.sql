@@ -140,7 +140,8 @@ begun AS (
 SELECT number, count(id), count(nullif(old, '')), CAST(total(completed) AS INTEGER), CAST(total(abandoned AND NOT completed) AS INTEGER),
     CAST(total(f.revoked AND NOT completed AND NOT abandoned) AS INTEGER),
     CAST(total(NOT completed AND NOT abandoned AND NOT f.revoked) AS INTEGER), count(g.sequence), max(g.at),
-    max(g.sequence)
+    max(g.sequence), count(CASE WHEN NOT EXISTS (SELECT 1 FROM known v WHERE v.event = 'overlap_started'
+        AND json_extract(v.details, '$.rotation_id') = id) THEN g.sequence END)
 FROM by_hand LEFT JOIN begun USING (number) LEFT JOIN fate f USING (id)
     LEFT JOIN known g ON g.event = 'pat_revoked' AND g.pat = old
 GROUP BY number ORDER BY number;
@@ -152,11 +153,18 @@ SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
     coalesce(v.at, CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation
         AND event IN ('rotation_completed', 'rotation_abandoned', 'pat_revoked')) THEN 'never' ELSE 'not yet' END),
     coalesce(v.sequence, 'none'),
-    coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, 'not yet') END, coalesce(g.sequence, 'none'),
+    coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, CASE WHEN v.sequence IS NULL
+        AND EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event IN ('rotation_abandoned', 'pat_revoked'))
+        THEN 'no' ELSE 'not yet' END) END, coalesce(g.sequence, 'none'),
     CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_completed') THEN 'completed'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned') THEN 'abandoned'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'pat_revoked') THEN 'undone'
-        ELSE 'not ended' END
+        ELSE 'not ended' END,
+    (SELECT json_extract(f.details, '$.code') FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned'),
+    (SELECT min(s.sequence) FROM part s JOIN part q ON q.rotation = s.rotation AND q.event = 'rotation_planned'
+        WHERE s.event = 'overlap_started' AND s.rotation <> p.rotation AND s.sequence > p.sequence
+            AND json_extract(q.details, '$.predecessor_id') = old),
+    round((julianday(g.occurred_at) - julianday(o.occurred_at)) * 86400)
 FROM by_hand b JOIN known o ON o.sequence = b.number
     JOIN (SELECT *, nullif(json_extract(details, '$.predecessor_id'), '') AS old FROM part) p
         ON p.run_id = b.run_id AND p.event = 'rotation_planned'

@@ -189,11 +189,12 @@ def test_sums_are_those_of_the_spans_that_sql_finds(reviewed: Reviewed, name: st
 
 def test_outcomes_of_commands_are_those_that_sql_finds(reviewed: Reviewed) -> None:
     expected = []
-    for _, begun, replaced, *counts, gone, at, by in reviewed.ask("outcomes"):
-        ends = zip(counts, ("completed", "abandoned", "undone", "not ended"), strict=True)
-        said = ", ".join(f"{count} {name}" for count, name in ends if count != "0")
-        last = f"{gone} of {replaced} old PATs proven gone, the last at {at} (event {by})"
-        whole = f"{said}; {'no old PAT proven gone yet' if gone == '0' else last}"
+    names = ("completed", "abandoned, not tried again", "undone, not tried again", "not ended")
+    for _, begun, replaced, *counts, gone, at, by, later in reviewed.ask("outcomes"):
+        said = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True) if count != "0")
+        whole = f"{said}; old PATs proven gone by this order: {int(gone) - int(later)} of {replaced}"
+        whole += "" if later == "0" else f", and {later} by a later rotation"
+        whole += "" if gone == "0" else f", the last at {at} (event {by})"
         whole = said if replaced == "0" else whole
         expected.append("it began no rotation" if begun == "0" else whole)
     assert [row[9] for row in read_table(reviewed.page, "by-hand")] == expected

@@ -206,7 +206,8 @@ class HandRun:
     """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed.
 
     `rotations` are the ids of those that it began, `gone` is when the last PAT that they replaced was proven gone,
-    `made` when the PAT existed that it began to create.
+    `gone_later` how many of these another rotation replaced, because this one ended before; `made` when the PAT
+    existed that it began to create.
     """
 
     at: datetime
@@ -222,6 +223,7 @@ class HandRun:
     replaced: int = 0
     gone: Mark | None = None
     gone_count: int = 0
+    gone_later: int = 0
     made: Mark | None = None
 
 
@@ -230,6 +232,7 @@ class OrderedRotation:
     """A rotation that a person ordered: its order, its first event, and what proved its end.
 
     `in_vault`: when its value was read back from the vault. `gone`: when `old_id`, which it replaces, was proven gone.
+    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`.
     """
 
     rotation_id: str
@@ -239,6 +242,8 @@ class OrderedRotation:
     old_id: str | None
     in_vault: Mark | None = None
     gone: Mark | None = None
+    code: str | None = None
+    replaced: Mark | None = None
 
 
 @dataclass
