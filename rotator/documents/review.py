@@ -43,6 +43,7 @@ from rotator.documents.review_parts import (
     TallyDocument,
     TimeLeftDocument,
     UnmanagedPatDocument,
+    UnseenDocument,
 )
 from rotator.documents.review_reach import make_reach
 from rotator.documents.review_sums import (
@@ -71,6 +72,7 @@ from rotator.engine.review.facts import (
     Silence,
     Span,
     Standing,
+    Unseen,
 )
 from rotator.engine.review.judging import count_time_left, judge_age
 from rotator.engine.review.policies import list_policies
@@ -259,11 +261,26 @@ def _make_revocations(review: Review) -> RevocationsDocument:
         ],
         "why": [make_tally(why, tally) for why, tally in sort_tallies(review.findings.revoked_why)],
         "gone": _make_events(review.findings.revoked),
+        "unseen": [_make_unseen(pat, review.made_at) for pat in review.findings.unseen],
+        "unseen_found": review.findings.unseen.total,
         "pending": [make_pending_document(item, review.made_at) for item in review.pending],
         "living": [
             *(_make_living(left, review.findings) for left in review.left_behind),
             *(_make_overlapping(rotation, review.findings) for rotation in review.overlapping),
         ],
+    }
+
+
+def _make_unseen(pat: Unseen, now: datetime) -> UnseenDocument:
+    most = pat.measure(now)
+    return {
+        "name": pat.name,
+        "authorization_id": pat.authorization_id,
+        "late": pat.is_late,
+        "asked": prove_or_none(pat.asked),
+        "noticed": prove(pat.noticed),
+        "gone": prove_or_none(pat.gone),
+        "most_seconds": None if most is None else count_seconds(most),
     }
 
 

@@ -168,6 +168,18 @@ class LivingPatDocument(TypedDict):
     event: Annotated[ProofDocument | None, "The event that tells of it. Null: the log has none."]
 
 
+class UnseenDocument(TypedDict):
+    """A PAT whose value nobody ever got, because the answer to its request was lost."""
+
+    name: Annotated[str, "Name in rotator of the PAT that it was to replace, or to be."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+    late: Annotated[bool, "Whether Azure DevOps made it after rotator had gone on without it."]
+    asked: Annotated[ProofDocument | None, "The request for it; of a late one the oldest possible. Null: not known."]
+    noticed: Annotated[ProofDocument, "When rotator began to revoke it."]
+    gone: Annotated[ProofDocument | None, "When it was proven gone. Null: it is not yet."]
+    most_seconds: Annotated[int | None, "How long it was valid at most, or is by now. Null: that is not known."]
+
+
 class RevocationsDocument(TypedDict):
     """What was revoked, and what is still valid."""
 
@@ -177,6 +189,8 @@ class RevocationsDocument(TypedDict):
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     why: Annotated[list[TallyDocument], "The proofs by the reason of the revocation."]
     gone: Annotated[list[AuditEventDocument], "The proofs, the newest."]
+    unseen: Annotated[list[UnseenDocument], "PATs whose value nobody ever got, the newest."]
+    unseen_found: Annotated[int, "How many there were."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
     living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 

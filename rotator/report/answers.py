@@ -136,6 +136,13 @@ def _say_revoked(review: ReviewDocument) -> str:
     if proofs := [(row["slowest_seconds"] or 0, row["slowest"]) for row in found["pats"] if row["slowest"] is not None]:
         seconds, slowest = max(proofs, key=lambda pair: pair[0])
         said += f". The slowest proof came {_span(seconds)} after the first request, at {_cite(slowest)}"
+    if found["unseen"]:
+        late, longest = (
+            sum(row["late"] for row in found["unseen"]),
+            max(row["most_seconds"] or 0 for row in found["unseen"]),
+        )
+        said += f". PATs whose value nobody ever got: {found['unseen_found']}, valid for {_span(longest)} at most"
+        said += f", {late} of those listed made late" if late else ""
     overlaps = sum(row["kind"] == "overlap" for row in found["living"])
     return (
         f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "

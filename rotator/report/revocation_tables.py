@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.documents.review import ReviewDocument
-from rotator.report.cells import NONE, say_proof, say_seconds
+from rotator.report.cells import NONE, say_lasted, say_proof, say_seconds
 from rotator.report.sums import make_tallies
 from rotator.report.table import Table, make_table
 from rotator.report.times import say_time
@@ -66,6 +66,27 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
             for event in revocations["gone"]
         ),
         revocations["proven"],
+    )
+    yield make_table(
+        "unseen",
+        "PATs whose value nobody ever got",
+        (
+            *("PAT", "Lived at most", "What happened", "Id", "Requested", "By event", "Noticed", "Event", "Gone"),
+            "Event of the proof",
+        ),
+        (
+            (
+                row["name"],
+                say_lasted(row["most_seconds"]),
+                "made late" if row["late"] else "its answer was lost",
+                row["authorization_id"],
+                *say_proof(row["asked"], "not known"),
+                *say_proof(row["noticed"], NONE),
+                *say_proof(row["gone"], "not yet"),
+            )
+            for row in revocations["unseen"]
+        ),
+        revocations["unseen_found"],
     )
     yield make_table(
         "pending",

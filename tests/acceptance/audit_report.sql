@@ -425,3 +425,24 @@ ORDER BY d.sequence;
 SELECT count(*) FROM known g WHERE event = 'pat_revoked'
     AND EXISTS (SELECT 1 FROM known q WHERE q.event = 'revoke_started' AND q.pat = g.pat)
     AND NOT EXISTS (SELECT 1 FROM known q WHERE q.event = 'revocation_requested' AND q.pat = g.pat);
+
+-- unseen
+/* PATs proven gone that no answer named: lost ones by their rotation, late ones by the oldest request that is possible:
+   of a rotation of which no PAT is known, and whose PAT would still be valid. */
+WITH begun AS (
+    SELECT g.subject, g.pat, g.sequence AS gone, s.sequence AS noticed, json_extract(s.details, '$.why') AS why,
+        json_extract(s.details, '$.rotation_id') AS rotation, s.occurred_at
+    FROM known g JOIN known s ON s.sequence = (
+        SELECT min(sequence) FROM known f WHERE f.event = 'revoke_started' AND f.pat = g.pat)
+    WHERE g.event = 'pat_revoked'),
+asked AS (
+    SELECT sequence, subject, json_extract(details, '$.rotation_id') AS rotation,
+        json_extract(details, '$.planned_valid_to') AS until FROM known m WHERE event = 'mint_started'
+        AND NOT EXISTS (SELECT 1 FROM known a WHERE a.event IN ('pat_minted', 'pat_created')
+            AND json_extract(a.details, '$.rotation_id') = json_extract(m.details, '$.rotation_id')))
+SELECT b.subject, b.pat, why = 'late', CASE WHEN why = 'late' THEN (
+        SELECT count(*) FROM asked a WHERE a.subject = b.subject AND a.sequence < noticed
+            AND julianday(until) >= julianday(b.occurred_at)) ELSE 1 END,
+    (SELECT max(a.sequence) FROM asked a WHERE a.subject = b.subject AND a.sequence < noticed
+        AND (why = 'late' OR a.rotation = b.rotation)), noticed, gone
+FROM begun b WHERE why = 'late' OR EXISTS (SELECT 1 FROM asked a WHERE a.rotation = b.rotation) ORDER BY gone;

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from rotator.domain.audit_event import Detail
 from rotator.domain.period import Period
-from rotator.domain.words import say_duration
 from rotator.report.page import render_page
 from rotator.report.tables import make_tables
 from tests.support.html_page import read_page, read_table
+from tests.support.review_queries import say_ordered
 from tests.unit.test_report_outlived import Log, ask
 from tests.unit.test_report_page import DAY, NOW, make_document, page_answer
 
@@ -66,20 +66,6 @@ def _rotate(log: Log, number: int, ending: str) -> None:
         log.add("pat_revoked", name, **gone)
 
 
-def read_ordered(log: Log) -> list[tuple[str, ...]]:
-    """The rows of the table, by what SQL finds."""
-    moments, rows = {str(event.sequence): event.occurred_at for event in log.events}, list[tuple[str, ...]]()
-    for *row, fate, code, later, seconds in ask(log.events, "ordered"):
-        if seconds != "None":
-            row[8] += f", {say_duration(timedelta(seconds=float(seconds)))} after the order"
-        if fate in ("abandoned", "undone"):
-            fate += ", not tried again" + ("" if code == "None" else f": {code}") + "; "
-            at = "" if later == "None" else f"{moments[later]:%Y-%m-%d %H:%M:%S} (event {later})"
-            fate += f"another rotation replaced the old PAT at {at}" if at else "nothing replaced the old PAT later"
-        rows.append((*row, fate))
-    return rows
-
-
 def test_order_that_failed_does_not_read_as_a_success() -> None:
     """The old PAT was proven gone two days later, by the rotation that its policy wanted."""
     log = Log(20 * DAY)
@@ -103,7 +89,8 @@ def test_rotations_that_people_ordered_are_those_that_sql_finds() -> None:
     for number in range(3 * len(ENDINGS)):
         _rotate(log, number, ENDINGS[number % len(ENDINGS)])
     rows = read_table(read_page(render_page(make_document(log.events))), "ordered")
-    assert rows == read_ordered(log)
+    times = {str(event.sequence): f"{event.occurred_at:%Y-%m-%d %H:%M:%S}" for event in log.events}
+    assert rows == say_ordered(ask(log.events, "ordered"), times)
     assert {(row[10].partition(",")[0], row[5][:2], row[8][:2]) for row in rows} == {
         ("completed", "20", "20"),
         ("completed", "20", "no"),

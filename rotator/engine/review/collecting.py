@@ -32,6 +32,7 @@ from rotator.engine.review.facts import (
 )
 from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
+from rotator.engine.review.unseen import UnseenFollower
 from rotator.engine.review.values import ValueFollower
 
 
@@ -96,6 +97,7 @@ class Collector:
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
         self._values = ValueFollower(self.found.values, period, now)
         self._expiries = ExpiryFollower(self.found.values, period)
+        self._unseen = UnseenFollower(self.found.unseen, period)
         self._by_hand = HandFollower(self.found)
         self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
         self._last: tuple[datetime, int | None] | None = None
@@ -126,6 +128,7 @@ class Collector:
         self._values.take(event, self._mark(event))
         self._overlaps.take(event, self._mark(event), self._list_standing())
         self._expiries.take(event, self._mark(event))
+        self._unseen.take(event, self._mark(event))
         self._by_hand.take(event, self._mark(event), is_in_period=self._at in self._period)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
@@ -140,6 +143,7 @@ class Collector:
         for span in self._list_standing():
             self._add_span(span)
         self._values.finish()
+        self._unseen.finish()
         self._overlaps.finish(self._list_standing())
         if self._last is not None:
             self._note_silence(self._end, None)
@@ -206,6 +210,7 @@ class Collector:
         self._values.rename(old, new)
         self._overlaps.rename(old, new)
         self._expiries.rename(old, new)
+        self._unseen.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:

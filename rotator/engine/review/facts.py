@@ -291,6 +291,25 @@ class Expired:
 
 
 @dataclass
+class Unseen:
+    """A PAT whose value nobody ever got: when its end was begun, the request that it may come from, and its proof.
+
+    `is_late`: Azure DevOps made it after rotator had gone on without it. `asked` is then the oldest that is possible.
+    """
+
+    name: str
+    authorization_id: str
+    noticed: Mark
+    asked: Mark | None
+    is_late: bool
+    gone: Mark | None = None
+
+    def measure(self, now: datetime) -> timedelta | None:
+        """Return how long it was valid at most. None: the log cannot tell."""
+        return None if self.asked is None else self.asked.measure(self.gone, now)
+
+
+@dataclass
 class Values:
     """How long values were in use, by managed PAT, and the old PATs that outlived their overlap, or expired before."""
 
@@ -346,6 +365,7 @@ class Findings:
     sign_in_sums: dict[tuple[str, str], Tally] = field(default_factory=dict)
     """By event and account."""
     revoked: Newest[AuditEvent] = field(default_factory=Newest)
+    unseen: Newest[Unseen] = field(default_factory=Newest)
     revoked_why: dict[str, Tally] = field(default_factory=dict)
     fates: dict[str, Fate] = field(default_factory=dict)
     """What became of each rotation that began in the period, by its id."""
