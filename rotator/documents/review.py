@@ -43,6 +43,7 @@ from rotator.documents.review_parts import (
     TallyDocument,
     TimeLeftDocument,
     UnmanagedPatDocument,
+    UnseenDocument,
 )
 from rotator.documents.review_reach import make_reach
 from rotator.documents.review_sums import (
@@ -71,6 +72,7 @@ from rotator.engine.review.facts import (
     Silence,
     Span,
     Standing,
+    Unseen,
 )
 from rotator.engine.review.judging import count_time_left, judge_age
 from rotator.engine.review.policies import list_policies
@@ -221,7 +223,7 @@ def _make_span(span: Span, now: datetime) -> SpanDocument:
         "code": span.code,
         "begun": prove(span.begun),
         "ended": prove_or_none(span.ended),
-        "seconds": count_seconds((span.ended.happened_at if span.ended else now) - span.begun.happened_at),
+        "seconds": None if (lasted := span.measure(now)) is None else count_seconds(lasted),
     }
 
 
@@ -243,6 +245,7 @@ def _make_revocations(review: Review) -> RevocationsDocument:
     return {
         "requested": sum(tally.requested for _, tally in tallies),
         "proven": sum(tally.proven for _, tally in tallies),
+        "unanswered": sum(tally.unanswered for _, tally in tallies),
         "pats": [
             {
                 "name": name,
@@ -258,6 +261,8 @@ def _make_revocations(review: Review) -> RevocationsDocument:
         ],
         "why": [make_tally(why, tally) for why, tally in sort_tallies(review.findings.revoked_why)],
         "gone": _make_events(review.findings.revoked),
+        "unseen": [_make_unseen(pat, review.made_at) for pat in review.findings.unseen],
+        "unseen_found": review.findings.unseen.total,
         "pending": [make_pending_document(item, review.made_at) for item in review.pending],
         "living": [
             *(_make_living(left, review.findings) for left in review.left_behind),
@@ -266,8 +271,22 @@ def _make_revocations(review: Review) -> RevocationsDocument:
     }
 
 
+def _make_unseen(pat: Unseen, now: datetime) -> UnseenDocument:
+    most = pat.measure(now)
+    return {
+        "name": pat.name,
+        "authorization_id": pat.authorization_id,
+        "late": pat.is_late,
+        "asked": prove_or_none(pat.asked),
+        "noticed": prove(pat.noticed),
+        "gone": prove_or_none(pat.gone),
+        "most_seconds": None if most is None else count_seconds(most),
+    }
+
+
 def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
-    known = found.left.get(left.pat.authorization_id) or found.asked.get(left.pat.authorization_id)
+    asked = found.asked.get(left.pat.authorization_id)
+    known = found.left.get(left.pat.authorization_id) or (asked.first if asked else None)
     return {
         "name": left.name,
         "authorization_id": left.pat.authorization_id,
@@ -345,6 +364,7 @@ def _make_misdated(stretch: Misdated) -> MisdatedDocument:
         "events": stretch.count,
         "first": stretch.first.sequence,
         "last": stretch.last.sequence,
+        "ahead_seconds": None if (step := stretch.step) is None else round(step.total_seconds()),
         "dated": write_moment(stretch.first.at),
         "dated_last": write_moment(stretch.last.at),
         "placed": write_moment(stretch.first.happened_at),

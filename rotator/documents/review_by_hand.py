@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict
 
 from rotator.documents.document import Moment, write_moment
 from rotator.documents.review_parts import FatesDocument, ProofDocument
-from rotator.documents.review_sums import make_fates, prove, prove_or_none
+from rotator.documents.review_sums import count_seconds, make_fates, prove, prove_or_none
 from rotator.engine.review.facts import Fate, Findings, HandRun, OrderedRotation
 
 
@@ -24,6 +24,7 @@ class HandRunDocument(TypedDict):
     gone: Annotated[ProofDocument | None, "When the last PAT that they replaced was proven gone. Null: none was."]
     made: Annotated[ProofDocument | None, "When the PAT existed that it began to create. Null: none does."]
     gone_count: Annotated[int, "How many of these PATs were proven gone, by these rotations or by later ones."]
+    gone_later: Annotated[int, "How many of these by later ones, because the rotation of the command ended before."]
     events: Annotated[int, "How many events it led to in the period."]
     first: Annotated[int, "Number of the first one."]
     last: Annotated[int, "Number of the last one."]
@@ -41,7 +42,10 @@ class OrderedRotationDocument(TypedDict):
     in_vault: Annotated[ProofDocument | None, "When the new value was read back from the vault. Null: not yet."]
     old_id: Annotated[str | None, "Id of the PAT that it replaces. Null: it replaces none."]
     gone: Annotated[ProofDocument | None, "When that PAT was proven gone, by this rotation or later. Null: not yet."]
+    gone_seconds: Annotated[int | None, "How long after the order that was. Null: it is not proven gone."]
     fate: Annotated[Fate, "What became of the rotation."]
+    code: Annotated[str | None, "Stable name of why it was abandoned. Null: it was not."]
+    replaced: Annotated[ProofDocument | None, "When another rotation replaced that PAT instead. Null: none did."]
 
 
 def make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
@@ -57,6 +61,7 @@ def make_hand_run(run: HandRun, found: Findings) -> HandRunDocument:
         "replaced": run.replaced,
         "gone": prove_or_none(run.gone),
         "gone_count": run.gone_count,
+        "gone_later": run.gone_later,
         "made": prove_or_none(run.made),
         "events": run.events,
         "first": run.first,
@@ -76,5 +81,8 @@ def make_ordered(rotation: OrderedRotation, found: Findings) -> OrderedRotationD
         "in_vault": prove_or_none(rotation.in_vault),
         "old_id": rotation.old_id,
         "gone": prove_or_none(rotation.gone),
+        "gone_seconds": None if rotation.gone is None else count_seconds(rotation.gone.happened_at - rotation.run.at),
         "fate": found.fates[rotation.rotation_id],
+        "code": rotation.code,
+        "replaced": prove_or_none(rotation.replaced),
     }

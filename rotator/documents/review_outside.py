@@ -130,7 +130,7 @@ def _make_scans(outside: Outside) -> Iterator[UserScanDocument]:
 
 
 def _make_proof(event: AuditEvent) -> ProofDocument:
-    return {"event": event.sequence, "at": write_moment(event.occurred_at), "placed": None}
+    return {"event": event.sequence, "at": write_moment(event.occurred_at), "placed": None, "guessed": False}
 
 
 def _count(event: AuditEvent | None, name: str) -> int | None:

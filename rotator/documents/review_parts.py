@@ -29,7 +29,8 @@ class ProofDocument(TypedDict):
 
     event: Annotated[int, "Number of the event."]
     at: Annotated[Moment, "When it happened, as the event says."]
-    placed: Annotated[Moment | None, "When by its place in the log, where its clock was wrong. Null: it was not."]
+    placed: Annotated[Moment | None, "When it happened by the log, where its clock was wrong. Null: it was not."]
+    guessed: Annotated[bool, "Whether that is only as near as its place in the log allows: nothing says how wrong."]
 
 
 class ReachDocument(TypedDict):
@@ -78,7 +79,7 @@ class SpanDocument(TypedDict):
     begun: Annotated[ProofDocument, "When rotator noticed it."]
     pat: Annotated[str | None, "The managed PAT, if the subject is the id of one of its PATs. Null: it is not."]
     ended: Annotated[ProofDocument | None, "When it ended. Null: it lasts."]
-    seconds: Annotated[int, "How long it lasted, or has lasted by now."]
+    seconds: Annotated[int | None, "How long it lasted, or has lasted by now. Null: a wrong clock, nobody knows how."]
 
 
 class SpanSumDocument(TypedDict):
@@ -90,6 +91,7 @@ class SpanSumDocument(TypedDict):
     first: Annotated[ProofDocument, "When the first one began."]
     last: Annotated[ProofDocument, "When the last one began."]
     seconds: Annotated[int, "How long they lasted together, or have lasted by now."]
+    unmeasured: Annotated[int, "How many more lasted for a time that is not known: a wrong clock dated them."]
     longest: Annotated[ProofDocument, "When the longest one began."]
     longest_seconds: Annotated[int, "How long that one lasted."]
 
@@ -149,7 +151,7 @@ class RevocationTallyDocument(TypedDict):
     name: Annotated[str, "Name of the PAT in rotator, then."]
     requested: Annotated[int, "Revocations that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations that its lists proved."]
-    slowest_seconds: Annotated[int | None, "The longest time from a request to the proof. Null: none is known."]
+    slowest_seconds: Annotated[int | None, "The longest time from the first request to the proof. Null: none is known."]
     slowest: Annotated[ProofDocument | None, "The proof that took so long. Null: none is known."]
     first: Annotated[ProofDocument | None, "The first proof. Null: there is none."]
     last: Annotated[ProofDocument | None, "The last proof. Null: there is none."]
@@ -166,14 +168,29 @@ class LivingPatDocument(TypedDict):
     event: Annotated[ProofDocument | None, "The event that tells of it. Null: the log has none."]
 
 
+class UnseenDocument(TypedDict):
+    """A PAT whose value nobody ever got, because the answer to its request was lost."""
+
+    name: Annotated[str, "Name in rotator of the PAT that it was to replace, or to be."]
+    authorization_id: Annotated[str, "Id of the PAT at Azure DevOps."]
+    late: Annotated[bool, "Whether Azure DevOps made it after rotator had gone on without it."]
+    asked: Annotated[ProofDocument | None, "The request for it; of a late one the oldest possible. Null: not known."]
+    noticed: Annotated[ProofDocument, "When rotator began to revoke it."]
+    gone: Annotated[ProofDocument | None, "When it was proven gone. Null: it is not yet."]
+    most_seconds: Annotated[int | None, "How long it was valid at most, or is by now. Null: that is not known."]
+
+
 class RevocationsDocument(TypedDict):
     """What was revoked, and what is still valid."""
 
     requested: Annotated[int, "Revocations in the period that Azure DevOps accepted."]
     proven: Annotated[int, "Revocations in the period that its lists proved."]
+    unanswered: Annotated[int, "How many of these had requests, and no answer that one was accepted."]
     pats: Annotated[list[RevocationTallyDocument], "The same for each PAT."]
     why: Annotated[list[TallyDocument], "The proofs by the reason of the revocation."]
     gone: Annotated[list[AuditEventDocument], "The proofs, the newest."]
+    unseen: Annotated[list[UnseenDocument], "PATs whose value nobody ever got, the newest."]
+    unseen_found: Annotated[int, "How many there were."]
     pending: Annotated[list[PendingRevocationDocument], "What is not proven to be gone now."]
     living: Annotated[list[LivingPatDocument], "What is still valid now: left behind, or in its overlap."]
 
@@ -235,9 +252,12 @@ class MisdatedDocument(TypedDict):
     events: Annotated[int, "How many they are."]
     first: Annotated[int, "Number of the first one."]
     last: Annotated[int, "Number of the last one."]
+    ahead_seconds: Annotated[int | None, "How far that clock was ahead; below 0: behind. Null: the log does not say."]
     dated: Annotated[Moment, "When the first one says that it happened."]
     dated_last: Annotated[Moment, "When the last one says that it happened."]
-    placed: Annotated[Moment, "When the first one happened, by the events around it, as near as they allow."]
+    placed: Annotated[
+        Moment, "When the first one happened, by the log; where it does not say how wrong, as near as its order allows."
+    ]
     placed_last: Annotated[Moment, "The same for the last one."]
 
 

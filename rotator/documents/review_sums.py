@@ -24,6 +24,7 @@ def make_sums(sums: Iterable[SpanSum]) -> list[SpanSumDocument]:
             "first": prove(found.first),
             "last": prove(found.last),
             "seconds": count_seconds(found.total),
+            "unmeasured": found.unmeasured,
             "longest": prove(found.longest),
             "longest_seconds": count_seconds(found.most),
         }
@@ -66,7 +67,12 @@ def count_seconds(span: timedelta) -> int:
 
 def prove(mark: Mark) -> ProofDocument:
     """Give the event that proves something."""
-    return {"event": mark.sequence, "at": write_moment(mark.at), "placed": write_moment_or_none(mark.placed)}
+    return {
+        "event": mark.sequence,
+        "at": write_moment(mark.at),
+        "placed": write_moment_or_none(mark.placed),
+        "guessed": mark.is_guessed,
+    }
 
 
 def prove_or_none(mark: Mark | None) -> ProofDocument | None:

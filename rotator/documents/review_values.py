@@ -28,7 +28,8 @@ class OutlivedDocument(TypedDict):
     authorization_id: Annotated[str, "Id of the old PAT at Azure DevOps."]
     told: Annotated[ProofDocument, "The event that named the end of the overlap."]
     until: Annotated[Moment, "When the overlap ended."]
-    asked: Annotated[ProofDocument | None, "When its revocation was first requested. Null: it was not yet."]
+    asked: Annotated[ProofDocument | None, "When its revocation was first requested. Null: the log has no request."]
+    accepted: Annotated[bool, "Whether an answer says that a request was accepted."]
     gone: Annotated[ProofDocument | None, "When the PAT was proven gone. Null: it is not yet."]
     seconds: Annotated[int, "How long it was there beyond its overlap."]
     began_again: Annotated[
@@ -98,7 +99,8 @@ def _make_outlived(row: Outlived) -> OutlivedDocument:
         "authorization_id": row.authorization_id,
         "told": prove(row.told),
         "until": write_moment(row.until),
-        "asked": prove_or_none(row.asked),
+        "asked": None if row.asked is None else prove(row.asked.first),
+        "accepted": row.asked is not None and row.asked.is_accepted,
         "gone": prove_or_none(row.gone),
         "seconds": count_seconds(row.beyond),
         "began_again": prove_or_none(row.restored),

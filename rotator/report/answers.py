@@ -10,9 +10,10 @@ from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
-from rotator.report.breaches import count_breaches
-from rotator.report.cells import say_when, say_words
-from rotator.report.summary import say_policies, say_time
+from rotator.report.breaches import say_breaches
+from rotator.report.cells import say_lasted, say_when, say_words
+from rotator.report.summary import say_policies
+from rotator.report.times import say_time
 from rotator.report.value_tables import say_cause
 
 
@@ -78,9 +79,7 @@ def _say_exceptions(review: ReviewDocument) -> str:
     for found in review["exception_sums"]:
         counts[found["kind"]] += found["count"]
     sums = ", ".join(f"{say_words(kind)} ({count})" for kind, count in counts.items())
-    count, seconds = count_breaches(review)
-    whole = f", which lasted {_span(seconds)} together" if count else ""
-    said = f"The policy was broken {_count(count, 'time')}{whole}. "
+    said = f"{say_breaches(review)}. "
     said += f"{_count(review['excepted'], 'time')} rotator noticed that a PAT was not as its policy wants it"
     said += f": {sums}." if sums else "."
     said += f" Old PATs that were there more than 15 minutes after their overlap: {values['outlived_found']}"
@@ -116,10 +115,12 @@ def _say_by_hand(review: ReviewDocument) -> str:
     said += f", by {say_names(people)}" if people else ""
     silent = sum(run["reason"] is None for run in runs)
     begun, done = (sum(run["fates"][name] for run in runs) for name in ("begun", "completed"))
-    old, gone = sum(run["replaced"] for run in runs), sum(run["gone_count"] for run in runs)
+    failed = sum(run["fates"]["abandoned"] + run["fates"]["undone"] for run in runs)
+    old, gone, later = (sum(run[name] for run in runs) for name in ("replaced", "gone_count", "gone_later"))
     return (
         f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}, of which "
-        f"{done} completed. Old PATs that these were to replace: {old}, of which {gone} proven gone by now."
+        f"{done} completed, and {failed} failed and were not tried again. Old PATs that these were to replace: {old}, "
+        f"of which {gone - later} proven gone by these rotations by now, and {later} by later ones after these failed."
     )
 
 
@@ -130,9 +131,18 @@ def _say_revoked(review: ReviewDocument) -> str:
     if marks := [mark for row in found["why"] for mark in (row["first"], row["last"])]:
         first, last = (choose(marks, key=lambda mark: mark["event"]) for choose in (min, max))
         said += f": the first at {_cite(first)}, the last at {_cite(last)}"
+    if found["unanswered"]:
+        said += f". Of these, without an answer that the request was accepted: {found['unanswered']}"
     if proofs := [(row["slowest_seconds"] or 0, row["slowest"]) for row in found["pats"] if row["slowest"] is not None]:
         seconds, slowest = max(proofs, key=lambda pair: pair[0])
-        said += f". The slowest proof came {_span(seconds)} after its request, at {_cite(slowest)}"
+        said += f". The slowest proof came {_span(seconds)} after the first request, at {_cite(slowest)}"
+    if found["unseen"]:
+        late, longest = (
+            sum(row["late"] for row in found["unseen"]),
+            max(row["most_seconds"] or 0 for row in found["unseen"]),
+        )
+        said += f". PATs whose value nobody ever got: {found['unseen_found']}, valid for {_span(longest)} at most"
+        said += f", {late} of those listed made late" if late else ""
     overlaps = sum(row["kind"] == "overlap" for row in found["living"])
     return (
         f"{said}. Revocations that are not proven now: {len(found['pending'])}. Old PATs that are still valid: "
@@ -167,8 +177,8 @@ def _say_log(review: ReviewDocument) -> str:
 
 
 def _say_longest(spans: Iterable[SpanDocument]) -> str:
-    longest = max(spans, key=lambda span: span["seconds"])
-    return f"{_span(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
+    longest = max(spans, key=lambda span: span["seconds"] or 0)
+    return f"{say_lasted(longest['seconds'])}, of {longest['subject']}, from event {longest['begun']['event']} on"
 
 
 def _cite(proof: ProofDocument) -> str:

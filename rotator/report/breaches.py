@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument
-from rotator.report.cells import NONE, say_seconds, say_when, say_words
-from rotator.report.summary import say_time
+from rotator.report.cells import NONE, say_lasted, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 from rotator.report.value_tables import say_cause
 
 _NOW_WRONG = {
@@ -33,7 +33,7 @@ class Breach:
     at: str
     begun: str
     ended: str
-    seconds: int
+    seconds: int | None
     events: str
 
 
@@ -51,7 +51,7 @@ def make_breaches(review: ReviewDocument) -> Table:
             found.pat,
             found.begun,
             found.ended,
-            say_seconds(found.seconds),
+            say_lasted(found.seconds),
             found.cause,
             found.events,
         )
@@ -59,6 +59,7 @@ def make_breaches(review: ReviewDocument) -> Table:
     )
     caption = f"What broke the policy: {count} in all"
     caption += f", which lasted {say_seconds(seconds)} together, each counted by itself" if count else ""
+    caption += _say_unmeasured(sum(found["unmeasured"] for found in review["exception_sums"]))
     columns = ("What", "PAT", "From", "To", "How long", "Cause", "Events")
     return make_table("breaches", caption, columns, rows, count)
 
@@ -70,7 +71,23 @@ def count_breaches(review: ReviewDocument) -> tuple[int, int]:
     lasted = sum(found["seconds"] for found in review["exception_sums"])
     lasted += values["outlived_seconds"] + values["expired_seconds"]
     count = review["excepted"] + values["outlived_found"] + values["expired_found"] + len(standing)
-    return count, lasted + sum(found.seconds for found in standing)
+    return count, lasted + sum(found.seconds or 0 for found in standing)
+
+
+def _say_unmeasured(count: int) -> str:
+    return f"; {count} more lasted for a time that is not known" if count else ""
+
+
+def say_breaches(review: ReviewDocument) -> str:
+    """Say how often the policy was broken, how long that lasted, and up to when it is counted."""
+    count, seconds = count_breaches(review)
+    said = f"The policy was broken {count} {'time' if count == 1 else 'times'}"
+    said += f", which lasted {say_seconds(seconds)} together" if count else ""
+    if not any(found.ended == _LASTS for found in list_breaches(review)):
+        return said
+    now, until = review["generated_at"], review["period"]["until"]
+    after = ", after the end of the period" if datetime.fromisoformat(now) > datetime.fromisoformat(until) else ""
+    return f"{said}, with what lasts counted until this page was made, at {say_time(now)}{after}"
 
 
 def _list_ended(review: ReviewDocument) -> Iterator[Breach]:

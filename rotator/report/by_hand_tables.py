@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_by_hand import HandRunDocument
+from rotator.documents.review_by_hand import HandRunDocument, OrderedRotationDocument
 from rotator.engine.review.facts import Fate
-from rotator.report.cells import NONE, say_proof, say_words
-from rotator.report.summary import say_time
+from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 
 _OPEN = "not ended"
+_NOT_AGAIN = "not tried again"
+_FAILED = (Fate.ABANDONED, Fate.UNDONE)
 
 
 def make_by_hand_tables(review: ReviewDocument) -> Iterator[Table]:
@@ -53,13 +55,34 @@ def make_by_hand_tables(review: ReviewDocument) -> Iterator[Table]:
                 found["reason"] or "none given",
                 *say_proof(found["in_vault"], "not yet" if found["fate"] is Fate.OPEN else "never"),
                 found["old_id"] or NONE,
-                *(say_proof(found["gone"], "not yet") if found["old_id"] else (NONE, NONE)),
-                _OPEN if found["fate"] is Fate.OPEN else found["fate"],
+                *_say_gone(found),
+                _say_fate(found),
             )
             for found in review["ordered"]
         ),
         review["ordered_found"],
     )
+
+
+def _say_gone(found: OrderedRotationDocument) -> tuple[str, str]:
+    """Say when the old PAT was proven gone, how long after the order, and by which event."""
+    if not found["old_id"]:
+        return NONE, NONE
+    said, event = say_proof(found["gone"], "not yet" if found["fate"] not in _FAILED else "no")
+    return (said if found["gone"] is None else f"{said}, {say_seconds(found['gone_seconds'])} after the order"), event
+
+
+def _say_fate(found: OrderedRotationDocument) -> str:
+    """Say what became of an order, and what replaced the old PAT if the order did not."""
+    if found["fate"] not in _FAILED:
+        return _OPEN if found["fate"] is Fate.OPEN else found["fate"]
+    said = f"{found['fate']}, {_NOT_AGAIN}" + ("" if found["code"] is None else f": {found['code']}")
+    if not found["old_id"]:
+        return said
+    if found["replaced"] is None:
+        return f"{said}; nothing replaced the old PAT later"
+    later = found["replaced"]
+    return f"{said}; another rotation replaced the old PAT at {say_when(later)} (event {later['event']})"
 
 
 def _say_outcome(run: HandRunDocument) -> str:
@@ -69,8 +92,8 @@ def _say_outcome(run: HandRunDocument) -> str:
         return "it began no rotation"
     counts = {
         "completed": fates["completed"],
-        "abandoned": fates["abandoned"],
-        "undone": fates["undone"],
+        f"abandoned, {_NOT_AGAIN}": fates["abandoned"],
+        f"undone, {_NOT_AGAIN}": fates["undone"],
         _OPEN: fates["open"],
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -78,7 +101,8 @@ def _say_outcome(run: HandRunDocument) -> str:
         said = f"{said}; the PAT was made at {say_time(run['made']['at'])} (event {run['made']['event']})"
     if not run["replaced"]:
         return said
-    if gone is None:
-        return f"{said}; no old PAT proven gone yet"
-    last = f"{say_time(gone['at'])} (event {gone['event']})"
-    return f"{said}; {run['gone_count']} of {run['replaced']} old PATs proven gone, the last at {last}"
+    by_order = run["gone_count"] - run["gone_later"]
+    said = f"{said}; old PATs proven gone by this order: {by_order} of {run['replaced']}"
+    if run["gone_later"]:
+        said = f"{said}, and {run['gone_later']} by a later rotation"
+    return said if gone is None else f"{said}, the last at {say_time(gone['at'])} (event {gone['event']})"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rotator.documents.review_parts import ProofDocument, ReachDocument
 from rotator.domain.outside import show_hidden
 from rotator.domain.words import say_duration
-from rotator.report.summary import say_time
+from rotator.report.times import say_time
 
 NONE = "none"
 _PLACE = frozenset(
@@ -33,7 +33,10 @@ def say_proof(proof: ProofDocument | None, without: str) -> tuple[str, str]:
 def say_when(proof: ProofDocument) -> str:
     """Say when something happened; where the clock was wrong, when by the order of the log, and what the clock said."""
     said = say_time(proof["at"])
-    return said if proof["placed"] is None else f"{say_time(proof['placed'])} (the clock was wrong and said {said})"
+    if proof["placed"] is None:
+        return said
+    about = "about " if proof["guessed"] else ""
+    return f"{about}{say_time(proof['placed'])} (the clock was wrong and said {said})"
 
 
 def say_or(number: int | None, without: str) -> str:
@@ -44,6 +47,11 @@ def say_or(number: int | None, without: str) -> str:
 def say_seconds(seconds: int | None) -> str:
     """Say a span."""
     return NONE if seconds is None else say_duration(timedelta(seconds=seconds))
+
+
+def say_lasted(seconds: int | None) -> str:
+    """Say how long something lasted."""
+    return "not known" if seconds is None else say_seconds(seconds)
 
 
 def say_words(name: str) -> str:

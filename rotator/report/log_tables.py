@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_anchors import IN_TAGS
-from rotator.domain.words import say_span
-from rotator.report.cells import NONE, say_proof
+from rotator.report.cells import NONE, say_proof, say_seconds
 from rotator.report.controls import ATTACKERS, CONTROLS
-from rotator.report.summary import say_time
 from rotator.report.table import Table, make_events_table, make_table
+from rotator.report.times import say_time
 
 _IN_EACH = "one with each value"
 
@@ -27,7 +25,7 @@ def make_log_tables(review: ReviewDocument) -> Iterator[Table]:
         (
             (
                 *(str(row[name]) for name in ("first", "last", "events")),
-                _say_step(row["dated"], row["placed"]),
+                _say_step(row["ahead_seconds"]),
                 *(say_time(row[name]) for name in ("dated", "dated_last", "placed", "placed_last")),
             )
             for row in log["misdated"]
@@ -78,7 +76,8 @@ def _make_anchors(review: ReviewDocument) -> Table:
     return make_table("anchors", "Anchors: what vaults and other places outside of the database got", columns, rows)
 
 
-def _say_step(dated: str, placed: str) -> str:
+def _say_step(ahead: int | None) -> str:
     """Say how wrong a clock was."""
-    step = datetime.fromisoformat(dated) - datetime.fromisoformat(placed)
-    return f"{say_span(abs(step))} {'ahead' if step > timedelta(0) else 'behind'}"
+    if ahead is None:
+        return "wrong, the log does not say how"
+    return f"{say_seconds(abs(ahead))} {'ahead' if ahead > 0 else 'behind'}"

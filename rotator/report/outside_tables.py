@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_outside import ComparedLogDocument
 from rotator.report.cells import NONE, say_or, say_proof, say_seconds
-from rotator.report.summary import say_time
 from rotator.report.table import Table, make_events_table, make_table
+from rotator.report.times import say_time
 
 
 def make_outside_tables(review: ReviewDocument) -> Iterator[Table]:

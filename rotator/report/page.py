@@ -11,8 +11,9 @@ from rotator.report.cells import soften
 from rotator.report.charts import render_time_left, render_timeline
 from rotator.report.policies import list_texts
 from rotator.report.rendering import hash_source, make_environment, show_lines
-from rotator.report.summary import list_limits, list_unseen, list_warnings, say_nothing, say_time, summarize
+from rotator.report.summary import list_limits, list_unseen, list_warnings, say_nothing, summarize
 from rotator.report.tables import make_tables
+from rotator.report.times import say_time
 
 QUESTIONS = (
     "What is there, and who owns it?",

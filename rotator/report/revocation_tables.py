@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rotator.documents.review import ReviewDocument
-from rotator.report.cells import NONE, say_proof, say_seconds
-from rotator.report.summary import say_time
+from rotator.report.cells import NONE, say_lasted, say_proof, say_seconds
 from rotator.report.sums import make_tallies
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 
 _KINDS = {
     "failed_rotation": "left by a failed rotation",
@@ -26,7 +26,15 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
         "revocations",
         "Revocations in the period",
         (
-            *("PAT", "Requests", "PATs proven gone", "Slowest proof", "Its event", "First proof", "First event"),
+            *(
+                "PAT",
+                "Requests accepted",
+                "PATs proven gone",
+                "Slowest proof",
+                "Its event",
+                "First proof",
+                "First event",
+            ),
             *("Last proof", "Last event", "Events that prove it, the newest"),
         ),
         (
@@ -58,6 +66,27 @@ def make_revocation_tables(review: ReviewDocument) -> Iterator[Table]:
             for event in revocations["gone"]
         ),
         revocations["proven"],
+    )
+    yield make_table(
+        "unseen",
+        "PATs whose value nobody ever got",
+        (
+            *("PAT", "Lived at most", "What happened", "Id", "Requested", "By event", "Noticed", "Event", "Gone"),
+            "Event of the proof",
+        ),
+        (
+            (
+                row["name"],
+                say_lasted(row["most_seconds"]),
+                "made late" if row["late"] else "its answer was lost",
+                row["authorization_id"],
+                *say_proof(row["asked"], "not known"),
+                *say_proof(row["noticed"], NONE),
+                *say_proof(row["gone"], "not yet"),
+            )
+            for row in revocations["unseen"]
+        ),
+        revocations["unseen_found"],
     )
     yield make_table(
         "pending",

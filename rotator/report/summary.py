@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 
 from rotator.documents.audit import AuditEventDocument
 from rotator.documents.review import ReviewDocument
 from rotator.domain.words import say_duration, say_names
+from rotator.report.breaches import say_breaches
+from rotator.report.times import say_time
 
 _MOST_RANGES = 20
 _MOST_NAMES = 5
@@ -19,7 +21,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     """Yield the sentences of the summary."""
     period, log, revoked = review["period"], review["log"], review["revocations"]
     done = sum(bucket["completed"] for bucket in review["timeline"])
-    failed, excepted = review["failed_pats"], review["excepted_pats"]
+    failed = review["failed_pats"]
     accounts = len({pat["account"] for pat in review["pats"]})
     yield (
         f"From {say_time(period['since'])}Z to {say_time(period['until'])}Z the audit log has "
@@ -45,12 +47,12 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"{_count(len(revoked['pending']), 'awaits', 'await')} confirmation, and "
         f"{_count(living, 'is', 'are')} still valid and {'awaits' if living == 1 else 'await'} a person's decision."
     )
-    yield (
-        f"People ran {_count(review['done_by_hand'], 'command')} by hand; "
-        f"{_count(excepted, 'PAT', 'PATs')}, replaced ones included, broke the policy, if only for a while."
-    )
+    yield f"People ran {_count(review['done_by_hand'], 'command')} by hand."
+    said = say_breaches(review)
     if (late := review["values"]["outlived_found"]) > 0:
-        yield f"{_count(late, 'old PAT was', 'old PATs were')} there more than 15 minutes after the overlap: section 5."
+        said += f"; {late} of these {'is an old PAT' if late == 1 else 'are old PATs'} that "
+        said += f"{'was' if late == 1 else 'were'} there more than 15 minutes after the overlap"
+    yield f"{said} (section 5)."
     yield _say_log(review)
     yield _say_service_logs(review)
 
@@ -258,11 +260,6 @@ def list_uncovered(review: ReviewDocument) -> Iterator[str]:
             f"No checkpoint covers the last {_count(open_, 'event')} of the log ({which}): no signature of the log "
             "says what they were."
         )
-
-
-def say_time(moment: str) -> str:
-    """Write a time of a document as the page does, to the second, in UTC."""
-    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _say_range(first: int, last: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rotator.documents.review_parts import SpanSumDocument, TallyDocument
-from rotator.report.cells import NONE, say_proof, say_seconds, say_words
+from rotator.report.cells import NONE, say_lasted, say_proof, say_seconds, say_words
 from rotator.report.table import Table, make_table
 
 
@@ -20,15 +20,23 @@ def make_sums(name: str, caption: str, sums: Iterable[SpanSumDocument]) -> Table
             say_words(found["kind"]),
             found["code"] or NONE,
             str(found["count"]),
-            say_seconds(found["seconds"]),
+            _say_whole(found),
             *say_proof(found["first"], NONE),
             *say_proof(found["last"], NONE),
-            say_seconds(found["longest_seconds"]),
+            say_lasted(None if found["unmeasured"] == found["count"] else found["longest_seconds"]),
             str(found["longest"]["event"]),
         )
         for found in sums
     )
     return make_table(name, caption, columns, rows)
+
+
+def _say_whole(found: SpanSumDocument) -> str:
+    """Say how long all of them lasted, and how many more of which that is not known."""
+    if found["unmeasured"] == found["count"]:
+        return say_lasted(None)
+    more = f" and {found['unmeasured']} more, not known" if found["unmeasured"] else ""
+    return say_seconds(found["seconds"]) + more
 
 
 def make_tallies(name: str, caption: str, about: str | None, tallies: Iterable[TallyDocument]) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rotator.documents.audit import AuditEventDocument
 from rotator.report.cells import NONE, say_details, say_words
-from rotator.report.summary import say_time
+from rotator.report.times import say_time
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes
 from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
 from rotator.report.revocation_tables import make_revocation_tables
-from rotator.report.summary import list_policy_uses, say_time
+from rotator.report.summary import list_policy_uses
 from rotator.report.sums import make_sums, make_tallies
 from rotator.report.table import Table, make_events_table, make_table
+from rotator.report.times import say_time
 from rotator.report.value_tables import make_causes, make_outlived, make_spans, make_terms, make_uses
 
 TIME_LEFT = {

@@ -11,9 +11,9 @@ from rotator.documents.review_values import OutlivedDocument
 from rotator.domain.error_codes import find_meaning
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.runbook import CONDITIONS
-from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
-from rotator.report.summary import say_time
+from rotator.report.cells import NONE, say_lasted, say_proof, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
+from rotator.report.times import say_time
 
 _OLD = "this version of rotator has no such cause; an earlier one had"
 _SPAN_COLUMNS = ("Event", "What", "About", "Cause", "Began", "Ended", "Ended by event", "Lasted")
@@ -54,7 +54,7 @@ def make_outlived(review: ReviewDocument) -> Table:
                 row["authorization_id"],
                 say_time(row["until"]),
                 str(row["told"]["event"]),
-                *say_proof(row["asked"], "not yet"),
+                *_say_request(row),
                 *say_proof(row["gone"], "not yet"),
                 say_seconds(row["seconds"]),
                 say_cause(row),
@@ -63,6 +63,12 @@ def make_outlived(review: ReviewDocument) -> Table:
         ),
         values["outlived_found"],
     )
+
+
+def _say_request(row: OutlivedDocument) -> tuple[str, str]:
+    """Say when the revocation was first requested, and whether any answer came."""
+    said, event = say_proof(row["asked"], "not yet" if row["gone"] is None else "not in the log")
+    return (said if row["asked"] is None or row["accepted"] else f"{said}, no answer that it was accepted"), event
 
 
 def say_cause(row: OutlivedDocument) -> str:
@@ -91,7 +97,7 @@ def make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: in
             span["code"] or NONE,
             say_when(span["begun"]),
             *say_proof(span["ended"], "lasts"),
-            say_seconds(span["seconds"]),
+            say_lasted(span["seconds"]),
         )
         for span in spans
     )

@@ -140,7 +140,8 @@ begun AS (
 SELECT number, count(id), count(nullif(old, '')), CAST(total(completed) AS INTEGER), CAST(total(abandoned AND NOT completed) AS INTEGER),
     CAST(total(f.revoked AND NOT completed AND NOT abandoned) AS INTEGER),
     CAST(total(NOT completed AND NOT abandoned AND NOT f.revoked) AS INTEGER), count(g.sequence), max(g.at),
-    max(g.sequence)
+    max(g.sequence), count(CASE WHEN NOT EXISTS (SELECT 1 FROM known v WHERE v.event = 'overlap_started'
+        AND json_extract(v.details, '$.rotation_id') = id) THEN g.sequence END)
 FROM by_hand LEFT JOIN begun USING (number) LEFT JOIN fate f USING (id)
     LEFT JOIN known g ON g.event = 'pat_revoked' AND g.pat = old
 GROUP BY number ORDER BY number;
@@ -152,11 +153,18 @@ SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
     coalesce(v.at, CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation
         AND event IN ('rotation_completed', 'rotation_abandoned', 'pat_revoked')) THEN 'never' ELSE 'not yet' END),
     coalesce(v.sequence, 'none'),
-    coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, 'not yet') END, coalesce(g.sequence, 'none'),
+    coalesce(old, 'none'), CASE WHEN old IS NULL THEN 'none' ELSE coalesce(g.at, CASE WHEN v.sequence IS NULL
+        AND EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event IN ('rotation_abandoned', 'pat_revoked'))
+        THEN 'no' ELSE 'not yet' END) END, coalesce(g.sequence, 'none'),
     CASE WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_completed') THEN 'completed'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned') THEN 'abandoned'
         WHEN EXISTS (SELECT 1 FROM part f WHERE f.rotation = p.rotation AND event = 'pat_revoked') THEN 'undone'
-        ELSE 'not ended' END
+        ELSE 'not ended' END,
+    (SELECT json_extract(f.details, '$.code') FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned'),
+    (SELECT min(s.sequence) FROM part s JOIN part q ON q.rotation = s.rotation AND q.event = 'rotation_planned'
+        WHERE s.event = 'overlap_started' AND s.rotation <> p.rotation AND s.sequence > p.sequence
+            AND json_extract(q.details, '$.predecessor_id') = old),
+    round((julianday(g.occurred_at) - julianday(o.occurred_at)) * 86400)
 FROM by_hand b JOIN known o ON o.sequence = b.number
     JOIN (SELECT *, nullif(json_extract(details, '$.predecessor_id'), '') AS old FROM part) p
         ON p.run_id = b.run_id AND p.event = 'rotation_planned'
@@ -193,7 +201,9 @@ FROM rotation;
 
 -- slowest proofs
 SELECT r.subject, max(julianday(r.occurred_at) - julianday(q.occurred_at)) * 86400, r.sequence
-FROM known r JOIN known q ON q.event = 'revocation_requested' AND q.pat = r.pat
+FROM known r JOIN known q ON q.event IN ('revoke_started', 'revocation_requested') AND q.pat = r.pat
+    AND q.sequence = (SELECT min(sequence) FROM known f WHERE f.event IN ('revoke_started', 'revocation_requested')
+        AND f.pat = r.pat)
 WHERE r.event = 'pat_revoked' GROUP BY r.subject;
 
 -- pending
@@ -296,12 +306,16 @@ old AS (
 proven AS (
     SELECT o.*, (SELECT min(sequence) FROM known g WHERE g.event = 'pat_revoked' AND g.pat = o.id
             AND g.sequence > o.planned) AS gone,
-        (SELECT min(sequence) FROM known q WHERE q.event = 'revocation_requested' AND q.pat = o.id) AS asked
+        (SELECT min(sequence) FROM known q WHERE q.event IN ('revoke_started', 'revocation_requested')
+            AND q.pat = o.id) AS asked,
+        EXISTS (SELECT 1 FROM known q WHERE q.event = 'revocation_requested' AND q.pat = o.id) AS accepted
     FROM old o
     WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.sequence > o.told AND (
         (k.event = 'revocation_dropped' AND k.pat = o.id) OR (json_extract(k.details, '$.rotation_id') = o.rotation
         AND k.event IN ('predecessor_kept', 'predecessor_expired', 'clone_lost', 'rotation_closed')))))
-SELECT p.subject, p.id, strftime('%Y-%m-%d %H:%M:%S', until), told, coalesce(q.at, 'not yet'), coalesce(asked, 'none'),
+SELECT p.subject, p.id, strftime('%Y-%m-%d %H:%M:%S', until), told,
+    coalesce(q.at || CASE WHEN accepted THEN '' ELSE ', no answer that it was accepted' END,
+        CASE WHEN gone NOT NULL THEN 'not in the log' ELSE 'not yet' END), coalesce(asked, 'none'),
     coalesce(g.at, 'not yet'), coalesce(gone, 'none'),
     round((julianday(coalesce(g.occurred_at, :now)) - julianday(until)) * 86400)
 FROM proven p LEFT JOIN known q ON q.sequence = asked LEFT JOIN known g ON g.sequence = gone
@@ -397,3 +411,38 @@ SELECT begins, ends, (SELECT max(sequence) FROM audit_event WHERE occurred_at = 
     FROM audit_event
     UNION ALL SELECT :now, NULL, max(occurred_at) FROM audit_event)
 WHERE begins NOT NULL ORDER BY julianday(ends) - julianday(begins) DESC LIMIT 1;
+
+-- wrong clocks
+/* From the doubt, put right by what it says itself, to what ended it: in seconds. */
+SELECT d.sequence, d.seconds, round((julianday(e.occurred_at) - julianday(d.occurred_at)) * 86400 - d.seconds)
+FROM (SELECT *, json_extract(details, '$.seconds') AS seconds FROM known WHERE event = 'clock_doubted') d
+    JOIN known e ON e.sequence = (SELECT min(sequence) FROM known c
+        WHERE c.event = 'clock_confirmed' AND c.subject = d.subject AND c.sequence > d.sequence)
+ORDER BY d.sequence;
+
+-- unanswered
+/* PATs proven gone that were requested to be revoked, without an answer that a request was accepted. */
+SELECT count(*) FROM known g WHERE event = 'pat_revoked'
+    AND EXISTS (SELECT 1 FROM known q WHERE q.event = 'revoke_started' AND q.pat = g.pat)
+    AND NOT EXISTS (SELECT 1 FROM known q WHERE q.event = 'revocation_requested' AND q.pat = g.pat);
+
+-- unseen
+/* PATs proven gone that no answer named: lost ones by their rotation, late ones by the oldest request that is possible:
+   of a rotation of which no PAT is known, and whose PAT would still be valid. */
+WITH begun AS (
+    SELECT g.subject, g.pat, g.sequence AS gone, s.sequence AS noticed, json_extract(s.details, '$.why') AS why,
+        json_extract(s.details, '$.rotation_id') AS rotation, s.occurred_at
+    FROM known g JOIN known s ON s.sequence = (
+        SELECT min(sequence) FROM known f WHERE f.event = 'revoke_started' AND f.pat = g.pat)
+    WHERE g.event = 'pat_revoked'),
+asked AS (
+    SELECT sequence, subject, json_extract(details, '$.rotation_id') AS rotation,
+        json_extract(details, '$.planned_valid_to') AS until FROM known m WHERE event = 'mint_started'
+        AND NOT EXISTS (SELECT 1 FROM known a WHERE a.event IN ('pat_minted', 'pat_created')
+            AND json_extract(a.details, '$.rotation_id') = json_extract(m.details, '$.rotation_id')))
+SELECT b.subject, b.pat, why = 'late', CASE WHEN why = 'late' THEN (
+        SELECT count(*) FROM asked a WHERE a.subject = b.subject AND a.sequence < noticed
+            AND julianday(until) >= julianday(b.occurred_at)) ELSE 1 END,
+    (SELECT max(a.sequence) FROM asked a WHERE a.subject = b.subject AND a.sequence < noticed
+        AND (why = 'late' OR a.rotation = b.rotation)), noticed, gone
+FROM begun b WHERE why = 'late' OR EXISTS (SELECT 1 FROM asked a WHERE a.rotation = b.rotation) ORDER BY gone;

@@ -164,7 +164,7 @@ def test_lines_of_events_are_what_their_hashes_are_made_of(archive: Path, filled
 def _list_proofs(part: object) -> Iterator[int]:
     """The numbers of all events that prove something in a document, wherever in it they are."""
     if isinstance(part, dict):
-        if set(part) == {"event", "at", "placed"}:
+        if set(part) == {"event", "at", "placed", "guessed"}:
             yield part["event"]
         for each in part.values():
             yield from _list_proofs(each)

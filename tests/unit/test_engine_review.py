@@ -10,9 +10,10 @@ import pytest
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
+from rotator.engine.review.clock_steps import WITNESSES, find_stretches
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.dating import find_misdated
-from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Fate, Findings, Mark
+from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Asked, Fate, Findings, Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
 
@@ -46,7 +47,13 @@ class Log:
 
     def review(self, period: Period, *, by_order: bool = False) -> Findings:
         """Return what a collector finds. `by_order`: events whose time contradicts the log are dated by their place."""
-        dates = find_misdated([(event.sequence, event.occurred_at) for event in self.events], NOW)
+        steps = {
+            event.sequence: stretch.step
+            for stretch in find_stretches(event for event in self.events if event.entry.event in WITNESSES)
+            for event in self.events
+            if stretch.dated(event)
+        }
+        dates = find_misdated([(event.sequence, event.occurred_at) for event in self.events], NOW, steps)
         collector = Collector(period, NOW, dates if by_order else {})
         for event in self.events:
             collector.take(event)
@@ -122,7 +129,7 @@ def test_revocations_are_paired_by_the_pat_and_counted_in_the_period_only() -> N
     tally = found.revocations["npm-feed"]
     assert (tally.requested, tally.proven, list(tally.proofs)) == (4, 2, [2, 5])
     assert tally.slowest == day - (START + timedelta(hours=1))
-    assert found.asked == {"open": asked}
+    assert found.asked == {"open": Asked(asked, is_accepted=True)}
     assert found.left == {"other": left}
 
 
@@ -275,16 +282,48 @@ def test_event_with_a_wrong_clock_counts_where_it_stands_in_the_log() -> None:
         assert outage.begun.happened_at == day + timedelta(minutes=1)
         assert clock.ended is not None
         assert clock.ended.happened_at - clock.begun.happened_at == timedelta(days=4)
+        assert [span.measure(NOW) for span in found.failures] == [None, None], "nothing says how wrong the clock was"
+        assert (found.failure_sums["clock_wrong", "x"].unmeasured, list(found.longest_failures)) == (1, [])
         assert found.failed["vault_down"].count == 1
         there = Period("there", day + off - timedelta(days=1), day + off + timedelta(days=1))
         assert log.review(there, by_order=True).events == 0
+
+
+@pytest.mark.parametrize("seconds", [-20 * 86400, -172_801, 108_000, 600])
+def test_what_a_wrong_clock_dated_lasts_as_long_as_the_log_says_itself(seconds: int) -> None:
+    """Not from the event before, nor by how far the order of the log allows: the doubt says how wrong the clock was.
+
+    By the time of the services, what cannot wait is dated right meanwhile; another host is right all the time.
+    """
+    log, began, wrong = Log(), START + timedelta(days=30), timedelta(seconds=-seconds)
+    log.add("vault_down", "early", at=began - timedelta(days=3), code="x")
+    log.add("vault_restored", "early", at=began + wrong)
+    log.add("clock_doubted", "host", at=began + wrong, seconds=seconds)
+    log.add("vault_down", "v", at=began + wrong + timedelta(hours=1), code="x")
+    for hours in (2, 3, 4):
+        log.add("job_failed", "work", at=began + wrong + timedelta(hours=hours), code="clock_skew")
+    right = log.add("daemon_woken", at=began + timedelta(hours=5))
+    log.add("vault_restored", "v", at=began + wrong + timedelta(hours=6))
+    set_right = log.add("daemon_woken", at=began + timedelta(hours=7))
+    log.add("clock_confirmed", "host", at=began + timedelta(hours=8))
+    log.add("daemon_woken", at=began + timedelta(days=40))
+    found = log.review(Period("all", START, NOW), by_order=True)
+    lasted = {span.subject: span.measure(NOW) for span in found.failures}
+    assert lasted.pop("early") in (timedelta(days=3), timedelta(days=3) + wrong)
+    assert lasted == {"host": timedelta(hours=8), "v": timedelta(hours=5)}
+    steps = {row.step for row in found.misdated}
+    assert steps == {wrong}
+    if abs(wrong) > timedelta(hours=2):
+        noted = {number for row in found.misdated for number in range(row.first.sequence, row.last.sequence + 1)}
+        assert not noted & {right.sequence, set_right.sequence}
+        assert noted >= {3, 4, 5, 6, 7, 9}
 
 
 def test_clocks_that_differ_by_seconds_are_not_wrong_and_times_ahead_of_now_are() -> None:
     def find(*seconds: float) -> dict[int, float]:
         moments = [START + timedelta(seconds=each) for each in seconds]
         found = find_misdated(enumerate(moments, 1), START + timedelta(seconds=1000))
-        return {number: (moment - START).total_seconds() for number, moment in found.items()}
+        return {number: (placed.at - START).total_seconds() for number, placed in found.items()}
 
     assert find(0, 10, 9, 11, 69, 10, 70, 200) == {}
     assert find(0, 10, 500, 501, 20, 30, 40) == {3: 10, 4: 11}

@@ -7,11 +7,23 @@ from datetime import timedelta
 from rotator.domain.audit_event import Detail
 from rotator.domain.period import Period
 from rotator.report.page import render_page
+from rotator.report.tables import make_tables
 from tests.support.html_page import read_page, read_table
+from tests.support.review_queries import say_ordered
 from tests.unit.test_report_outlived import Log, ask
-from tests.unit.test_report_page import DAY, NOW, make_document
+from tests.unit.test_report_page import DAY, NOW, make_document, page_answer
 
-ENDINGS = ("completed", "gone later", "abandoned", "undone", "open", "in the vault", "created", "by itself")
+ENDINGS = (
+    "completed",
+    "gone later",
+    "abandoned",
+    "undone",
+    "open",
+    "in the vault",
+    "created",
+    "by itself",
+    "replaced later",
+)
 """How a rotation ends."""
 
 
@@ -37,6 +49,15 @@ def _rotate(log: Log, number: int, ending: str) -> None:
         log.add("rotation_completed", name, **rotation)
     elif ending == "abandoned":
         log.add("rotation_abandoned", name, **rotation)
+    elif ending == "replaced later":
+        log.add("rotation_abandoned", name, **rotation, code="transient")
+        log.now += DAY
+        later: dict[str, Detail] = {"rotation_id": f"later-{number}"}
+        log.add("rotation_planned", name, **later, **old)
+        log.add("overlap_started", name, **later, overlap_until=log.now.isoformat())
+        log.now += DAY
+        log.add("pat_revoked", name, **later, **gone)
+        log.add("rotation_completed", name, **later)
     elif ending == "undone":
         log.add("pat_revoked", name, **rotation, authorization_id="new", why="lost")
     elif ending == "gone later":
@@ -45,16 +66,36 @@ def _rotate(log: Log, number: int, ending: str) -> None:
         log.add("pat_revoked", name, **gone)
 
 
+def test_order_that_failed_does_not_read_as_a_success() -> None:
+    """The old PAT was proven gone two days later, by the rotation that its policy wanted."""
+    log = Log(20 * DAY)
+    _rotate(log, 1, "replaced later")
+    document = make_document(log.events)
+    [row] = make_tables(document)["by-hand"].rows
+    said = "1 abandoned, not tried again; old PATs proven gone by this order: 0 of 1, and 1 by a later rotation"
+    assert row[9] == f"{said}, the last at 2026-11-15 09:05:00 (event 5)"
+    [order] = make_tables(document)["ordered"].rows
+    assert order[8:] == (
+        "2026-11-15 09:05:00, 2d after the order",
+        "5",
+        "abandoned, not tried again: transient; another rotation replaced the old PAT at 2026-11-14 09:04:00 (event 4)",
+    )
+    assert "0 completed, and 1 failed and were not tried again" in page_answer(document, 7)
+    assert "0 proven gone by these rotations by now, and 1 by later ones" in page_answer(document, 7)
+
+
 def test_rotations_that_people_ordered_are_those_that_sql_finds() -> None:
     log = Log(60 * DAY)
     for number in range(3 * len(ENDINGS)):
         _rotate(log, number, ENDINGS[number % len(ENDINGS)])
     rows = read_table(read_page(render_page(make_document(log.events))), "ordered")
-    assert rows == ask(log.events, "ordered")
-    assert {(row[10], row[5][:2], row[8][:2]) for row in rows} == {
+    times = {str(event.sequence): f"{event.occurred_at:%Y-%m-%d %H:%M:%S}" for event in log.events}
+    assert rows == say_ordered(ask(log.events, "ordered"), times)
+    assert {(row[10].partition(",")[0], row[5][:2], row[8][:2]) for row in rows} == {
         ("completed", "20", "20"),
         ("completed", "20", "no"),
         ("abandoned", "ne", "no"),
+        ("abandoned", "ne", "20"),
         ("undone", "ne", "no"),
         ("not ended", "no", "no"),
         ("not ended", "20", "no"),
@@ -70,4 +111,5 @@ def test_proofs_count_whenever_they_came() -> None:
     document = make_document(log.events, period=Period("that minute", NOW - 30 * DAY, until))
     [row] = read_table(read_page(render_page(document)), "ordered")
     assert row == ("pat-1", row[1], "1", "me@host", "leak 1", row[5], "2", "old-1", row[8], "4", "completed")
+    assert row[8].endswith(", 1d after the order")
     assert make_document(log.events, period=Period("later", until, NOW))["ordered"] == []

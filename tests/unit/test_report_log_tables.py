@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from rotator.documents.review_anchors import make_held
 from rotator.documents.review_sums import prove
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
+from rotator.domain.words import say_duration
 from rotator.engine.anchoring import Anchor
+from rotator.engine.review.dating import Placed, find_misdated
 from rotator.engine.review.facts import Mark
 from rotator.report.cells import say_proof, say_when
 from rotator.report.tables import make_tables
@@ -59,6 +61,26 @@ def test_silence_among_events_that_came_out_of_order_is_the_one_that_sql_finds()
         assert tuple(said) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends))
 
 
+def test_time_for_which_a_clock_was_wrong_is_the_one_that_sql_finds() -> None:
+    """It begins when the doubt happened, which the doubt says, and not when the event before it did."""
+    log, steps = Log(30 * DAY), dict[int, timedelta]()
+    for seconds in (-172_801, 108_000, -20 * 86400):
+        log.now += timedelta(seconds=-seconds)
+        doubt = log.add("clock_doubted", "host", seconds=seconds)
+        steps |= dict.fromkeys((doubt, log.add("vault_down", "kv", code="x")), timedelta(seconds=seconds))
+        log.now += timedelta(hours=5, seconds=seconds)
+        log.add("clock_confirmed", "host")
+        log.add("vault_restored", "kv")
+    found = find_misdated([(event.sequence, event.occurred_at) for event in log.events], NOW, steps)
+    tables = make_tables(make_document(log.events, misdated=found))
+    expected = ask(log.events, "wrong clocks")
+    shown = [row for row in tables["failures"].rows if row[1] == "clock wrong"]
+    spans = [say_duration(timedelta(seconds=float(lasted))) for *_, lasted in expected]
+    assert [(row[0], row[7]) for row in shown] == [(row[0], span) for row, span in zip(expected, spans, strict=True)]
+    assert [row[3] for row in tables["misdated"].rows] == ["2d ahead", "1d 6h behind", "20d ahead"]
+    assert len(expected) == 3
+
+
 def test_span_that_a_wrong_clock_began_is_told_by_the_order_of_the_log() -> None:
     """It does not begin in 2037 and end in 2027 without a word."""
     ahead = NOW + 3650 * DAY
@@ -67,11 +89,15 @@ def test_span_that_a_wrong_clock_began_is_told_by_the_order_of_the_log() -> None
         AuditEvent(number, at, AuditEntry(name, "kv", Outcome.FAILED, "me@host", "run", {"code": "x"}), "", "")
         for number, (name, at) in enumerate(zip(story, [ahead, NOW - DAY], strict=True), 1)
     ]
-    document = make_document(events, misdated={1: NOW - 2 * DAY})
+    document = make_document(events, misdated={1: Placed(NOW - 2 * DAY, is_known=True)})
     [row] = make_tables(document)["failures"].rows
     said = "2026-12-01 09:00:00 (the clock was wrong and said 2036-11-30 09:00:00)"
     assert row[4:] == (said, "2026-12-02 09:00:00", "2", "1d")
     [stretch] = make_tables(document)["misdated"].rows
-    assert stretch[:4] == ("1", "1", "1", "3652 days ahead")
+    assert stretch[:4] == ("1", "1", "1", "3652d ahead")
+    document = make_document(events, misdated={1: Placed(NOW - 2 * DAY)})
+    assert make_tables(document)["failures"].rows[0][4:] == (f"about {said}", "2026-12-02 09:00:00", "2", "not known")
+    assert [row[3] for row in make_tables(document)["failure-sums"].rows] == ["not known"]
+    assert make_tables(document)["misdated"].rows[0][3] == "wrong, the log does not say how"
     assert say_when(prove(Mark(1, NOW))) == "2026-12-03 09:00:00"
     assert say_proof(None, "never") == ("never", "none")

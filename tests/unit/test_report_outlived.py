@@ -8,9 +8,15 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import timedelta
 
+import pytest
+
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
+from rotator.domain.period import Period
 from rotator.domain.words import say_duration
+from rotator.report.breaches import count_breaches
 from rotator.report.page import render_page
+from rotator.report.summary import summarize
+from rotator.report.tables import make_tables
 from tests.support.html_page import read_page, read_table
 from tests.support.review_queries import QUERIES
 from tests.unit.test_report_page import DAY, NOW, make_document, page_answer
@@ -67,7 +73,9 @@ class Log:
             self.now += late
             self.add("pat_revoked", **ids, authorization_id=old, why="rotated")
         else:
-            self.add("revocation_requested", **gone, rotation_id=rotation)
+            self.add("revoke_started", **gone, rotation_id=rotation)
+            if number % 3 or ending in ("on time", "never proven", "used again"):
+                self.add("revocation_requested", **gone, rotation_id=rotation)
         self.add("rotation_completed", **ids)
         self.now += timedelta(0) if ending in ("on time", "requested late") else late
         if ending == "used again":
@@ -115,7 +123,52 @@ def test_old_pats_beyond_their_overlap_are_those_that_sql_finds() -> None:
     breaches = [row[1] for row in read_table(page, "breaches") if row[0] == "old PAT still there after its overlap"]
     assert sorted(breaches) == sorted(f"npm-feed: {row[1]}" for row in rows)
     summary = page.find_id("summary-text").text()
-    assert f"{len(rows)} old PATs were there more than 15 minutes after the overlap: section 5." in summary
+    assert f"{len(rows)} of these are old PATs that were there more than 15 minutes after the overlap" in summary
+    [(unanswered,)] = ask(log.events, "unanswered")
+    assert f"without an answer that the request was accepted: {unanswered}." in page.find_id("answer-8").text()
+    said = {row[4] if row[4].startswith("not") else row[4][19:] for row in rows}
+    assert said == {"", ", no answer that it was accepted", "not in the log", "not yet"}
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+def test_summary_and_section_5_count_the_same_and_say_until_when(lasts: bool) -> None:
+    log = Log(30 * DAY)
+    log.add("pat_left_behind", "old", name="npm-feed", kind="unproven_mint")
+    log.now += DAY
+    if not lasts:
+        log.add("left_behind_resolved", "old")
+    period = Period("one day", NOW - 31 * DAY, NOW - 29 * DAY)
+    document = make_document(log.events, period=period)
+    count, seconds = count_breaches(document)
+    said = f"The policy was broken {count} time, which lasted {say_duration(timedelta(seconds=seconds))} together"
+    if lasts:
+        said += (
+            ", with what lasts counted until this page was made, at 2026-12-03 09:00:00, after the end of the period"
+        )
+    assert page_answer(document, 5).startswith(f"{said}. ")
+    assert f" {said} (section 5)." in " ".join(summarize(document))
+
+
+def test_revocation_without_an_answer_was_requested_and_its_proof_counts_from_the_first_request() -> None:
+    log = Log(9 * DAY)
+    ids: dict[str, Detail] = {**PLACE, "rotation_id": "r"}
+    gone: dict[str, Detail] = {**ids, "authorization_id": "old"}
+    log.add("rotation_planned", **ids, predecessor_id="old", vault="https://v")
+    log.add("overlap_started", **ids, overlap_until=(log.now + 60 * MINUTE).isoformat())
+    log.now += 60 * MINUTE
+    started = log.add("revoke_started", **gone, why="rotated")
+    log.add("revocation_failed", **gone, code="connection_lost")
+    log.now += 120 * MINUTE
+    log.add("revoke_started", **gone, why="rotated")
+    log.add("pat_revoked", **gone, why="rotated")
+    document = make_document(log.events)
+    [row] = make_tables(document)["outlived"].rows
+    assert row[4:6] == ("2026-11-24 10:03:00, no answer that it was accepted", str(started))
+    assert "2h 3m after the first request" in page_answer(document, 8)
+    assert "without an answer that the request was accepted: 1." in page_answer(document, 8)
+    assert ask(log.events, "unanswered") == [("1",)]
+    [(_, slowest, _)] = ask(log.events, "slowest proofs")
+    assert round(float(slowest)) == 123 * 60
 
 
 def test_cause_is_what_was_wrong_for_longest_with_what_its_end_needs() -> None:
@@ -142,7 +195,7 @@ def test_cause_is_what_was_wrong_for_longest_with_what_its_end_needs() -> None:
     [row] = read_table(read_page(render_page(document)), "outlived")
     assert (row[5], row[7], row[9]) == (str(asked), str(gone), f"sign in needed, sign_in_required (event {lapsed})")
     assert f"(event {gone}); sign in needed, sign_in_required (event {lapsed}))" in page_answer(document, 5)
-    assert "The slowest proof came 3m after its request, at " in page_answer(document, 8)
+    assert "The slowest proof came 3m after the first request, at " in page_answer(document, 8)
     assert f"(event {gone})" in page_answer(document, 8)
 
 

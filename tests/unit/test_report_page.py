@@ -16,6 +16,7 @@ from rotator.domain.period import Period, make_default_period
 from rotator.domain.policy import Guardrails, Policy
 from rotator.engine.log_checking import LogSummary
 from rotator.engine.review.collecting import Collector
+from rotator.engine.review.dating import Placed
 from rotator.engine.review.facts import LogState, PatTrail, PolicyState, Review, Standing
 from rotator.engine.review.judging import AgeVerdict, TimeLeft, count_time_left, judge_age
 from rotator.engine.status import PatState, PatStatus
@@ -60,7 +61,7 @@ def make_document(
     events: Iterable[AuditEvent] = (),
     rows: Iterable[PatStatus] = (),
     period: Period | None = None,
-    misdated: Mapping[int, datetime] | None = None,
+    misdated: Mapping[int, Placed] | None = None,
 ) -> ReviewDocument:
     """Make the document of a review of these events and PATs; `misdated` as for a collector."""
     chosen = period or make_default_period(NOW)
@@ -465,7 +466,7 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     }
     counted, seconds = count_breaches(document)
     assert counted == 302
-    assert seconds == sum(found.seconds for found in list_breaches(document))
+    assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
 

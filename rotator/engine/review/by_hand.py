@@ -33,6 +33,7 @@ _POLICY_CHANGED = places.PolicyChanged.type.name
 _CREATING, _CREATED = inventory.CreationStarted.type.name, inventory.PatCreated.type.name
 _PLANNED = rotations.RotationPlanned.type.name
 _IN_VAULT = frozenset((rotations.OverlapStarted.type.name, _CREATED))
+_ABANDONED = rotations.RotationAbandoned.type.name
 _GONE = revocations.PatRevoked.type.name
 
 
@@ -45,6 +46,7 @@ class HandFollower:
         self._creating = dict[str, HandRun]()
         self._ordered = dict[str, OrderedRotation]()
         self._replacing = dict[str, OrderedRotation]()
+        self._later = dict[str, OrderedRotation]()
 
     def take(self, event: AuditEvent, mark: Mark, *, is_in_period: bool) -> None:
         """Take the next event."""
@@ -53,16 +55,28 @@ class HandFollower:
             self._note(event, mark)
         if entry.event == _CREATED and (run := self._creating.pop(entry.subject, None)) is not None:
             run.made = mark
-        rotation = self._ordered.get(str(entry.details.get("rotation_id")))
-        if rotation is not None and entry.event in _IN_VAULT:
-            rotation.in_vault = mark
+        self._follow(event, mark, str(entry.details.get("rotation_id")))
         if entry.event == _GONE:
             self._end(str(entry.details.get("authorization_id")), mark)
+
+    def _follow(self, event: AuditEvent, mark: Mark, identifier: str) -> None:
+        """Follow a rotation that was ordered, or one that replaces what that was to replace."""
+        name, details = event.entry.event, event.entry.details
+        if name == _PLANNED and identifier not in self._ordered:
+            if (known := self._replacing.get(str(details.get("predecessor_id")))) is not None:
+                self._later[identifier] = known
+        elif name == _ABANDONED and (ordered := self._ordered.get(identifier)) is not None:
+            ordered.code = str(details["code"]) if "code" in details else None
+        elif name in _IN_VAULT and (ordered := self._ordered.get(identifier)) is not None:
+            ordered.in_vault = mark
+        elif name in _IN_VAULT and (known := self._later.pop(identifier, None)) is not None:
+            known.replaced = known.replaced or mark
 
     def _end(self, identifier: str, mark: Mark) -> None:
         if (rotation := self._replacing.pop(identifier, None)) is not None:
             rotation.gone, run = mark, rotation.run
             run.gone, run.gone_count = mark, run.gone_count + 1
+            run.gone_later += rotation.in_vault is None
 
     def _note(self, event: AuditEvent, mark: Mark) -> None:
         entry = event.entry

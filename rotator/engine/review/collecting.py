@@ -12,8 +12,10 @@ from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Event
 from rotator.domain.period import Period
 from rotator.engine.review.by_hand import HandFollower
+from rotator.engine.review.dating import Placed
 from rotator.engine.review.expiries import ExpiryFollower
 from rotator.engine.review.facts import (
+    Asked,
     Bucket,
     EventTally,
     Fate,
@@ -30,6 +32,7 @@ from rotator.engine.review.facts import (
 )
 from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
+from rotator.engine.review.unseen import UnseenFollower
 from rotator.engine.review.values import ValueFollower
 
 
@@ -86,7 +89,7 @@ _MOST_BUCKETS = 31
 class Collector:
     """Takes every event of the log, in order. `misdated` as `find_misdated` returns them."""
 
-    def __init__(self, period: Period, now: datetime, misdated: Mapping[int, datetime] | None = None) -> None:
+    def __init__(self, period: Period, now: datetime, misdated: Mapping[int, Placed] | None = None) -> None:
         self.found = Findings(timeline=_make_buckets(period, now))
         self._misdated, self._at = misdated or {}, now
         self._stretch: Misdated | None = None
@@ -94,12 +97,14 @@ class Collector:
         self._open: dict[tuple[ConditionKind, str], tuple[Mark, str | None, str | None]] = {}
         self._values = ValueFollower(self.found.values, period, now)
         self._expiries = ExpiryFollower(self.found.values, period)
+        self._unseen = UnseenFollower(self.found.unseen, period)
         self._by_hand = HandFollower(self.found)
         self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
         self._last: tuple[datetime, int | None] | None = None
         self._always: dict[str, Callable[[AuditEvent], None]] = {
             inventory.PatRenamed.type.name: self._rename,
             revocations.PatRevoked.type.name: self._prove,
+            revocations.RevokeStarted.type.name: self._ask,
             revocations.RevocationRequested.type.name: self._ask,
             revocations.RevocationDropped.type.name: self._drop,
             revocations.RevocationResolved.type.name: self._drop,
@@ -113,7 +118,7 @@ class Collector:
     def take(self, event: AuditEvent) -> None:
         """Take the next event."""
         self.found.total += 1
-        self._at = self._misdated.get(event.sequence, event.occurred_at)
+        self._at = self._mark(event).happened_at
         if self._last is None:  # before the log there was nothing to be silent
             self._last = max(self._at, self._period.since), None
             self.found.began = self._mark(event)
@@ -123,6 +128,7 @@ class Collector:
         self._values.take(event, self._mark(event))
         self._overlaps.take(event, self._mark(event), self._list_standing())
         self._expiries.take(event, self._mark(event))
+        self._unseen.take(event, self._mark(event))
         self._by_hand.take(event, self._mark(event), is_in_period=self._at in self._period)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
@@ -137,6 +143,7 @@ class Collector:
         for span in self._list_standing():
             self._add_span(span)
         self._values.finish()
+        self._unseen.finish()
         self._overlaps.finish(self._list_standing())
         if self._last is not None:
             self._note_silence(self._end, None)
@@ -171,14 +178,16 @@ class Collector:
         self._count_rotations(event)
 
     def _mark(self, event: AuditEvent) -> Mark:
-        return Mark(event.sequence, event.occurred_at, self._misdated.get(event.sequence))
+        if (placed := self._misdated.get(event.sequence)) is None:
+            return Mark(event.sequence, event.occurred_at)
+        return Mark(event.sequence, event.occurred_at, placed.at, is_guessed=not placed.is_known)
 
     def _note_misdated(self, event: AuditEvent) -> None:
-        known = self._stretch
-        if known is not None and known.last.sequence == event.sequence - 1:
-            known.last, known.count = self._mark(event), known.count + 1
+        known, mark = self._stretch, self._mark(event)
+        if known is not None and known.goes_on(mark):
+            known.last, known.count = mark, known.count + 1
         else:
-            self._stretch = Misdated(self._mark(event), self._mark(event))
+            self._stretch = Misdated(mark, mark)
             self.found.misdated.add(self._stretch)
 
     def _follow_trail(self, event: AuditEvent) -> None:
@@ -201,6 +210,7 @@ class Collector:
         self._values.rename(old, new)
         self._overlaps.rename(old, new)
         self._expiries.rename(old, new)
+        self._unseen.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:
@@ -232,8 +242,8 @@ class Collector:
             if is_exception:
                 found.excepted_pats.add(span.subject)
             else:
-                lasted = (span.ended.happened_at if span.ended else self._now) - span.begun.happened_at
-                found.longest_failures.add(span, lasted.total_seconds())
+                if (lasted := span.measure(self._now)) is not None:
+                    found.longest_failures.add(span, lasted.total_seconds())
             if span.kind is ConditionKind.SIGN_IN_NEEDED:
                 found.without_sign_in.add(span)
 
@@ -277,7 +287,11 @@ class Collector:
         return self.found.revocations.setdefault(event.entry.subject, RevocationTally())
 
     def _ask(self, event: AuditEvent) -> None:
-        self.found.asked.setdefault(str(event.entry.details.get("authorization_id")), self._mark(event))
+        if (identifier := event.entry.details.get("authorization_id")) is not None:
+            self.found.asked.setdefault(str(identifier), Asked(self._mark(event)))
+        if event.entry.event != revocations.RevocationRequested.type.name:
+            return
+        self.found.asked[str(identifier)].is_accepted = True
         if self._at in self._period:
             self._tally(event).requested += 1
 
@@ -287,12 +301,13 @@ class Collector:
             return
         tally = self._tally(event)
         tally.proven += 1
+        tally.unanswered += asked is not None and not asked.is_accepted
         tally.proofs.add(event.sequence)
         mark = self._mark(event)
         tally.first, tally.last = tally.first or mark, mark
         self.found.revoked.add(event)
         self.found.revoked_why.setdefault(str(event.entry.details.get("why")), Tally(mark, mark)).add(mark)
-        lasted = None if asked is None else max(timedelta(0), self._at - asked.happened_at)
+        lasted = None if asked is None else asked.first.measure(mark, self._now)
         if lasted is not None and (tally.slowest is None or lasted > tally.slowest):
             tally.slowest, tally.slowest_proof = lasted, mark
 
@@ -320,11 +335,12 @@ class Collector:
 def _sum_up(sums: dict[tuple[str, str], SpanSum], span: Span, now: datetime) -> None:
     begun = span.begun
     known = sums.setdefault((span.kind, span.code or ""), SpanSum(span.kind, span.code, begun, begun, begun))
-    lasted = max(timedelta(0), (span.ended.happened_at if span.ended else now) - begun.happened_at)
-    known.count, known.total = known.count + 1, known.total + lasted
+    lasted = span.measure(now)
+    known.count, known.unmeasured = known.count + 1, known.unmeasured + (lasted is None)
+    known.total += lasted or timedelta(0)
     known.first = min(known.first, begun, key=lambda mark: mark.sequence)
     known.last = max(known.last, begun, key=lambda mark: mark.sequence)
-    if lasted > known.most:
+    if lasted is not None and lasted > known.most:
         known.longest, known.most = begun, lasted
 
 

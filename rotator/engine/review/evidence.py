@@ -164,12 +164,14 @@ def _list_cited(review: Review) -> Iterator[int]:
         yield from _list_marks(rotation.planned, rotation.in_vault, rotation.gone)
     for left in review.left_behind:
         identifier = left.pat.authorization_id
-        yield from _list_marks(found.left.get(identifier) or found.asked.get(identifier))
+        asked = found.asked.get(identifier)
+        yield from _list_marks(found.left.get(identifier) or (asked.first if asked else None))
     for use in found.values.uses.values():
         yield from _list_marks(use.begun, use.ended)
     for outlived in (*found.values.outlived, *([found.values.longest] if found.values.longest else [])):
         cause = outlived.cause.begun if outlived.cause else None
-        yield from _list_marks(outlived.told, outlived.asked, outlived.gone, outlived.restored, cause)
+        asked = outlived.asked.first if outlived.asked else None
+        yield from _list_marks(outlived.told, asked, outlived.gone, outlived.restored, cause)
     for expired in found.values.expired:
         yield from _list_marks(expired.told, expired.replaced)
     for tally in found.revocations.values():

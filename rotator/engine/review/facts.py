@@ -32,17 +32,24 @@ MOST_LONG = 20
 class Mark:
     """An event that proves something: its number and when it happened, as it says itself.
 
-    `placed`: when that was by the order of the log, if its clock was wrong.
+    `placed`: when that was, if its clock was wrong. `is_guessed`: that is only near, as nothing says how wrong it was.
     """
 
     sequence: int
     at: datetime
     placed: datetime | None = None
+    is_guessed: bool = False
 
     @property
     def happened_at(self) -> datetime:
         """When it happened, whatever its clock said."""
         return self.placed or self.at
+
+    def measure(self, ended: Mark | None, now: datetime) -> timedelta | None:
+        """Return how long it was from here to the end, or to now without one. None: the log cannot tell."""
+        if self.is_guessed or (ended is not None and ended.is_guessed):
+            return None
+        return max(timedelta(0), (ended.happened_at if ended else now) - self.happened_at)
 
 
 @dataclass
@@ -52,6 +59,16 @@ class Misdated:
     first: Mark
     last: Mark
     count: int = 1
+
+    @property
+    def step(self) -> timedelta | None:
+        """How far the clock was ahead; below 0: behind. None: the log does not say."""
+        return None if self.first.is_guessed else self.first.at - self.first.happened_at
+
+    def goes_on(self, mark: Mark) -> bool:
+        """Whether the same clock may have dated the next event."""
+        is_next = mark.sequence == self.last.sequence + 1 and mark.is_guessed == self.last.is_guessed
+        return is_next and (mark.is_guessed or mark.at - mark.happened_at == self.step)
 
 
 @dataclass(frozen=True)
@@ -78,11 +95,23 @@ class PatTrail:
 
 
 @dataclass
+class Asked:
+    """The requests to revoke a PAT: the first one, and whether an answer says that any was accepted."""
+
+    first: Mark
+    is_accepted: bool = False
+
+
+@dataclass
 class RevocationTally:
-    """The revocations of the PATs of one name: how many were requested and proven, and the slowest proof."""
+    """The revocations of the PATs of one name: how many requests were accepted and how many proofs came.
+
+    `unanswered` are proofs of PATs of which no request is known to be accepted. The slowest counts from the first one.
+    """
 
     requested: int = 0
     proven: int = 0
+    unanswered: int = 0
     slowest: timedelta | None = None
     slowest_proof: Mark | None = None
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
@@ -104,10 +133,17 @@ class Span:
     ended: Mark | None = None
     pat: str | None = None
 
+    def measure(self, now: datetime) -> timedelta | None:
+        """Return how long it lasted, or has lasted by now. None: the log cannot tell."""
+        return self.begun.measure(self.ended, now)
+
 
 @dataclass
 class SpanSum:
-    """All times that something of one kind and cause was wrong: how many, how long in all, and the longest of them."""
+    """All times that something of one kind and cause was wrong: how many, how long in all, and the longest of them.
+
+    `unmeasured`: how many of them lasted for a time that the log cannot tell.
+    """
 
     kind: ConditionKind
     code: str | None
@@ -117,6 +153,7 @@ class SpanSum:
     count: int = 0
     total: timedelta = timedelta(0)
     most: timedelta = timedelta(-1)
+    unmeasured: int = 0
 
 
 @dataclass
@@ -169,7 +206,8 @@ class HandRun:
     """A run of a person: what it began with, whom it was about, who did it and why, and the command as it was typed.
 
     `rotations` are the ids of those that it began, `gone` is when the last PAT that they replaced was proven gone,
-    `made` when the PAT existed that it began to create.
+    `gone_later` how many of these another rotation replaced, because this one ended before; `made` when the PAT
+    existed that it began to create.
     """
 
     at: datetime
@@ -185,6 +223,7 @@ class HandRun:
     replaced: int = 0
     gone: Mark | None = None
     gone_count: int = 0
+    gone_later: int = 0
     made: Mark | None = None
 
 
@@ -193,6 +232,7 @@ class OrderedRotation:
     """A rotation that a person ordered: its order, its first event, and what proved its end.
 
     `in_vault`: when its value was read back from the vault. `gone`: when `old_id`, which it replaces, was proven gone.
+    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`.
     """
 
     rotation_id: str
@@ -202,6 +242,8 @@ class OrderedRotation:
     old_id: str | None
     in_vault: Mark | None = None
     gone: Mark | None = None
+    code: str | None = None
+    replaced: Mark | None = None
 
 
 @dataclass
@@ -229,7 +271,7 @@ class Outlived:
     authorization_id: str
     told: Mark
     until: datetime
-    asked: Mark | None
+    asked: Asked | None
     gone: Mark | None
     beyond: timedelta
     restored: Mark | None = None
@@ -246,6 +288,25 @@ class Expired:
     until: datetime
     replaced: Mark
     beyond: timedelta
+
+
+@dataclass
+class Unseen:
+    """A PAT whose value nobody ever got: when its end was begun, the request that it may come from, and its proof.
+
+    `is_late`: Azure DevOps made it after rotator had gone on without it. `asked` is then the oldest that is possible.
+    """
+
+    name: str
+    authorization_id: str
+    noticed: Mark
+    asked: Mark | None
+    is_late: bool
+    gone: Mark | None = None
+
+    def measure(self, now: datetime) -> timedelta | None:
+        """Return how long it was valid at most. None: the log cannot tell."""
+        return None if self.asked is None else self.asked.measure(self.gone, now)
 
 
 @dataclass
@@ -296,14 +357,15 @@ class Findings:
     by_hand: Newest[HandRun] = field(default_factory=Newest)
     ordered: Newest[OrderedRotation] = field(default_factory=Newest)
     revocations: dict[str, RevocationTally] = field(default_factory=dict)
-    asked: dict[str, Mark] = field(default_factory=dict)
-    """By authorization id: when its revocation was first requested, while nothing proves that it is gone."""
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """By authorization id: the requests to revoke it, while nothing proves that it is gone."""
     exception_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
     failure_sums: dict[tuple[str, str], SpanSum] = field(default_factory=dict)
     """By kind and cause."""
     sign_in_sums: dict[tuple[str, str], Tally] = field(default_factory=dict)
     """By event and account."""
     revoked: Newest[AuditEvent] = field(default_factory=Newest)
+    unseen: Newest[Unseen] = field(default_factory=Newest)
     revoked_why: dict[str, Tally] = field(default_factory=dict)
     fates: dict[str, Fate] = field(default_factory=dict)
     """What became of each rotation that began in the period, by its id."""

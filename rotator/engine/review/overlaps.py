@@ -11,7 +11,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import revocations, rotations
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.period import Period
-from rotator.engine.review.facts import Mark, Outlived, Span, Values
+from rotator.engine.review.facts import Asked, Mark, Outlived, Span, Values
 
 _UNTIL = frozenset(event.type.name for event in (rotations.OverlapStarted, rotations.OverlapReleased))
 _PLANNED = rotations.RotationPlanned.type.name
@@ -66,10 +66,10 @@ class _Overlap:
 class OverlapFollower:
     """Follows each old PAT to its proof. A rotation is completed once its revocation was requested: that is no proof.
 
-    `asked`: when the revocation of a PAT was first requested, by its id, while nothing proves that it is gone.
+    `asked`: the requests to revoke a PAT, by its id, while nothing proves that it is gone.
     """
 
-    def __init__(self, found: Values, asked: Mapping[str, Mark], period: Period, now: datetime) -> None:
+    def __init__(self, found: Values, asked: Mapping[str, Asked], period: Period, now: datetime) -> None:
         self._found, self._asked, self._period, self._now = found, asked, period, now
         self._old: dict[str, str] = {}
         self._overlaps: dict[str, _Overlap] = {}

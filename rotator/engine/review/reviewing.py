@@ -17,8 +17,9 @@ from rotator.engine.anchoring import AnchorSight
 from rotator.engine.context import Trust
 from rotator.engine.left_behind import load_left_behind
 from rotator.engine.log_checking import LogSummary, verify_log
+from rotator.engine.review.clock_steps import WITNESSES, find_stretches
 from rotator.engine.review.collecting import Collector
-from rotator.engine.review.dating import find_misdated
+from rotator.engine.review.dating import Placed, find_misdated
 from rotator.engine.review.facts import (
     Findings,
     LogState,
@@ -180,12 +181,33 @@ def _collect(database: Database, period: Period, now: datetime, newest: int) -> 
     return collector.finish()
 
 
-def _find_misdated(database: Database, now: datetime) -> Mapping[int, datetime]:
+def _find_misdated(database: Database, now: datetime) -> Mapping[int, Placed]:
     """Return what `find_misdated` does; nothing of a log whose times cannot be read."""
     try:
-        return find_misdated(_load_times(database), now)
+        return find_misdated(_load_times(database), now, _load_steps(database))
     except AuditChainError:
         return {}
+
+
+def _load_steps(database: Database) -> Mapping[int, timedelta]:
+    """Return what is to be added to the time of events that a host dated while it knew how wrong its clock was."""
+    return {
+        event.sequence: stretch.step
+        for stretch in find_stretches(_load_witnesses(database))
+        for event in load_readable(database, stretch.end or _NO_END, after=stretch.first - 1)
+        if not isinstance(event, int) and stretch.dated(event)
+    }
+
+
+def _load_witnesses(database: Database) -> Iterator[AuditEvent]:
+    last = 0
+    while True:
+        with database.read() as reading:
+            page = reading.audit.load_named(WITNESSES, last, _PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        last = page[-1].sequence
 
 
 def _load_times(database: Database) -> Iterator[tuple[int, datetime]]:

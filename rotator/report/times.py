@@ -1,0 +1,10 @@
+"""Times, in the words of the page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def say_time(moment: str) -> str:
+    """Write a time of a document as the page does, to the second, in UTC."""
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
