@@ -10,7 +10,7 @@ from typing import Generic, NoReturn, Protocol, TypeVar
 
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, AuditEvent
-from rotator.domain.managed_pat import Pat
+from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.secret_value import SecretValue
 from rotator.errors import DatabaseError, DatabaseLockedError, DatabaseUnreachableError
 from rotator.ports.audit_log import AuditLog
@@ -55,6 +55,24 @@ class TransactionWatcher(Protocol):
 
     def meet_commit(self, marks: list[str]) -> None:
         """Learn the marks of a transaction that was committed."""
+
+
+class RecordAdder:
+    """A TransactionWatcher: somebody else adds a record right before the next transaction that writes."""
+
+    def __init__(self, record: ManagedPat) -> None:
+        self._records = [record]
+
+    def meet(self, moment: str) -> None:
+        """See TransactionWatcher."""
+
+    def meet_transaction(self, work: UnitOfWork) -> None:
+        """See TransactionWatcher."""
+        while self._records:
+            work.inventory.add(self._records.pop())
+
+    def meet_commit(self, marks: list[str]) -> None:
+        """See TransactionWatcher."""
 
 
 class CommitFault(Enum):

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_unknown_outcome
+from rotator.domain.managed_pat import Hold
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.service_log import KEPT_FOR, EntryKind
 from rotator.engine.admin_revoking import check_account, check_foreign, revoke_as_admin
@@ -20,6 +21,7 @@ from rotator.engine.scanning_users import FoundPat, look_for_pat
 from rotator.errors import ClockSkewError, RotatorError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, SCOPE, EngineWorld, make_world
+from tests.support.engine_fakes import RecordAdder
 from tests.support.service_log import TheirLog
 from tests.support.token_admin import ANSWER, FakeTokenAdmin
 
@@ -130,19 +132,22 @@ def test_nothing_is_revoked_while_the_vault_hands_out_a_pat_that_the_database_do
     assert f"the secret of {NAME} holds a PAT that this database does not know" in refuse(world, new)
 
 
-def test_record_that_came_meanwhile_is_refused() -> None:
-    """The person is asked between the two looks; what counts is what the transaction sees that writes the intent."""
+@pytest.mark.parametrize(
+    ("identifier", "hold", "said"),
+    [
+        (FOREIGN, None, "is the current PAT of late"),
+        ("other", Hold.DATABASE_BEHIND, "the secret of late holds a PAT"),
+    ],
+)
+def test_record_that_came_meanwhile_is_refused(identifier: str, hold: Hold | None, said: str) -> None:
+    """After each earlier look; what counts is what the transaction sees that writes the intent."""
     world = make_world()
-    run = world.make_run()
-    late = world.pats.add_pat(ACCOUNT, ORGANIZATION, "late", SCOPE, world.clock.now() + timedelta(days=9))
-    identifier = check_foreign(run, late.pat.authorization_id)
-    late_record = replace(world.record(), name="late", authorization_id=identifier, secret_name="contoso-late")
-    with world.database.begin() as work:
-        work.inventory.add(late_record)
+    late = replace(world.record(), name="late", secret_name="contoso-late", authorization_id=identifier, hold=hold)
+    world.database.watcher = RecordAdder(late)
     admin = FakeTokenAdmin(world)
-    with pytest.raises(UsageError):
-        revoke_as_admin(run, admin, identifier, ACCOUNT, ORGANIZATION)
-    assert (admin.revoked, world.events(identifier)) == ([], [])
+    with pytest.raises(UsageError, match=said):
+        revoke(world, admin)
+    assert (admin.revoked, world.events(FOREIGN)) == ([], [])
 
 
 def test_nothing_is_revoked_by_a_clock_that_is_wrong() -> None:

@@ -233,9 +233,18 @@ def test_reference_is_refused_when_no_rule_covers_it() -> None:
     assert explain_refusal(refusal).fix
 
 
-@pytest.mark.parametrize(("account", "is_covered"), [(ACCOUNT, True), ("release-bot", False)])
-def test_pat_is_proposed_only_when_its_rule_is_about_its_account(account: str, is_covered: bool) -> None:
-    world = make_world(policy=make_policy(replace(RULE, match=Match(account=account))))
+@pytest.mark.parametrize(
+    ("match", "is_covered"),
+    [
+        (Match(account=ACCOUNT, organization="contoso", display_name="deploy", scope="vso.code"), True),
+        (Match(account="release-bot"), False),
+        (Match(organization="fabrikam"), False),
+        (Match(display_name="other"), False),
+        (Match(scope="vso.build"), False),
+    ],
+)
+def test_pat_is_proposed_only_when_a_rule_is_about_it(match: Match, is_covered: bool) -> None:
+    world = make_world(policy=make_policy(replace(RULE, match=match)))
     add_untracked(world, "deploy")
     assert [refusal.kind for refusal in look(world, "deploy").refusals] == ([] if is_covered else [RefusalKind.NO_RULE])
 

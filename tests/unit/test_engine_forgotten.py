@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from rotator.domain.events.inventory import PatForgotten
-from rotator.domain.managed_pat import ManagedPat
 from rotator.engine.auditing import load_events
 from rotator.engine.claiming import claimed
 from rotator.engine.comparing import ScanKind
@@ -16,8 +15,8 @@ from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.errors import ClaimLostError
 from rotator.ports.audit_log import AuditFilter
-from rotator.ports.database import UnitOfWork
 from tests.support.engine import NAME, codes_of, make_world, names_of
+from tests.support.engine_fakes import RecordAdder
 
 STEPS = ("planned", "minting", "minted", "verified", "storing", "stored", "overlapping", "retiring")
 
@@ -52,31 +51,13 @@ def test_open_rotation_is_closed_and_reported_when_its_record_is_gone(mark: str)
     assert {shown[found] for found in lived} == {ScanKind.LEFT_BEHIND}
 
 
-class Readopter:
-    """Watches the database: the record is there again right before the next transaction that writes."""
-
-    def __init__(self, record: ManagedPat) -> None:
-        self.records = [record]
-
-    def meet(self, moment: str) -> None:
-        """See TransactionWatcher."""
-
-    def meet_transaction(self, work: UnitOfWork) -> None:
-        """See TransactionWatcher."""
-        while self.records:
-            work.inventory.add(self.records.pop())
-
-    def meet_commit(self, marks: list[str]) -> None:
-        """See TransactionWatcher."""
-
-
 def test_open_rotation_stays_when_its_record_was_adopted_again_meanwhile() -> None:
     world = make_world()
     world.run_and_die(after="minting")
     record = world.record()
     world.advance(minutes=6)
     world.forget()
-    world.database.watcher = Readopter(replace(record, epoch=0))
+    world.database.watcher = RecordAdder(replace(record, epoch=0))
     assert close_forgotten(world.make_run()) == ()
     assert world.states() == ["minting"]
 

@@ -136,7 +136,7 @@ def test_overlap_ends_early_when_a_person_says_so() -> None:
     assert revoke_previous(world.make_run(), NAME) == old
     assert world.states() == ["completed"]
     world.check_rest()
-    with pytest.raises(UsageError, match="no old PAT"):
+    with pytest.raises(UsageError, match=f"{NAME} has no old PAT"):
         revoke_previous(world.make_run(), NAME)
 
 

@@ -765,17 +765,30 @@ def test_old_pat_of_a_move_that_nobody_can_revoke_is_not_reported_as_revoked() -
     assert (world.states()[-1], report.of_kind(OutcomeKind.RETIRED)) == ("completed", ())
 
 
-def test_those_after_a_pat_that_is_not_where_it_was_said_to_be_are_proposed_all_the_same() -> None:
+def test_those_after_a_pat_that_is_refused_or_only_watched_are_proposed_all_the_same() -> None:
     world = make_current()
-    first, second = add(world, "one"), add(world, "two")
-    run = world.make_run()
+    watched = replace(RULE, name="watched", match=Match(display_name="watched"), action=RuleAction.ALERT)
+    world.policy = make_policy(watched, RULE)
+    world.secrets.write_foreign(replace(world.location(), name="contoso-full"), "theirs")
     choices = {
-        first: Choice(name="one", secret_name="one", organization="elsewhere"),
-        second: Choice(name="two", secret_name="two"),
+        add(world, "elsewhere"): Choice(organization="elsewhere"),
+        add(world, "namesake"): Choice(name=NAME),
+        add(world, "beside"): Choice(secret_name=world.record().secret_name),
+        add(world, "watched"): Choice(),
+        add(world, "unreadable"): Choice(),
+        add(world, "full"): Choice(),
+        add(world, "last"): Choice(),
     }
-    plan = propose(run, [first, second], everything=False, choices=choices)
-    assert [item.kind for item in plan.refusals] == [RefusalKind.MISPLACED]
-    assert [item.record.name for item in plan.proposals] == ["two"]
+    world.secrets.fail("fetch_latest", DeniedError("no", service="key_vault", operation="read_secret"))
+    plan = propose(world.make_run(), list(choices), everything=False, choices=choices)
+    assert [item.kind for item in plan.refusals] == [
+        RefusalKind.MISPLACED,
+        RefusalKind.NAME_TAKEN,
+        RefusalKind.PLACE_TAKEN,
+        RefusalKind.UNREADABLE,
+        RefusalKind.SOMETHING_ELSE,
+    ]
+    assert [item.record.name for item in plan.proposals] == ["watched", "last"]
 
 
 @pytest.mark.parametrize("hours", [1, 25])

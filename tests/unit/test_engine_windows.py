@@ -15,7 +15,7 @@ from rotator.documents.plan import make_plan_document
 from rotator.documents.report import make_report_document
 from rotator.domain.next_step import NextAction
 from rotator.domain.plan import Action, ActionKind, ActionReason
-from rotator.domain.policy import LeakAction
+from rotator.domain.policy import LeakAction, RuleAction
 from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ChangeFreeze, Timetable, Window
 from rotator.engine.auditing import load_events
@@ -325,6 +325,14 @@ def test_window_is_not_said_to_be_missing_of_a_pat_that_cannot_be_rotated(reach:
         world.rotate(NAME)
     assert plan(world).kind is ActionKind.BLOCKED
     assert not plan(world).lacks_window
+
+
+def test_window_is_not_said_to_be_missing_of_a_pat_that_is_only_watched() -> None:
+    world = make_held(Timetable((), (FREEZE,)), days_left=20)
+    assert plan(world).lacks_window
+    [rule] = world.policy.rules
+    world.policy = make_policy(replace(rule, action=RuleAction.ALERT))
+    assert (plan(world).kind, plan(world).lacks_window, plan(world).held_until) == (ActionKind.NONE, False, None)
 
 
 def test_rotation_says_that_the_old_pat_stays_valid_until_a_window_or_the_end_of_a_freeze() -> None:
