@@ -48,7 +48,7 @@ class Claims(ClaimsReader, Protocol):
         """Return the claim with a later end. ClaimLostError if somebody else has claimed since."""
 
     def keep_sights(self, *, now: datetime) -> None:
-        """Keep for the next processes of this host which daemons this one sees to stay away, and since when.
+        """Keep for the next processes of this host which daemons that were at work this one sees to stay away.
 
         They go on from there: else one that is started again and again would never see that for long enough.
         """

@@ -601,7 +601,8 @@ class _MemoryClaims(_MemoryClaimsReader):
     def keep_sights(self, *, now: datetime) -> None:
         self._tables.check_order()
         if self._clocks.timeline is not None:
-            late = self._clocks.watch.beats.find_late(now)
+            at_work = {held.process for held in self._tables.claims.values()}
+            late = self._clocks.watch.beats.find_late(at_work, now)
             self._tables.sights |= {(*self._find_place(), process): sight for process, sight in late.items()}
 
     def release(self, claim: Claim) -> bool:

@@ -274,7 +274,8 @@ class SqlClaims(SqlClaimsReader):
 
     def keep_sights(self, *, now: datetime) -> None:
         """See the port."""
-        keep_sights(self._connection, self._read_boot(), self._watch.beats.find_late(now), now)
+        at_work = {held.process for held in self._load(_LOAD_CLAIMED).values()}
+        keep_sights(self._connection, self._read_boot(), self._watch.beats.find_late(at_work, now), now)
 
     def release(self, claim: Claim) -> bool:
         """See the port."""

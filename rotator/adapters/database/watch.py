@@ -7,7 +7,7 @@ if the database's clock ran as its own did since it looked last; else it counts 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -71,10 +71,11 @@ class Watch:
             if self._last is None and not self._seen:
                 self._seen = dict(load())
 
-    def find_late(self, now: datetime) -> Sights:
-        """Return what should have been renewed half its span ago, as it is dated, and was seen to be as it is."""
+    def find_late(self, keys: Collection[str], now: datetime) -> Sights:
+        """Return what, of these, should have been renewed half its span ago, as it is dated, and was seen as it is."""
         with self._lock:
-            return {key: seen for key, seen in self._seen.items() if seen[0].since + seen[0].span / 2 < now}
+            found = {key: seen for key, seen in self._seen.items() if key in keys}
+        return {key: seen for key, seen in found.items() if seen[0].since + seen[0].span / 2 < now}
 
     def _see(self, key: str, bond: Bond, now: datetime, elapsed: timedelta) -> tuple[Bond, timedelta]:
         known = self._seen.get(key)
