@@ -90,7 +90,9 @@ class ReviewDocument(Document):
     period: Annotated[PeriodDocument, "The period."]
     log: Annotated[LogReviewDocument, "Whether the log is whole."]
     pats: Annotated[list[ReviewedPatDocument], "Managed PATs, by expiry."]
-    unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages."]
+    looked_at: Annotated[Moment | None, "When the last look ended that found these. Null: that is not remembered."]
+    unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages, as the last look found them."]
+    unread_ids: Annotated[list[TallyDocument], "Ids of entries of lists that rotator did not understand."]
     time_left: Annotated[list[TimeLeftDocument], "How many managed PATs have how much time left."]
     changes: Annotated[list[AuditEventDocument], "Changes of the inventory in the period, the newest."]
     changed: Annotated[int, "How many there were."]
@@ -132,6 +134,8 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
         "log": _make_log(review.log, found, review.checkpoints),
         "pats": [_make_pat(standing, now) for standing in review.pats],
+        "looked_at": write_moment_or_none(review.looked_at),
+        "unread_ids": [make_tally(name, tally, place) for (name, place), tally in sort_tallies(found.unread_ids)],
         "unmanaged": [_make_unmanaged(row, review.policy) for row in review.unmanaged],
         "time_left": [
             {"left": left, "pats": count}

@@ -372,6 +372,8 @@ class Findings:
     left: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: the event that says that it was left behind, or kept."""
     timeline: list[Bucket] = field(default_factory=list)
+    unread_ids: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    """By authorization id and account/organization: entries of lists that rotator did not understand."""
     failed_pats: set[str] = field(default_factory=set)
     """Whose rotation failed, was blocked, frozen or abandoned in the period, if only for a while."""
     excepted_pats: set[str] = field(default_factory=set)
@@ -450,5 +452,7 @@ class Review:
     overlapping: tuple[Rotation, ...]
     organizations: tuple[str, ...] = ()
     """Those of the settings."""
+    looked_at: datetime | None = None
+    """When the last look at all PATs of the accounts ended that succeeded, as far as it is remembered."""
     checkpoints: int = 0
     """How many of the log's are of the period."""
