@@ -382,7 +382,7 @@ def test_command_names_its_outcome_and_when_the_old_pat_was_gone() -> None:
     assert (
         gone.find_id("fates")
         .text()
-        .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned,")
+        .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned before a new")
     )
 
 
@@ -471,6 +471,18 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+
+
+def test_links_at_the_top_lead_to_each_section_and_rows_that_fold_name_their_columns() -> None:
+    entry = AuditEntry("pat_paused", "npm-feed", Outcome.SUCCEEDED, "me@host", "run", {"reason": "moved"})
+    page = read_page(render_page(make_document([AuditEvent(1, NOW - DAY, entry, "", "")])))
+    [nav] = [nav for nav in page.find_all("nav") if nav.attributes["aria-label"] == "Sections"]
+    links = [link.attributes["href"] for link in nav.find_all("a")]
+    assert links[:10] == [f"#q{number}" for number in range(1, len(QUESTIONS) + 1)]
+    assert {page.find_id(link.removeprefix("#")).name for link in links} == {"h2"}
+    table = page.find_id("by-hand")
+    columns = [cell.text() for cell in table.find_all("th")[:10]]
+    assert [cell.attributes["data-column"] for cell in table.find_all("td")] == columns[1:]
 
 
 def page_answer(document: ReviewDocument, number: int) -> str:
