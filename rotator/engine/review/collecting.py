@@ -20,16 +20,12 @@ from rotator.engine.review.facts import (
     EventTally,
     Fate,
     Findings,
-    Mark,
-    Misdated,
     PatTrail,
     Reach,
     RevocationTally,
     Silence,
-    Span,
-    SpanSum,
-    Tally,
 )
+from rotator.engine.review.marks import Mark, Misdated, Span, SpanSum, Tally
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
