@@ -29,7 +29,6 @@ from rotator.documents.review_parts import (
     CheckpointDocument,
     EventTallyDocument,
     FatesDocument,
-    LivingPatDocument,
     LogReviewDocument,
     MisdatedDocument,
     PeriodDocument,
@@ -43,9 +42,9 @@ from rotator.documents.review_parts import (
     TallyDocument,
     TimeLeftDocument,
     UnmanagedPatDocument,
-    UnseenDocument,
 )
 from rotator.documents.review_reach import make_reach
+from rotator.documents.review_revocations import make_revocations
 from rotator.documents.review_sums import (
     count_seconds,
     make_fates,
@@ -56,25 +55,13 @@ from rotator.documents.review_sums import (
     sort_tallies,
 )
 from rotator.documents.review_values import ValuesDocument, make_values
-from rotator.documents.revocation import make_pending_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, spell_public_key
 from rotator.domain.policy import Policy, Rule
-from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration
-from rotator.engine.left_behind import LeftBehind
-from rotator.engine.review.facts import (
-    Bucket,
-    Findings,
-    LogState,
-    Misdated,
-    Review,
-    Silence,
-    Span,
-    Standing,
-    Unseen,
-)
+from rotator.engine.review.facts import Bucket, Findings, LogState, Review, Silence, Standing
 from rotator.engine.review.judging import count_time_left, judge_age
+from rotator.engine.review.marks import Misdated, Span
 from rotator.engine.review.policies import list_policies
 from rotator.engine.status import PatStatus
 
@@ -90,7 +77,9 @@ class ReviewDocument(Document):
     period: Annotated[PeriodDocument, "The period."]
     log: Annotated[LogReviewDocument, "Whether the log is whole."]
     pats: Annotated[list[ReviewedPatDocument], "Managed PATs, by expiry."]
-    unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages."]
+    looked_at: Annotated[Moment | None, "When the last look ended that found these. Null: that is not remembered."]
+    unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages, as the last look found them."]
+    unread_ids: Annotated[list[TallyDocument], "Ids of entries of lists that rotator did not understand."]
     time_left: Annotated[list[TimeLeftDocument], "How many managed PATs have how much time left."]
     changes: Annotated[list[AuditEventDocument], "Changes of the inventory in the period, the newest."]
     changed: Annotated[int, "How many there were."]
@@ -132,6 +121,8 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "period": {"name": period.name, "since": write_moment(period.since), "until": write_moment(period.until)},
         "log": _make_log(review.log, found, review.checkpoints),
         "pats": [_make_pat(standing, now) for standing in review.pats],
+        "looked_at": write_moment_or_none(review.looked_at),
+        "unread_ids": [make_tally(name, tally, place) for (name, place), tally in sort_tallies(found.unread_ids)],
         "unmanaged": [_make_unmanaged(row, review.policy) for row in review.unmanaged],
         "time_left": [
             {"left": left, "pats": count}
@@ -155,7 +146,7 @@ def make_review_document(review: Review, output: str, archive: str | None = None
         "done_by_hand": found.by_hand.total,
         "ordered": [make_ordered(rotation, found) for rotation in found.ordered],
         "ordered_found": found.ordered.total,
-        "revocations": _make_revocations(review),
+        "revocations": make_revocations(review),
         "failures": _make_spans(found.failures, now),
         "longest_failures": [_make_span(span, now) for span in found.longest_failures],
         "failure_sums": make_sums(found.failure_sums.values()),
@@ -237,73 +228,6 @@ def _make_bucket(bucket: Bucket) -> BucketDocument:
         "revoked": bucket.revoked,
         "first": bucket.first,
         "last": bucket.last,
-    }
-
-
-def _make_revocations(review: Review) -> RevocationsDocument:
-    tallies = sorted(review.findings.revocations.items())
-    return {
-        "requested": sum(tally.requested for _, tally in tallies),
-        "proven": sum(tally.proven for _, tally in tallies),
-        "unanswered": sum(tally.unanswered for _, tally in tallies),
-        "pats": [
-            {
-                "name": name,
-                "requested": tally.requested,
-                "proven": tally.proven,
-                "slowest_seconds": None if tally.slowest is None else count_seconds(tally.slowest),
-                "slowest": prove_or_none(tally.slowest_proof),
-                "first": prove_or_none(tally.first),
-                "last": prove_or_none(tally.last),
-                "events": list(tally.proofs),
-            }
-            for name, tally in tallies
-        ],
-        "why": [make_tally(why, tally) for why, tally in sort_tallies(review.findings.revoked_why)],
-        "gone": _make_events(review.findings.revoked),
-        "unseen": [_make_unseen(pat, review.made_at) for pat in review.findings.unseen],
-        "unseen_found": review.findings.unseen.total,
-        "pending": [make_pending_document(item, review.made_at) for item in review.pending],
-        "living": [
-            *(_make_living(left, review.findings) for left in review.left_behind),
-            *(_make_overlapping(rotation, review.findings) for rotation in review.overlapping),
-        ],
-    }
-
-
-def _make_unseen(pat: Unseen, now: datetime) -> UnseenDocument:
-    most = pat.measure(now)
-    return {
-        "name": pat.name,
-        "authorization_id": pat.authorization_id,
-        "late": pat.is_late,
-        "asked": prove_or_none(pat.asked),
-        "noticed": prove(pat.noticed),
-        "gone": prove_or_none(pat.gone),
-        "most_seconds": None if most is None else count_seconds(most),
-    }
-
-
-def _make_living(left: LeftBehind, found: Findings) -> LivingPatDocument:
-    asked = found.asked.get(left.pat.authorization_id)
-    known = found.left.get(left.pat.authorization_id) or (asked.first if asked else None)
-    return {
-        "name": left.name,
-        "authorization_id": left.pat.authorization_id,
-        "kind": left.kind,
-        "until": None,
-        "event": prove_or_none(known),
-    }
-
-
-def _make_overlapping(rotation: Rotation, found: Findings) -> LivingPatDocument:
-    trail = found.trails.get(rotation.name)
-    return {
-        "name": rotation.name,
-        "authorization_id": rotation.predecessor_id,
-        "kind": "overlap",
-        "until": None if rotation.awaited_hooks else write_moment_or_none(rotation.overlap_until),
-        "event": prove_or_none(trail.rotated if trail else None),
     }
 
 

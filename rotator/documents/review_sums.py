@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from rotator.documents.document import write_moment, write_moment_or_none
 from rotator.documents.review_parts import FatesDocument, ProofDocument, SpanSumDocument, TallyDocument
-from rotator.engine.review.facts import Fate, Mark, SpanSum, Tally
+from rotator.engine.review.facts import Fate
+from rotator.engine.review.marks import Mark, SpanSum, Tally
 
 Key = TypeVar("Key", str, tuple[str, str])
 

@@ -143,7 +143,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "owner_must_sign_in": "Azure DevOps lists the PAT as active and refuses its value until its user signs in.",
         "pat_expired": "The PAT has expired.",
         "pat_revoked": "The PAT was revoked outside rotator.",
-        "secret_changed": "The secret holds something that is not the value of the current PAT.",
+        "secret_changed": "Somebody else wrote another value than the current PAT's into the secret; find out who.",
         "secret_disabled": "The version of the secret that consumers read is disabled.",
         "secret_missing": "The secret that consumers read is gone.",
         "verification_forbidden": "The PAT is genuine, but Azure DevOps refuses its user with 403.",

@@ -16,6 +16,9 @@ from rotator.report.summary import say_policies
 from rotator.report.times import say_time
 from rotator.report.value_tables import say_cause
 
+_CHANGED = "secret_changed"
+"""The code of a secret that somebody else wrote to."""
+
 
 def answer_all(review: ReviewDocument) -> list[str]:
     """Return the answers, in the order of the questions."""
@@ -36,13 +39,14 @@ def answer_all(review: ReviewDocument) -> list[str]:
 def _say_owners(review: ReviewDocument) -> str:
     pats, others = review["pats"], review["unmanaged"]
     owners = sorted({pat["owner"] or "an account that the settings do not have any more" for pat in pats})
+    look = "The last look" + ("" if review["looked_at"] is None else f", at {say_time(review['looked_at'])},")
     managed = f"{_count(len(pats), 'PAT is', 'PATs are')} managed"
     said = f"{managed}, of {say_names(owners)}." if pats else f"{managed}."
     if not others:
-        return f"{said} The last look found no other PAT of these accounts."
+        return f"{said} {look} found no other PAT of these accounts."
     last = max(others, key=lambda pat: pat["expires_at"])
     return (
-        f"{said} The last look found {_count(len(others), 'more PAT', 'more PATs')} of these accounts that nobody "
+        f"{said} {look} found {_count(len(others), 'more PAT', 'more PATs')} of these accounts that nobody "
         f'manages; the last to expire is "{last["display_name"]}", at {say_time(last["expires_at"])}.'
     )
 
@@ -160,6 +164,13 @@ def _say_failures(review: ReviewDocument) -> str:
         said += f" Longest in all: {say_words(most['kind'])}, {lasted}."
     if spans := review["longest_failures"]:
         said += f" Longest at one time: {say_words(spans[0]['kind'])}, {_say_longest(spans)}."
+    strange = [span for span in review["failures"] if span["code"] == _CHANGED]
+    if strange:
+        which = ", ".join(str(span["begun"]["event"]) for span in strange)
+        count = sum(found["count"] for found in sums if found["code"] == _CHANGED)
+        said += (
+            f" {_count(count, 'time')} somebody else wrote another value into a secret: find out who (event {which})."
+        )
     return said
 
 

@@ -88,6 +88,8 @@ def _list_files(contents: Contents) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "report.html", [contents.page.encode()]
     yield "report.json", [json.dumps(contents.document, indent=2).encode()]
     yield "inventory.json", [json.dumps(contents.inventory, indent=2).encode()]
+    unmanaged = {name: contents.document[name] for name in ("schema_version", "looked_at", "unmanaged")}
+    yield "unmanaged.json", [json.dumps(unmanaged, indent=2).encode()]
     yield "policy.yaml", [contents.policy]
     for found in contents.document["policy"]["texts"]:
         if found["text"] is not None:

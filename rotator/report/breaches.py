@@ -19,6 +19,7 @@ _NOW_WRONG = {
     "expired": ("expired", "expires_at"),
 }
 _NO_EVENT = "none: the inventory shows it"
+_NO_EVENT_UNMANAGED = "none: the last look shows it (unmanaged.json)"
 _LASTS = "lasts"
 _EXPIRED, _SEE_FAILURES = "expired before consumers got a new value", "section 9 has what failed then"
 
@@ -120,7 +121,9 @@ def _list_standing(review: ReviewDocument) -> Iterator[Breach]:
     for found in review["unmanaged"]:
         if found["too_long"]:
             shown = f"{found['display_name']}: {found['authorization_id']} (nobody manages it)"
-            yield _make_standing("lives longer than the guardrails allow", shown, found["valid_from"], now)
+            yield _make_standing(
+                "lives longer than the guardrails allow", shown, found["valid_from"], now, _NO_EVENT_UNMANAGED
+            )
 
 
 def _say_events(begun: ProofDocument, ended: ProofDocument | None) -> str:
@@ -131,6 +134,6 @@ def _say_end(ended: ProofDocument | None) -> str:
     return _LASTS if ended is None else say_when(ended)
 
 
-def _make_standing(what: str, pat: str, begun: str, now: str) -> Breach:
+def _make_standing(what: str, pat: str, begun: str, now: str, events: str = _NO_EVENT) -> Breach:
     lasted = datetime.fromisoformat(now) - datetime.fromisoformat(begun)
-    return Breach(what, pat, NONE, begun, say_time(begun), _LASTS, lasted // timedelta(seconds=1), _NO_EVENT)
+    return Breach(what, pat, NONE, begun, say_time(begun), _LASTS, lasted // timedelta(seconds=1), events)

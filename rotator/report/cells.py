@@ -49,6 +49,16 @@ def say_seconds(seconds: int | None) -> str:
     return NONE if seconds is None else say_duration(timedelta(seconds=seconds))
 
 
+def say_exactly(span: timedelta) -> str:
+    """Say a span in all its units, to the second."""
+    parts, seconds = list[str](), round(span.total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "0s"
+
+
 def say_lasted(seconds: int | None) -> str:
     """Say how long something lasted."""
     return "not known" if seconds is None else say_seconds(seconds)

@@ -12,6 +12,7 @@ from rotator.report.table import Table, make_events_table, make_table
 from rotator.report.times import say_time
 
 _IN_EACH = "one with each value"
+_FILE = "a file on this host"
 
 
 def make_log_tables(review: ReviewDocument) -> Iterator[Table]:
@@ -67,7 +68,7 @@ def _make_anchors(review: ReviewDocument) -> Table:
         without = unread.get(name, not_asked)
         rows.append(
             (
-                name,
+                f"{name} ({_FILE})" if name.startswith("/") else name,
                 _IN_EACH if name == IN_TAGS else "0" if new is None else str(new["count"]),
                 *(cell for mark in marks for cell in say_proof(mark, NONE)),
                 *((without, without) if kept is None else (str(kept["held"]), str(kept["newest"]))),

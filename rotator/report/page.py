@@ -27,6 +27,11 @@ QUESTIONS = (
     "What failed, and for how long?",
     "Is the log whole, and what is not covered?",
 )
+_LABELS = (
+    *("PATs and owners", "Reach", "Expiry and age", "Policy", "What broke it", "Sign-ins", "By hand", "Revoked"),
+    *("Failed", "Is the log whole?"),
+)
+"""The questions in short, for links."""
 
 
 def render_page(review: ReviewDocument) -> str:
@@ -40,6 +45,7 @@ def render_page(review: ReviewDocument) -> str:
         review=review,
         style_hash=hash_source(environment, "page.css"),
         questions=list(enumerate(QUESTIONS, 1)),
+        labels=_LABELS,
         tables=make_tables(review),
         nothing=say_nothing(review),
         answers=answer_all(review),

@@ -11,7 +11,7 @@ from rotator.documents.review_parts import ReviewedPatDocument
 from rotator.domain.words import say_span
 from rotator.report.breaches import make_breaches
 from rotator.report.by_hand_tables import make_by_hand_tables
-from rotator.report.cells import NONE, say_or, say_proof, say_reason, say_scopes, say_told, say_words
+from rotator.report.cells import NONE, say_exactly, say_or, say_proof, say_reason, say_scopes, say_told, say_words
 from rotator.report.log_tables import make_log_tables
 from rotator.report.outside_tables import make_outside_tables
 from rotator.report.revocation_tables import make_revocation_tables
@@ -99,6 +99,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
             for pat in review["unmanaged"]
         ),
     )
+    yield _make_unread(review)
     yield make_table(
         "reach",
         "What each PAT reaches, and since when",
@@ -137,6 +138,32 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
         "Managed PATs by the time that they have left",
         ("Time left", "PATs"),
         ((TIME_LEFT[row["left"]], str(row["pats"])) for row in review["time_left"]),
+    )
+
+
+def _make_unread(review: ReviewDocument) -> Table:
+    """Make the table of the ids in events that say that an entry of a list was not understood."""
+    whose = {
+        event["details"].get("authorization_id"): f"{event['subject']}, gone since"
+        for event in review["revocations"]["gone"]
+    }
+    whose |= {pat["authorization_id"]: f"{pat['display_name']}, nobody manages it" for pat in review["unmanaged"]}
+    whose |= {pat["authorization_id"]: f"{pat['name']}, in use" for pat in review["pats"]}
+    return make_table(
+        "unread-ids",
+        "Entries in lists of PATs that rotator did not understand, by the ids in the events",
+        ("Id", "Account and organization", "What it is now", "How often", "First", "First event", "Last", "Last event"),
+        (
+            (
+                row["name"],
+                row["subject"] or NONE,
+                whose.get(row["name"], "not known"),
+                str(row["count"]),
+                *say_proof(row["first"], NONE),
+                *say_proof(row["last"], NONE),
+            )
+            for row in review["unread_ids"]
+        ),
     )
 
 
@@ -241,7 +268,7 @@ def _say_between(begins: str, ends: str) -> str:
 def _say_limit(pat: ReviewedPatDocument) -> str:
     if pat["rotate_after"] is None:
         return NONE if pat["age_verdict"] == "blocked" else "no limit"
-    return _say_between(pat["valid_from"], pat["rotate_after"])
+    return say_exactly(datetime.fromisoformat(pat["rotate_after"]) - datetime.fromisoformat(pat["valid_from"]))
 
 
 def _say_left(ends: str, now: str) -> str:

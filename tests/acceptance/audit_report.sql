@@ -48,7 +48,7 @@ FROM record JOIN (SELECT sequence, at, details FROM known) k ON k.sequence = rea
 -- ages
 WITH aged AS (
     SELECT *, (julianday(ends) - julianday(:now)) * 24 AS rest, strftime('%s', :now) - strftime('%s', valid_from) AS age,
-        (due - julianday(valid_from)) * 24 AS allowed
+        CAST(round((due - julianday(valid_from)) * 86400) AS INTEGER) AS exact
     FROM record)
 SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
     CASE WHEN rest < 47.5 THEN printf('%.0f h', rest) ELSE printf('%.0f days', rest / 24) END,
@@ -58,8 +58,10 @@ SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
         WHEN age < 171000 THEN printf('%.0f h', age / 3600.0)
         ELSE printf('%.0f days', age / 86400.0) END, CASE
         WHEN all_organizations THEN 'none'
-        WHEN allowed < 47.5 THEN printf('%.0f h', allowed)
-        ELSE printf('%.0f days', allowed / 24) END,
+        ELSE rtrim(CASE WHEN exact >= 86400 THEN exact / 86400 || 'd ' ELSE '' END
+            || CASE WHEN exact % 86400 >= 3600 THEN exact % 86400 / 3600 || 'h ' ELSE '' END
+            || CASE WHEN exact % 3600 >= 60 THEN exact % 3600 / 60 || 'm ' ELSE '' END
+            || CASE WHEN exact % 60 THEN exact % 60 || 's' ELSE '' END) END,
     CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
         ELSE 'everything-else' END
 FROM aged LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
@@ -446,3 +448,13 @@ SELECT b.subject, b.pat, why = 'late', CASE WHEN why = 'late' THEN (
     (SELECT max(a.sequence) FROM asked a WHERE a.subject = b.subject AND a.sequence < noticed
         AND (why = 'late' OR a.rotation = b.rotation)), noticed, gone
 FROM begun b WHERE why = 'late' OR EXISTS (SELECT 1 FROM asked a WHERE a.rotation = b.rotation) ORDER BY gone;
+
+-- unread ids
+/* What a list of ids, parted by commas, names. */
+WITH RECURSIVE parts (sequence, subject, at, id, rest) AS (
+    SELECT sequence, subject, at, '', json_extract(details, '$.authorization_ids') || ', ' FROM known
+    WHERE event = 'listing_damaged'
+    UNION ALL SELECT sequence, subject, at, substr(rest, 1, instr(rest, ', ') - 1), substr(rest, instr(rest, ', ') + 2)
+    FROM parts WHERE rest <> '')
+SELECT id, subject, count(*), min(at), min(sequence), max(at), max(sequence) FROM parts WHERE id <> ''
+GROUP BY id, subject ORDER BY id, subject;

@@ -42,6 +42,7 @@ from tests.support.time_stamp_server import TimeStampServer
 
 FILES = (
     *("README.txt", "anchors.jsonl", "checkpoints.jsonl", "cited.jsonl", "events.jsonl", "inventory.json"),
+    "unmanaged.json",
     *("key-changes.jsonl", "manifest.json", "policy.yaml", "proofs.json", "public-keys.txt", "report.html"),
     *("report.json", "signature.json", "verify.py"),
 )

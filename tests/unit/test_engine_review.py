@@ -13,7 +13,8 @@ from rotator.domain.period import Period, read_period
 from rotator.engine.review.clock_steps import WITNESSES, find_stretches
 from rotator.engine.review.collecting import Collector
 from rotator.engine.review.dating import find_misdated
-from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Asked, Fate, Findings, Mark
+from rotator.engine.review.facts import MOST_LONG, MOST_NUMBERS, Asked, Fate, Findings
+from rotator.engine.review.marks import Mark
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.outside import measure_covered
 

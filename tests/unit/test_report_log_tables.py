@@ -10,7 +10,7 @@ from rotator.domain.audit_event import AuditEntry, AuditEvent, Outcome
 from rotator.domain.words import say_duration
 from rotator.engine.anchoring import Anchor
 from rotator.engine.review.dating import Placed, find_misdated
-from rotator.engine.review.facts import Mark
+from rotator.engine.review.marks import Mark
 from rotator.report.cells import say_proof, say_when
 from rotator.report.tables import make_tables
 from tests.unit.test_report_outlived import Log, ask

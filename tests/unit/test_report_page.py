@@ -180,7 +180,7 @@ def test_ages_are_rounded_as_status_rounds_them() -> None:
     """22 days and 18 hours are 23 days wherever rotator says so."""
     row = make_status(age=22 * DAY + timedelta(hours=18), left=7 * DAY + timedelta(hours=6))
     [shown] = read_table(read_page(render_page(make_document([], [row]))), "ages")
-    assert (shown[2], shown[5], shown[6]) == ("7 days", "23 days", "20 days")
+    assert (shown[2], shown[5], shown[6]) == ("7 days", "23 days", "20d")
 
 
 def test_command_is_told_by_what_it_did_and_not_by_the_policy_that_it_used_first() -> None:
@@ -359,7 +359,8 @@ def test_ages_of_the_page_are_those_of_the_document() -> None:
     row = make_status(age=3 * DAY + timedelta(hours=18), left=6 * DAY + timedelta(hours=6))
     document = make_document([], [row])
     [shown], [pat] = read_table(read_page(render_page(document)), "ages"), document["pats"]
-    assert (shown[5], shown[6]) == (f"{pat['age_days']} days", f"{pat['age_limit_days']} days") == ("4 days", "7 days")
+    assert (shown[5], shown[6]) == (f"{pat['age_days']} days", "6d 16h")
+    assert (pat["age_days"], pat["age_limit_days"]) == (4, 7)
 
 
 def test_command_names_its_outcome_and_when_the_old_pat_was_gone() -> None:
@@ -374,13 +375,14 @@ def test_command_names_its_outcome_and_when_the_old_pat_was_gone() -> None:
     ]
     gone, open_ = (read_page(render_page(make_document(events[:count]))) for count in (3, 1))
     assert read_table(gone, "by-hand")[0][9] == (
-        "1 abandoned; 1 of 1 old PATs proven gone, the last at 2026-12-02 09:00:00 (event 3)"
+        "1 abandoned, not tried again; old PATs proven gone by this order: 0 of 1, and 1 by a later rotation, "
+        "the last at 2026-12-02 09:00:00 (event 3)"
     )
-    assert read_table(open_, "by-hand")[0][9] == "1 not ended; no old PAT proven gone yet"
+    assert read_table(open_, "by-hand")[0][9] == "1 not ended; old PATs proven gone by this order: 0 of 1"
     assert (
         gone.find_id("fates")
         .text()
-        .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned,")
+        .startswith("Rotations that began in the period: 1. Of these, 0 were completed, 1 abandoned before a new")
     )
 
 
@@ -469,6 +471,18 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+
+
+def test_links_at_the_top_lead_to_each_section_and_rows_that_fold_name_their_columns() -> None:
+    entry = AuditEntry("pat_paused", "npm-feed", Outcome.SUCCEEDED, "me@host", "run", {"reason": "moved"})
+    page = read_page(render_page(make_document([AuditEvent(1, NOW - DAY, entry, "", "")])))
+    [nav] = [nav for nav in page.find_all("nav") if nav.attributes["aria-label"] == "Sections"]
+    links = [link.attributes["href"] for link in nav.find_all("a")]
+    assert links[:10] == [f"#q{number}" for number in range(1, len(QUESTIONS) + 1)]
+    assert {page.find_id(link.removeprefix("#")).name for link in links} == {"h2"}
+    table = page.find_id("by-hand")
+    columns = [cell.text() for cell in table.find_all("th")[:10]]
+    assert [cell.attributes["data-column"] for cell in table.find_all("td")] == columns[1:]
 
 
 def page_answer(document: ReviewDocument, number: int) -> str:

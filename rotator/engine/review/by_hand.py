@@ -7,7 +7,8 @@ from collections import OrderedDict
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events import anchors, inventory, places, revocations, rotations
 from rotator.domain.pending_revocation import RevocationKind
-from rotator.engine.review.facts import Findings, HandRun, Mark, OrderedRotation
+from rotator.engine.review.facts import Findings, HandRun, OrderedRotation
+from rotator.engine.review.marks import Mark
 from rotator.engine.review.newest import MOST_ROWS
 
 BY_HAND = frozenset(

@@ -20,16 +20,13 @@ from rotator.engine.review.facts import (
     EventTally,
     Fate,
     Findings,
-    Mark,
-    Misdated,
     PatTrail,
     Reach,
     RevocationTally,
     Silence,
-    Span,
-    SpanSum,
-    Tally,
 )
+from rotator.engine.review.marks import Mark, Misdated, Span, SpanSum, Tally
+from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.overlaps import OverlapFollower
 from rotator.engine.review.policies import read_policy
 from rotator.engine.review.unseen import UnseenFollower
@@ -173,6 +170,12 @@ class Collector:
         if event.entry.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
             tally = found.failed.setdefault(name, EventTally(0, event.sequence, 0))
             tally.count, tally.last = tally.count + 1, event.sequence
+        if name == places.ListingDamaged.type.name:
+            mark = self._mark(event)
+            for identifier in filter(None, str(event.entry.details.get("authorization_ids") or "").split(", ")):
+                key = identifier, event.entry.subject
+                if key in found.unread_ids or len(found.unread_ids) < MOST_ROWS:
+                    found.unread_ids.setdefault(key, Tally(mark, mark)).add(mark)
         if name in FAILING:
             found.failed_pats.add(event.entry.subject)
         self._count_rotations(event)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from rotator.domain.audit_event import AuditEvent, spell_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.proofs import NodeKeeper, list_consistency_spans, list_inclusion_spans
-from rotator.engine.review.facts import Mark, Review
+from rotator.engine.review.facts import Review
+from rotator.engine.review.marks import Mark
 from rotator.engine.review.policies import list_policies
 from rotator.engine.review.reviewing import is_of_period, load_checkpoints, load_readable
 from rotator.ports.database import Database

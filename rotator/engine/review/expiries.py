@@ -7,7 +7,8 @@ from datetime import timedelta
 from rotator.domain.audit_event import AuditEvent, Detail
 from rotator.domain.events import inventory, rotations
 from rotator.domain.period import Period
-from rotator.engine.review.facts import Expired, Mark, Values
+from rotator.engine.review.facts import Expired, Values
+from rotator.engine.review.marks import Mark
 from rotator.engine.review.overlaps import read_moment
 
 _COMING = frozenset(event.type.name for event in (inventory.PatAdopted, inventory.PatTakenOver, inventory.PatCreated))

@@ -8,7 +8,6 @@ from enum import StrEnum, auto
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
-from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.period import Period
@@ -17,6 +16,7 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.log_checking import LogSummary
+from rotator.engine.review.marks import Mark, Misdated, Span, SpanSum, Tally
 from rotator.engine.review.newest import Greatest, Newest
 from rotator.engine.review.outside import Outside
 from rotator.engine.status import PatStatus
@@ -26,49 +26,6 @@ MOST_NUMBERS = 20
 """How many numbers of events a row keeps: the newest."""
 MOST_LONG = 20
 """How many of the longest failures a review keeps."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """An event that proves something: its number and when it happened, as it says itself.
-
-    `placed`: when that was, if its clock was wrong. `is_guessed`: that is only near, as nothing says how wrong it was.
-    """
-
-    sequence: int
-    at: datetime
-    placed: datetime | None = None
-    is_guessed: bool = False
-
-    @property
-    def happened_at(self) -> datetime:
-        """When it happened, whatever its clock said."""
-        return self.placed or self.at
-
-    def measure(self, ended: Mark | None, now: datetime) -> timedelta | None:
-        """Return how long it was from here to the end, or to now without one. None: the log cannot tell."""
-        if self.is_guessed or (ended is not None and ended.is_guessed):
-            return None
-        return max(timedelta(0), (ended.happened_at if ended else now) - self.happened_at)
-
-
-@dataclass
-class Misdated:
-    """Events one after the other that a wrong clock dated: the first and last, and how many of them."""
-
-    first: Mark
-    last: Mark
-    count: int = 1
-
-    @property
-    def step(self) -> timedelta | None:
-        """How far the clock was ahead; below 0: behind. None: the log does not say."""
-        return None if self.first.is_guessed else self.first.at - self.first.happened_at
-
-    def goes_on(self, mark: Mark) -> bool:
-        """Whether the same clock may have dated the next event."""
-        is_next = mark.sequence == self.last.sequence + 1 and mark.is_guessed == self.last.is_guessed
-        return is_next and (mark.is_guessed or mark.at - mark.happened_at == self.step)
 
 
 @dataclass(frozen=True)
@@ -117,56 +74,6 @@ class RevocationTally:
     proofs: Newest[int] = field(default_factory=lambda: Newest(MOST_NUMBERS))
     first: Mark | None = None
     last: Mark | None = None
-
-
-@dataclass(frozen=True)
-class Span:
-    """Something wrong that lasted: the events that began and ended it. `ended` is None while it lasts.
-
-    `pat` is the managed PAT that the subject belongs to, if that is an id.
-    """
-
-    kind: ConditionKind
-    subject: str
-    code: str | None
-    begun: Mark
-    ended: Mark | None = None
-    pat: str | None = None
-
-    def measure(self, now: datetime) -> timedelta | None:
-        """Return how long it lasted, or has lasted by now. None: the log cannot tell."""
-        return self.begun.measure(self.ended, now)
-
-
-@dataclass
-class SpanSum:
-    """All times that something of one kind and cause was wrong: how many, how long in all, and the longest of them.
-
-    `unmeasured`: how many of them lasted for a time that the log cannot tell.
-    """
-
-    kind: ConditionKind
-    code: str | None
-    first: Mark
-    last: Mark
-    longest: Mark
-    count: int = 0
-    total: timedelta = timedelta(0)
-    most: timedelta = timedelta(-1)
-    unmeasured: int = 0
-
-
-@dataclass
-class Tally:
-    """How often something happened, and the first and the last time."""
-
-    first: Mark
-    last: Mark
-    count: int = 0
-
-    def add(self, mark: Mark) -> None:
-        """Count one more."""
-        self.count, self.last = self.count + 1, mark
 
 
 class Fate(StrEnum):
@@ -372,6 +279,8 @@ class Findings:
     left: dict[str, Mark] = field(default_factory=dict)
     """By authorization id: the event that says that it was left behind, or kept."""
     timeline: list[Bucket] = field(default_factory=list)
+    unread_ids: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    """By authorization id and account/organization: entries of lists that rotator did not understand."""
     failed_pats: set[str] = field(default_factory=set)
     """Whose rotation failed, was blocked, frozen or abandoned in the period, if only for a while."""
     excepted_pats: set[str] = field(default_factory=set)
@@ -450,5 +359,7 @@ class Review:
     overlapping: tuple[Rotation, ...]
     organizations: tuple[str, ...] = ()
     """Those of the settings."""
+    looked_at: datetime | None = None
+    """When the last look at all PATs of the accounts ended that succeeded, as far as it is remembered."""
     checkpoints: int = 0
     """How many of the log's are of the period."""

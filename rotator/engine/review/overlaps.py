@@ -11,7 +11,8 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events import revocations, rotations
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.period import Period
-from rotator.engine.review.facts import Asked, Mark, Outlived, Span, Values
+from rotator.engine.review.facts import Asked, Outlived, Values
+from rotator.engine.review.marks import Mark, Span
 
 _UNTIL = frozenset(event.type.name for event in (rotations.OverlapStarted, rotations.OverlapReleased))
 _PLANNED = rotations.RotationPlanned.type.name

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 
 from rotator.domain.audit_event import AuditEvent
-from rotator.engine.review.facts import Mark, Review
+from rotator.engine.review.facts import Review
+from rotator.engine.review.marks import Mark
 
 
 def read_policy(event: AuditEvent) -> str | None:

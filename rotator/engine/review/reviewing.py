@@ -9,6 +9,7 @@ from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.places import PolicyChanged
+from rotator.domain.job_run import JobName, JobOutcome
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.period import Period
 from rotator.domain.policy import Policy
@@ -59,6 +60,7 @@ def make_review(
     with database.read() as reading:
         rows = status_in(reading, policy, now, settle=settle, lease=lease)
         records = {record.name: record for record in reading.inventory.load_all()}
+        look = reading.job_runs.find_last(JobName.RECONCILE, now, JobOutcome.SUCCEEDED)
         pending, left = tuple(reading.revocations.load()), load_left_behind(reading, now)
         overlapping = tuple(rotation for rotation in reading.journal.load_open() if rotation.state in _OVERLAPPING)
     managed = [row for row in rows if row.state is not PatState.UNTRACKED]
@@ -75,6 +77,7 @@ def make_review(
         pending=pending,
         left_behind=left,
         overlapping=overlapping,
+        looked_at=None if look is None else look.ended_at,
         organizations=tuple(name for account in accounts for name in account.organizations),
     )
 

@@ -9,7 +9,8 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events import inventory, revocations, rotations
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.period import Period
-from rotator.engine.review.facts import Mark, Unseen
+from rotator.engine.review.facts import Unseen
+from rotator.engine.review.marks import Mark
 from rotator.engine.review.newest import Newest
 from rotator.engine.review.overlaps import read_moment
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events import inventory, rotations
 from rotator.domain.period import Period
-from rotator.engine.review.facts import LongestUse, Mark, Values
+from rotator.engine.review.facts import LongestUse, Values
+from rotator.engine.review.marks import Mark
 
 _NEW_VALUE = frozenset(
     event.type.name for event in (inventory.PatAdopted, inventory.PatCreated, rotations.OverlapStarted)
