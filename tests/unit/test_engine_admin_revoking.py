@@ -97,8 +97,20 @@ def test_both_pats_of_a_rotation_are_refused() -> None:
     world = make_world()
     old = world.record().authorization_id
     world.run()
-    assert f"is a PAT of a rotation of {NAME}" in refuse(world, old)
+    assert f"{old} is a PAT of a rotation of {NAME}" in refuse(world, old)
     assert f"is the current PAT of {NAME}" in refuse(world, world.record().authorization_id)
+
+
+def test_pat_that_a_frozen_rotation_left_behind_is_refused_with_what_revokes_it() -> None:
+    world = make_world()
+    old = world.record().authorization_id
+    world.run()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.advance(hours=25)
+    world.run()
+    said = refuse(world, old)
+    assert said.startswith(f"{old} is a PAT of a rotation of {NAME}")
+    assert said.endswith(f"`rotator recover --revoke {old}` revokes it.")
 
 
 def test_pat_that_an_unanswered_mint_may_have_made_is_refused() -> None:
@@ -135,7 +147,7 @@ def test_nothing_is_revoked_while_the_vault_hands_out_a_pat_that_the_database_do
 @pytest.mark.parametrize(
     ("identifier", "hold", "said"),
     [
-        (FOREIGN, None, "is the current PAT of late"),
+        (FOREIGN, None, f"{FOREIGN} is the current PAT of late"),
         ("other", Hold.DATABASE_BEHIND, "the secret of late holds a PAT"),
     ],
 )

@@ -18,6 +18,7 @@ from rotator.engine.pace import Turns
 from rotator.engine.planning import make_plan
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.errors import ClaimHeldError
+from rotator.ports.claims import Claim
 from rotator.ports.clock import Clock
 from rotator.ports.database import UnitOfWork
 from rotator.ports.permit import Permit
@@ -245,7 +246,7 @@ def test_waiting_pat_keeps_its_claim_when_the_more_urgent_one_takes_longer_than_
                 assert watcher.renewed.wait(30)
                 world.advance(milliseconds=200)
             with pytest.raises(ClaimHeldError), world.database.begin() as work:
-                work.claims.claim("b", "a rival", now=work.now(), span=timedelta(hours=1))
+                work.claims.claim("b", "a rival", now=work.now(), span=world.timing.lease)
 
     world.pats = PacedPats(world, look)
     report = world.run()
@@ -256,16 +257,16 @@ def test_waiting_pat_keeps_its_claim_when_the_more_urgent_one_takes_longer_than_
 
 def test_pat_is_held_and_not_failed_when_its_claim_is_lost_before_anything_was_sent() -> None:
     """Another run took it over meanwhile: it does the work."""
-    world = make_world("a")
+    world, taken = make_world("a"), list[Claim]()
 
     def take_over(_: str) -> None:
         world.advance(minutes=6)
         with world.database.begin() as work:
-            work.claims.claim("a", "a rival", now=work.now(), span=timedelta(hours=1))
+            taken.append(work.claims.claim("a", "a rival", now=work.now(), span=world.timing.lease))
 
     world.pats = PacedPats(world, take_over)
     report = world.run()
-    assert names_of(report, OutcomeKind.HELD) == ["a"]
+    assert (len(taken), names_of(report, OutcomeKind.HELD)) == (1, ["a"])
     assert names_of(report, OutcomeKind.FAILED) == []
     assert world.record("a").last_failure is None
     assert world.count("mint") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from itertools import count
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,6 +30,7 @@ from rotator.engine.status import PatStatus
 from rotator.engine.updating import make_change, update
 from rotator.errors import RotatorError
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatList
 from tests.support.engine import NAME, EngineWorld, make_world, names_of
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
@@ -124,6 +126,24 @@ def test_old_pat_that_expires_ends_the_overlap_without_a_window() -> None:
     world.run()
     assert find_row(world).next_at == EXPIRY
     go_to(world, EXPIRY)
+    world.run()
+    assert (world.count("revoke"), world.states()) == (0, ["completed"])
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize("hiding", [0, 1])
+def test_old_pat_has_not_expired_while_one_of_two_lists_may_hide_it(hiding: int, is_named: bool) -> None:
+    world = make_held(Timetable(), overlap=timedelta(days=6))
+    old = world.record().authorization_id
+    world.run()
+    go_to(world, EXPIRY)
+    looks = count()
+    world.pats.change_listed = lambda pats: PatList(
+        list(pats), [old if is_named else ""] if next(looks) == hiding else []
+    )
+    world.run()
+    assert world.states() == ["overlapping"]
+    world.pats.change_listed = None
     world.run()
     assert (world.count("revoke"), world.states()) == (0, ["completed"])
 
