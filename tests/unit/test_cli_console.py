@@ -15,6 +15,7 @@ from rotator.cli.context import CliContext, examples
 from rotator.cli.widths import Column, find_lower, share_width
 from rotator.documents.document import write_moment
 from rotator.domain.words import say_in
+from tests.support.terminal import read_to_end
 
 NOW = datetime(2026, 12, 3, 9, 0, tzinfo=UTC)
 
@@ -175,8 +176,7 @@ def test_real_terminal_has_its_width_and_colours(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(sys, "stdout", terminal)
         monkeypatch.setattr(sys, "__stdout__", terminal)
         print_table(CliContext(), [Column("name"), Column("state", fixed=True)], [["n" * 60, Cell("no", "red")]])
-        terminal.flush()
-        lines = os.read(ours, 4096).decode().splitlines()
+    lines = read_to_end(ours).decode().splitlines()
     os.close(ours)
     assert "\x1b[31mno" in lines[1]
     assert "n" * 30 + "…" in lines[1]

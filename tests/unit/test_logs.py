@@ -41,6 +41,7 @@ from rotator.domain.events.rotations import (
     RotationFrozen,
 )
 from rotator.domain.secret_value import SecretValue
+from tests.support.terminal import read_to_end
 
 PAT = ("a1B2c3D4" * 10)[:76] + "AZDO" + "x9Y8"
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJ2YXVsdCJ9.c2lnbmF0dXJlLXBhcnQ_-x"
@@ -251,8 +252,7 @@ def test_terminal_has_our_events_in_words_within_its_width_and_nothing_twice() -
         logging.getLogger("urllib3.part").warning("retrying")
         _log_exception()
         reset_logging()
-        stream.flush()
-        shown = re.sub(r"\x1b\[[0-9;]*m", "", os.read(ours, 65536).decode()).replace("\r", "")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", read_to_end(ours).decode()).replace("\r", "")
     os.close(ours)
     lines = [re.sub(r"^[-0-9]{10} [:0-9]{8}Z", "NOW", line) for line in shown.splitlines()]
     assert lines[:4] == [
