@@ -58,10 +58,10 @@ SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
         WHEN age < 171000 THEN printf('%.0f h', age / 3600.0)
         ELSE printf('%.0f days', age / 86400.0) END, CASE
         WHEN all_organizations THEN 'none'
-        ELSE rtrim(CASE WHEN exact >= 86400 THEN exact / 86400 || 'd ' ELSE '' END
-            || CASE WHEN exact % 86400 >= 3600 THEN exact % 86400 / 3600 || 'h ' ELSE '' END
-            || CASE WHEN exact % 3600 >= 60 THEN exact % 3600 / 60 || 'm ' ELSE '' END
-            || CASE WHEN exact % 60 THEN exact % 60 || 's' ELSE '' END) END,
+        ELSE rtrim(CASE WHEN exact >= 86400 THEN (exact / 86400) || 'd ' ELSE '' END
+            || CASE WHEN exact % 86400 >= 3600 THEN (exact % 86400 / 3600) || 'h ' ELSE '' END
+            || CASE WHEN exact % 3600 >= 60 THEN (exact % 3600 / 60) || 'm ' ELSE '' END
+            || CASE WHEN exact % 60 THEN (exact % 60) || 's' ELSE '' END) END,
     CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
         ELSE 'everything-else' END
 FROM aged LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;
