@@ -48,7 +48,7 @@ FROM record JOIN (SELECT sequence, at, details FROM known) k ON k.sequence = rea
 -- ages
 WITH aged AS (
     SELECT *, (julianday(ends) - julianday(:now)) * 24 AS rest, strftime('%s', :now) - strftime('%s', valid_from) AS age,
-        CAST(round((due - julianday(valid_from)) * 86400) AS INTEGER) AS exact
+        strftime('%s', due) - strftime('%s', valid_from) AS exact
     FROM record)
 SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
     CASE WHEN rest < 47.5 THEN printf('%.0f h', rest) ELSE printf('%.0f days', rest / 24) END,
