@@ -77,7 +77,9 @@ class ReviewDocument(Document):
     period: Annotated[PeriodDocument, "The period."]
     log: Annotated[LogReviewDocument, "Whether the log is whole."]
     pats: Annotated[list[ReviewedPatDocument], "Managed PATs, by expiry."]
-    looked_at: Annotated[Moment | None, "When the last look ended that found these. Null: that is not remembered."]
+    looked_at: Annotated[
+        Moment | None, "When the last look ended that found these. Null: not kept, as of `rotator once`."
+    ]
     unmanaged: Annotated[list[UnmanagedPatDocument], "PATs that nobody manages, as the last look found them."]
     unread_ids: Annotated[list[TallyDocument], "Ids of entries of lists that rotator did not understand."]
     time_left: Annotated[list[TimeLeftDocument], "How many managed PATs have how much time left."]

@@ -39,7 +39,9 @@ def answer_all(review: ReviewDocument) -> list[str]:
 def _say_owners(review: ReviewDocument) -> str:
     pats, others = review["pats"], review["unmanaged"]
     owners = sorted({pat["owner"] or "an account that the settings do not have any more" for pat in pats})
-    look = "The last look" + ("" if review["looked_at"] is None else f", at {say_time(review['looked_at'])},")
+    look = "The last look" + (
+        ", whose time is not kept," if review["looked_at"] is None else f", at {say_time(review['looked_at'])},"
+    )
     managed = f"{_count(len(pats), 'PAT is', 'PATs are')} managed"
     said = f"{managed}, of {say_names(owners)}." if pats else f"{managed}."
     if not others:

@@ -48,7 +48,7 @@ FROM record JOIN (SELECT sequence, at, details FROM known) k ON k.sequence = rea
 -- ages
 WITH aged AS (
     SELECT *, (julianday(ends) - julianday(:now)) * 24 AS rest, strftime('%s', :now) - strftime('%s', valid_from) AS age,
-        CAST(round((due - julianday(valid_from)) * 86400) AS INTEGER) AS exact
+        strftime('%s', due) - strftime('%s', valid_from) AS exact
     FROM record)
 SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
     CASE WHEN rest < 47.5 THEN printf('%.0f h', rest) ELSE printf('%.0f days', rest / 24) END,
@@ -58,10 +58,10 @@ SELECT name, strftime('%Y-%m-%d %H:%M:%S', ends),
         WHEN age < 171000 THEN printf('%.0f h', age / 3600.0)
         ELSE printf('%.0f days', age / 86400.0) END, CASE
         WHEN all_organizations THEN 'none'
-        ELSE rtrim(CASE WHEN exact >= 86400 THEN exact / 86400 || 'd ' ELSE '' END
-            || CASE WHEN exact % 86400 >= 3600 THEN exact % 86400 / 3600 || 'h ' ELSE '' END
-            || CASE WHEN exact % 3600 >= 60 THEN exact % 3600 / 60 || 'm ' ELSE '' END
-            || CASE WHEN exact % 60 THEN exact % 60 || 's' ELSE '' END) END,
+        ELSE rtrim(CASE WHEN exact >= 86400 THEN (exact / 86400) || 'd ' ELSE '' END
+            || CASE WHEN exact % 86400 >= 3600 THEN (exact % 86400 / 3600) || 'h ' ELSE '' END
+            || CASE WHEN exact % 3600 >= 60 THEN (exact % 3600 / 60) || 'm ' ELSE '' END
+            || CASE WHEN exact % 60 THEN (exact % 60) || 's' ELSE '' END) END,
     CASE WHEN display_name LIKE '%-manual' THEN 'hands-off' WHEN display_name LIKE 'ci-%' THEN 'ci'
         ELSE 'everything-else' END
 FROM aged LEFT JOIN (SELECT sequence, at FROM known) k ON k.sequence = rotated ORDER BY ends, name;

@@ -285,7 +285,8 @@ def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
     said = [reviewed.page.find_id(f"answer-{number}").text() for number in range(1, 11)]
     spans = {name: read_table(reviewed.page, name) for name in ("breaches", "failures", "longest-failures")}
     starts = (
-        f"{found['pats']} PATs are managed, of {USERNAME}. The last look, at ",
+        f"{found['pats']} PATs are managed, of {USERNAME}. The last look, whose time is not kept, found 1 more PAT of "
+        "these accounts that",
         f"Of {found['pats']} managed PATs, with full access: {found['full']}; valid for all "
         f"organizations: {found['wide']}.",
         "",

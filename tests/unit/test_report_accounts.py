@@ -31,7 +31,11 @@ def test_ids_of_entries_that_were_not_understood_are_those_that_sql_finds() -> N
 def test_last_look_has_its_time(at: str | None) -> None:
     document: ReviewDocument = make_document()
     document["looked_at"] = None if at is None else Moment(at)
-    said = "The last look found no other" if at is None else "The last look, at 2026-12-03 08:00:00, found no other"
+    said = (
+        "The last look, whose time is not kept, found no other"
+        if at is None
+        else "The last look, at 2026-12-03 08:00:00, found no other"
+    )
     assert said in page_answer(document, 1)
 
 

@@ -175,7 +175,7 @@ def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterato
 
 
 def _collect(database: Database, period: Period, now: datetime, newest: int) -> Findings:
-    collector = Collector(period, now, _find_misdated(database, now))
+    collector = Collector(period, now, load_misdated(database, now))
     for event in load_readable(database, newest):
         if isinstance(event, int):
             collector.found.unreadable.add(event)
@@ -184,7 +184,7 @@ def _collect(database: Database, period: Period, now: datetime, newest: int) -> 
     return collector.finish()
 
 
-def _find_misdated(database: Database, now: datetime) -> Mapping[int, Placed]:
+def load_misdated(database: Database, now: datetime) -> Mapping[int, Placed]:
     """Return what `find_misdated` does; nothing of a log whose times cannot be read."""
     try:
         return find_misdated(_load_times(database), now, _load_steps(database))
