@@ -303,6 +303,23 @@ def test_clone_is_reported_when_nothing_is_due_after_its_value_was_written_over(
     assert world.count("mint") == 1
 
 
+def test_clone_of_an_update_is_reported_before_what_wrote_over_its_value_blocks_the_next_rotation() -> None:
+    """It is found among all PATs of the account, as its display name is none that this database knows."""
+    world = make_world()
+    world.finish()
+    world.advance(days=23)
+    restore = world.database.back_up()
+    world.watch(lambda: update(world.make_run(), make_change(NAME, display_name="other", scopes=(), lifetime=None)))
+    [clone] = world.live_ids("other")
+    world.secrets.write_foreign(world.location(), "theirs")
+    restore()
+    world.advance(minutes=6)
+    world.run()
+    assert world.record().hold is Hold.FOREIGN_WRITE
+    world.run()
+    assert clone in find_told(world)
+
+
 @pytest.mark.parametrize("mark", ["planned", "mint_started", "minted", "store_started"])
 def test_clone_is_accounted_for_when_the_older_database_holds_its_rotation_as_unfinished(mark: str) -> None:
     world, clone = make_written_over(mark)
