@@ -184,24 +184,28 @@ def test_late_mint_is_refused_when_its_rotation_was_closed() -> None:
     assert late in world.revoked_ids()
 
 
-def test_pat_that_a_closed_mint_may_have_made_is_not_adopted_while_a_run_works_on_its_record() -> None:
-    """That run may be about to revoke it."""
-    world = make_world()
-    world.pats.fail("mint", after_effect=True)
+def test_pats_that_closed_mints_may_have_made_are_not_adopted_while_runs_work_on_their_records() -> None:
+    """Those may be about to revoke them."""
+    names = (NAME, "other")
+    world = make_world(*names)
+    world.pats.fail("mint", after_effect=True, times=2)
     world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=20)
     world.run()
-    found = world.live_ids()[1]
+    found = [world.live_ids(name)[1] for name in names]
     for _ in range(2):
         world.advance(minutes=11)
         world.run()
     run = world.make_run()
-    plan = propose(run, [found], everything=False, choice=Choice("found", "found", replace_foreign=True))
-    assert [proposal.record.authorization_id for proposal in plan.proposals] == [found]
+    choices = {each: Choice(f"found-{n}", f"found-{n}", replace_foreign=True) for n, each in enumerate(found)}
+    plan = propose(run, found, everything=False, choices=choices)
+    assert [proposal.record.authorization_id for proposal in plan.proposals] == found
     with world.database.begin() as work:
-        claim = work.claims.claim(NAME, "another run", now=work.now(), span=world.timing.lease)
-    assert [refusal.kind for refusal in adopt(run, plan).refusals] == [RefusalKind.BEING_REVOKED]
+        claims = [work.claims.claim(name, "another run", now=work.now(), span=world.timing.lease) for name in names]
+    refused = {(refusal.kind, refusal.reference, refusal.name) for refusal in adopt(run, plan).refusals}
+    assert refused == {(RefusalKind.BEING_REVOKED, each, name) for each, name in zip(found, names, strict=True)}
     with world.database.begin() as work:
-        work.claims.release(claim)
+        for claim in claims:
+            work.claims.release(claim)
     assert adopt(run, plan).refusals == ()
 
 

@@ -174,9 +174,9 @@ def disable(world: EngineWorld) -> None:
     world.pats.signed_out.add(HEIR)
 
 
-@pytest.mark.parametrize("lose", [take_out, disable])
+@pytest.mark.parametrize(("lose", "is_waited_for"), [(take_out, False), (disable, True)])
 def test_pat_whose_move_cannot_be_made_any_more_is_rotated_by_its_own_account_before_it_expires(
-    lose: Callable[[EngineWorld], None],
+    lose: Callable[[EngineWorld], None], is_waited_for: bool
 ) -> None:
     world = make_current()
     world.database.dies_before = "rotation_planned"
@@ -185,10 +185,14 @@ def test_pat_whose_move_cannot_be_made_any_more_is_rotated_by_its_own_account_be
     world.database.revive()
     assert world.record().wanted_account == HEIR
     lose(world)
+    world.advance(hours=5)
+    world.run()
+    assert (world.record().wanted_account == HEIR) is is_waited_for, "a sign-in may come until the PAT is due"
     for _ in range(5 * 31):
         world.advance(hours=5)
         world.run()
         assert world.is_live(), (world.record().wanted_account, world.record().last_failure)
+    assert world.record().wanted_account is None
 
 
 def test_denial_of_the_old_accounts_request_does_not_keep_the_new_accounts_pats_from_being_worked_on() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.domain.managed_pat import Pat
+from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Decision, Guardrails, Match, RuleAction, Verdict
 from rotator.domain.refusal import RefusalKind
@@ -399,6 +399,7 @@ def test_pat_that_cannot_be_looked_at_is_a_failure_and_no_wait_when_its_vault_do
     report = world.run()
     (unread,) = [outcome for outcome in report.outcomes if outcome.kind is OutcomeKind.FAILED]
     assert (unread.name, unread.account, unread.organization) == (HOOK, ACCOUNT, "contoso")
+    assert (unread.authorization_id, unread.failure) == (found, Failure.of(error))
     assert find_wait(world, found) is None
     world.heal()
     assert names_of(world.run(), OutcomeKind.ADOPTED) == [HOOK]
