@@ -125,7 +125,7 @@ class Calendar:
         life = valid_to - valid_from
         near = min(max(life / 10, 6 * _HOUR), 3 * _DAY, life / 3)
         overlap = rotation.overlap if is_mint else self._find_overlap(moment)
-        return valid_to - moment <= max(near, min(life / 3, overlap + TRIES)) + _MINUTE
+        return valid_to - moment <= max(near, min(life / 2, overlap + TRIES)) + _MINUTE
 
     def _find_overlap(self, moment: datetime) -> timedelta:
         """The longest overlap that the rule had while a run could decide what it did at that moment."""
