@@ -111,15 +111,15 @@ def _list_ended(review: ReviewDocument) -> Iterator[Breach]:
 
 
 def _list_standing(review: ReviewDocument) -> Iterator[Breach]:
-    """What no event tells of: it is so now."""
-    now = review["generated_at"]
+    """What no event tells of: it is so now, and began before the end of the period."""
+    now, until = review["generated_at"], datetime.fromisoformat(review["period"]["until"])
     for pat in review["pats"]:
         what, name = _NOW_WRONG.get(pat["age_verdict"], ("", ""))
         begun = {"rotate_after": pat["rotate_after"], "expires_at": pat["expires_at"]}.get(name)
-        if begun is not None:
+        if begun is not None and datetime.fromisoformat(begun) < until:
             yield _make_standing(what, pat["name"], begun, now)
     for found in review["unmanaged"]:
-        if found["too_long"]:
+        if found["too_long"] and datetime.fromisoformat(found["valid_from"]) < until:
             shown = f"{found['display_name']}: {found['authorization_id']} (nobody manages it)"
             yield _make_standing(
                 "lives longer than the guardrails allow", shown, found["valid_from"], now, _NO_EVENT_UNMANAGED

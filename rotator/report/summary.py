@@ -102,9 +102,11 @@ def _say_log(review: ReviewDocument) -> str:
 
 def _say_service_logs(review: ReviewDocument) -> str:
     outside = review["outside"]
-    compared = sum(log["compared"] is not None for log in outside["logs"])
-    if not compared:
+    if not any(log["compared"] is not None for log in outside["logs"]):
         return "Azure DevOps' own log was never compared with it."
+    compared = sum(log["covered_seconds"] > 0 for log in outside["logs"])
+    if not compared:
+        return "Nothing of the period was compared with Azure DevOps' own log."
     found = _count(outside["foreign_found"], "change") + " by somebody else"
     if outside["lacking_found"]:
         found += " and changes by rotator that it lacks"

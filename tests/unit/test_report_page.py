@@ -24,7 +24,7 @@ from rotator.report.breaches import count_breaches, list_breaches
 from rotator.report.cells import soften
 from rotator.report.controls import CONTROLS
 from rotator.report.page import QUESTIONS, render_page
-from rotator.report.summary import say_nothing
+from rotator.report.summary import say_nothing, summarize
 from rotator.report.tables import TIME_LEFT, VERDICTS, make_tables
 from tests.support.html_page import read_page, read_table
 from tests.support.records import make_managed_pat
@@ -471,6 +471,23 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+
+
+def test_what_began_after_the_period_breaks_nothing_in_it() -> None:
+    old = Period("long ago", NOW - 400 * DAY, NOW - 300 * DAY)
+    rows = [make_status("old", age=40 * DAY, left=-2 * DAY), make_status("late", age=25 * DAY, left=5 * DAY)]
+    document = make_document(rows=rows, period=old)
+    assert count_breaches(document) == (0, 0)
+    assert page_answer(document, 5).startswith("The policy was broken 0 times")
+
+
+def test_summary_of_a_period_that_was_never_compared_says_so_although_another_was() -> None:
+    details = {"since": write_moment(NOW - 90 * DAY), "until": write_moment(NOW - 2 * DAY)}
+    compared = AuditEntry("service_log_compared", "bot/contoso", Outcome.SUCCEEDED, "me@host", "run", details)
+    events = [AuditEvent(1, NOW - 2 * DAY, compared, "", "")]
+    assert "compared with it for 1 of 1 organization" in list(summarize(make_document(events)))[-1]
+    before = make_document(events, period=Period("long ago", NOW - 400 * DAY, NOW - 300 * DAY))
+    assert list(summarize(before))[-1] == "Nothing of the period was compared with Azure DevOps' own log."
 
 
 def test_links_at_the_top_lead_to_each_section_and_rows_that_fold_name_their_columns() -> None:
