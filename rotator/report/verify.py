@@ -46,6 +46,15 @@ def read_spelled(data: bytes, what: str) -> dict[str, Any]:
     return document
 
 
+def read_signature(data: bytes) -> dict[str, Any]:
+    """Return what is signed of the manifest; Fault unless it is in its one spelling, its hex too."""
+    found = read_spelled(data, SIGNATURE)
+    made = None if found["key"] is None else bytes.fromhex(found["signature"]).hex()
+    if found != {"sha256": found["sha256"], "key": found["key"], "signature": made}:
+        raise Fault(SIGNATURE + " is not as rotator writes it")
+    return found
+
+
 class Change:
     """A change of the key. The new key signed it, and the old one, unless it was lost. Fault if one did not."""
 
@@ -106,7 +115,7 @@ class Archive:
 
     def _check_manifest(self) -> None:
         data, signature = ((self._folder / name).read_bytes() for name in (MANIFEST, SIGNATURE))
-        signed = read_spelled(signature, SIGNATURE)
+        signed = read_signature(signature)
         self._manifest, self._signer = read_spelled(data, MANIFEST), signed["key"]
         if signed["sha256"] != hashlib.sha256(data).hexdigest() or self._manifest["purpose"] != "rotator-evidence":
             raise Fault(f"{MANIFEST} is not the one that {SIGNATURE} names")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from contextlib import suppress
 
 import pytest
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rotator.documents.evidence import spell_signature
+from rotator.report.verify import Fault, read_signature
 from rotator.report.verify_proofs import decode_key, fold, grow, is_consistent, is_included, is_signed
 from tests.support.whole_tree import make_consistency_proof, make_inclusion_proof, make_root
 
@@ -104,3 +107,28 @@ def test_public_key_is_read_in_hex_and_base64() -> None:
     for text in ("", "00", key.hex()[:-2], "g" * 64, "A" * 44):
         with pytest.raises(ValueError, match=r"\w"):
             decode_key(text)
+
+
+SIGNED = spell_signature("ab" * 32, "0123456789abcdef", base64.b64encode(b"\xab" * 64).decode())
+
+
+@pytest.mark.parametrize("data", [SIGNED, spell_signature("ab" * 32, None, None)])
+def test_signature_is_read_as_rotator_writes_it(data: bytes) -> None:
+    assert read_signature(data)["sha256"] == "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SIGNED.replace(b'"signature":"abab', b'"signature":"ABab'),
+        SIGNED.replace(b'"signature":"abab', b'"signature":"ab ab'),
+        SIGNED.replace(b'"signature":"', b'"signature":" '),
+        SIGNED.replace(b'"sha256"', b'"more":1,"sha256"'),
+        re.sub(b'"key":"[0-9a-f]+"', b'"key":null', SIGNED),
+        SIGNED + b"\n",
+    ],
+)
+def test_signature_in_another_spelling_is_not_accepted(data: bytes) -> None:
+    assert data != SIGNED
+    with pytest.raises(Fault, match=r"signature\.json is not as rotator writes it"):
+        read_signature(data)
