@@ -15,6 +15,17 @@ LATE = timedelta(minutes=15)
 """And how far after its answer: a request whose answer was lost may still take effect."""
 _SAME_EXPIRY = timedelta(seconds=1)
 
+Span = tuple[datetime, datetime]
+
+
+def follow_spans(spans: Iterable[Span], begins: datetime) -> datetime:
+    """Return up to where spans go on from there without a gap, in whatever order they come."""
+    for begin, end in sorted(spans):
+        if begin > begins:
+            break
+        begins = max(begins, end)
+    return begins
+
 
 @dataclass(frozen=True)
 class OwnAction:

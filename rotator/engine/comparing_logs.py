@@ -12,10 +12,8 @@ from datetime import datetime, timedelta
 from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.event import Event
-from rotator.domain.events.service_log import (
-    ServiceLogCompared,
-)
-from rotator.domain.log_comparison import EARLY, LogComparison, compare_logs
+from rotator.domain.events.service_log import ServiceLogCompared
+from rotator.domain.log_comparison import EARLY, LogComparison, Span, compare_logs, follow_spans
 from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
 from rotator.domain.marker import strip_mark
 from rotator.domain.policy import LeakAction, RuleAction
@@ -44,8 +42,8 @@ from rotator.ports.service_log import ServiceLog
 
 AUDITING_OFF = "auditing_off"
 _ENDINGS = (EntryKind.REVOKED, EntryKind.REVOKED_BY_SYSTEM, EntryKind.FOUND_IN_PUBLIC)
-_MOST_BEFORE = 100
-"""How many comparisons are asked whether they found anything."""
+_MOST_BEFORE, _MOST_SPANS = 100, 10_000
+"""How many comparisons are asked whether they found anything, and which spans they covered."""
 _OVERLAP = LAG + timedelta(hours=1)
 """What the comparison before could not judge yet is judged by the next one."""
 
@@ -58,7 +56,7 @@ def reconcile_logs(
 ) -> tuple[OrganizationLog, ...]:
     """Compare the logs of all organizations with ours, and record what is news unless `dry`.
 
-    Without `since`, each organization is compared from where the comparison before ended, with a day of overlap.
+    Without `since`, each organization is compared from where those before ended, with a day of overlap.
     """
     places: dict[str, list[Account]] = {}
     for account in run.services.accounts:
@@ -84,10 +82,17 @@ class _Comparing:
         self._organization, self._accounts = organization, accounts
 
     def find_start(self, until: datetime) -> datetime:
-        """Return where the next one begins: more than a day before the end of the last one, or as early as there is."""
-        read = [_read_until(event.entry.details) for event in self._load_newest(ServiceLogCompared)]
-        ends = [end for end in read if end is not None and end <= until]
-        return max(ends) - _OVERLAP if ends else until - KEPT_FOR
+        """Return where the next one begins: more than a day before the end of what was compared without a gap.
+
+        What the service no longer keeps is no gap. Without such a comparison it is as early as there is.
+        """
+        read = [_read_span(event.entry.details) for event in self._load_newest(ServiceLogCompared, _MOST_SPANS)]
+        spans, kept_since = [span for span in read if span is not None and span[1] <= until], until - KEPT_FOR
+        end = follow_spans(spans, kept_since)
+        if end > kept_since:
+            return end - _OVERLAP
+        old = [span for span in spans if span[1] <= kept_since]
+        return follow_spans(old, min(old)[1]) - _OVERLAP if old else kept_since
 
     def compare(self, since: datetime, until: datetime, tell: Tell) -> OrganizationLog:
         """Read the log with the first account that may, and compare it."""
@@ -249,10 +254,11 @@ def _make_off(organization: str, settled: int) -> RotatorError:
     )
 
 
-def _read_until(details: Mapping[str, object]) -> datetime | None:
-    """Return where a comparison ended; None for what somebody may have put there who altered the log."""
+def _read_span(details: Mapping[str, object]) -> Span | None:
+    """Return what a comparison settled, with what it could not any more; None for what somebody may have altered."""
     try:
+        begin = datetime.fromisoformat(str(details.get("lost_since") or details.get("since")))
         end = datetime.fromisoformat(str(details.get("until")))
     except ValueError:
         return None
-    return None if end.tzinfo is None else end
+    return None if begin.tzinfo is None or end.tzinfo is None else (begin, end)

@@ -203,6 +203,37 @@ def test_job_begins_before_the_end_of_the_comparison_before() -> None:
     assert last["lost_since"] == (second[2] - (first[2] - second[1])).isoformat()
 
 
+def test_comparison_by_hand_moves_the_start_of_the_job_only_if_it_leaves_no_gap() -> None:
+    world, their = make_replaced_world()
+
+    def compare_by_hand(hours: int) -> None:
+        now = world.clock.now()
+        reconcile_logs(world.make_run(), their, now - timedelta(hours=hours), now, lambda *_: None)
+
+    def find_start_of_job() -> datetime:
+        reconcile_audit(world.make_run(), their)
+        return their.asked[-1][1]
+
+    compare_by_hand(1)
+    first = world.clock.now()
+    assert find_start_of_job() == first - KEPT_FOR, "nothing before that hour was ever compared"
+    world.advance(days=3)
+    compare_by_hand(1)
+    second = world.clock.now()
+    assert find_start_of_job() == first - LAG - timedelta(hours=1)
+    world.advance(hours=5)
+    compare_by_hand(6)
+    third = world.clock.now()
+    assert find_start_of_job() == third - LAG - timedelta(hours=1), "it goes on from the one before"
+    assert third > second
+    world.advance(days=40)
+    compare_by_hand(1)
+    world.advance(days=60)
+    reconcile_audit(world.make_run(), their)
+    *_, last = told(world, "service_log_compared")
+    assert last["lost_since"] == (third - LAG - timedelta(hours=1)).isoformat()
+
+
 def test_other_account_reads_the_log_when_the_first_may_not() -> None:
     world, their = make_replaced_world()
     their.errors[ACCOUNT] = make_denied(CALL, Trace(403), "service_log_denied", "no", "Ask.")
