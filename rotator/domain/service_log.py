@@ -72,6 +72,8 @@ class Owner:
     display_name: str = ""
     managed_names: frozenset[str] = field(default=frozenset())
     """The display names of its ManagedPats in the organization, without marks."""
+    is_known: bool = True
+    """Whether the service said who the user is: without that, only the sign-in name is known."""
 
     def is_named(self, entry: ServiceLogEntry) -> bool:
         """Whether an entry says that the PAT is this user's; or that the user did it, and not whose the PAT is."""
@@ -79,6 +81,19 @@ class Owner:
             names = {self.username.casefold(), self.display_name.casefold(), self.user_id.casefold()} - {""}
             return entry.owner.casefold() in names
         return self.username.casefold() == entry.actor.casefold() or entry.actor_id == self.user_id != ""
+
+    def may_be_named(self, entry: ServiceLogEntry) -> bool:
+        """Whether an entry may be about this user's PAT, and nobody can tell, as it is not known who the user is."""
+        if self.is_known:
+            return False
+        named = entry.owner or entry.actor
+        is_other = "@" in named or not (named or entry.actor_id)
+        return not is_other or strip_mark(entry.display_name) in self.managed_names
+
+
+def find_possible_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
+    """Return who of those that are not known may be the owner of the PAT that an entry is about."""
+    return next((owner for owner in owners if owner.may_be_named(entry)), None)
 
 
 def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:

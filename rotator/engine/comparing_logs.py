@@ -13,12 +13,12 @@ from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.event import Event
 from rotator.domain.events.service_log import ServiceLogCompared
-from rotator.domain.log_comparison import EARLY, LogComparison, Span, compare_logs, follow_spans
+from rotator.domain.log_comparison import EARLY, LogComparison, OwnAction, Span, compare_logs, follow_spans
 from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
 from rotator.domain.marker import strip_mark
 from rotator.domain.policy import LeakAction, RuleAction
 from rotator.domain.probe import ProbeResult
-from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, Owner, ServiceLogEntry, find_owner
+from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, Owner, ServiceLogEntry, find_owner, find_possible_owner
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
@@ -131,45 +131,46 @@ class _Comparing:
             for action in load_own_actions(services.database, result.since, result.until)
             if action.organization == self._organization
         ]
-        owners = [self._make_owner(account, records) for account in self._accounts]
-        owned: dict[str, list[ServiceLogEntry]] = {account.name: [] for account in self._accounts}
-        for entry in read.entries:
-            owner = find_owner(entry, owners)
-            if owner is not None:
-                owned[owner.account].append(entry)
+        made = [self._make_owner(account, records) for account in self._accounts]
+        owned, undecided = _divide(read.entries, [owner for owner, _ in made], actions)
+        unknown = {owner.account: error for owner, error in made}
         comparisons = {
             account: compare_logs(
                 entries,
-                [action for action in actions if action.account == account],
+                [action for action in actions if action.account == account or action.of_any_user],
                 result.since,
                 result.until,
                 services.clock.now(),
-                hides=read.unreadable > 0,
+                hides=read.unreadable + len(undecided) > 0,
             )
             for account, entries in owned.items()
         }
+        comparisons = _drop_explained(comparisons)
         counted = replace(
             result,
             explained=sum(len(item.explained) for item in comparisons.values()),
             expired=sum(len(item.expired) for item in comparisons.values()),
             unsettled=sum(len(item.unsettled) for item in comparisons.values()),
-            others=len(read.entries) - sum(map(len, owned.values())),
+            others=len(read.entries) - sum(map(len, owned.values())) - len(undecided),
+            undecided=len(undecided),
+            was_read=result.was_read or bool(undecided),
+            error=unknown[undecided[0]] if undecided else None,
         )
         settled = sum(len(item.lacking) for item in comparisons.values())
         if not read.read and settled:
             return replace(counted, error=_make_off(self._organization, settled))
         return self._tell_news(counted, comparisons, records)
 
-    def _make_owner(self, account: Account, records: Iterable[ManagedPat]) -> Owner:
-        """Return by what entries may name an account's user; by its sign-in name alone where nobody says more."""
+    def _make_owner(self, account: Account, records: Iterable[ManagedPat]) -> tuple[Owner, RotatorError | None]:
+        """Return by what entries may name an account's user; by its sign-in name alone where an error says why."""
         names = frozenset(strip_mark(pat.display_name) for pat in records if pat.account == account.name)
         try:
             known = self._view.fetch_identity(account.name, self._organization)
         except DatabaseError:
             raise
-        except RotatorError:
-            return Owner(account.name, account.username, managed_names=names)
-        return Owner(account.name, account.username, known.user_id, known.display_name, names)
+        except RotatorError as error:
+            return Owner(account.name, account.username, managed_names=names, is_known=False), error
+        return Owner(account.name, account.username, known.user_id, known.display_name, names), None
 
     def _tell_news(
         self, result: OrganizationLog, comparisons: Mapping[str, LogComparison], records: Sequence[ManagedPat]
@@ -242,6 +243,37 @@ class _Comparing:
                 for place in places
                 for event in reading.audit.load_newest(most, AuditFilter(event=kind.type.name, subject=place))
             ]
+
+
+def _divide(
+    entries: Iterable[ServiceLogEntry], owners: Sequence[Owner], actions: Iterable[OwnAction]
+) -> tuple[dict[str, list[ServiceLogEntry]], list[str]]:
+    """Return the entries by whose account's PATs they are about, and for each that nobody can tell, whose it may be."""
+    owned: dict[str, list[ServiceLogEntry]] = {owner.account: [] for owner in owners}
+    answered = {(action.kind, answer): action.account for action in actions for answer in action.answer_ids}
+    undecided = []
+    for entry in entries:
+        owner = find_owner(entry, owners)
+        by_answer = (answered.get((entry.kind, answer)) for answer in sorted(entry.answer_ids))
+        account = owner.account if owner is not None else next(filter(None, by_answer), None)
+        if account in owned:
+            owned[account].append(entry)
+        elif (possible := find_possible_owner(entry, owners)) is not None:
+            undecided.append(possible.account)
+    return owned, undecided
+
+
+def _drop_explained(comparisons: Mapping[str, LogComparison]) -> dict[str, LogComparison]:
+    """Return the comparisons without what one lacks and another one has: an administrator revokes PATs of others."""
+    known = {action.number for item in comparisons.values() for _, action in item.explained}
+
+    def keep(account: str, actions: Iterable[OwnAction]) -> tuple[OwnAction, ...]:
+        return tuple(action for action in actions if action.account == account and action.number not in known)
+
+    return {
+        account: replace(item, lacking=keep(account, item.lacking), unsettled=keep(account, item.unsettled))
+        for account, item in comparisons.items()
+    }
 
 
 def _make_off(organization: str, settled: int) -> RotatorError:

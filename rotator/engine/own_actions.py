@@ -58,7 +58,7 @@ class _Gathering:
             # Nobody knows what the PAT is called: an entry that names one is ours by the id of the answer alone.
             identifier = event.entry.subject
             begun = self.revocations.get(identifier) or _begin(event, EntryKind.REVOKED)
-            ended = replace(begun, authorization_id=identifier, names=frozenset({identifier}))
+            ended = replace(begun, authorization_id=identifier, names=frozenset({identifier}), of_any_user=True)
             self.revocations[identifier] = _extend(ended, event)
         elif pat:
             begun = self.revocations.get(pat) or _begin(event, EntryKind.REVOKED)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
+from rotator.cli.commands.audit_reconcile import find_code
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Severity
 from rotator.domain.events.service_log import OwnChangesUnlisted
@@ -19,7 +20,7 @@ from rotator.engine.auditing import load_events, record
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.log_findings import OrganizationLog
 from rotator.engine.log_job import reconcile_audit
-from rotator.errors import TransientError
+from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
@@ -232,6 +233,36 @@ def test_comparison_by_hand_moves_the_start_of_the_job_only_if_it_leaves_no_gap(
     reconcile_audit(world.make_run(), their)
     *_, last = told(world, "service_log_compared")
     assert last["lost_since"] == (third - LAG - timedelta(hours=1)).isoformat()
+
+
+@pytest.mark.parametrize("is_down", [True, False], ids=["no answer", "not signed in"])
+def test_leak_of_a_managed_pat_is_not_of_others_while_nobody_says_who_its_user_is(is_down: bool) -> None:
+    """It is not told apart: nothing is covered, the next comparison looks again, and then it is told."""
+    world, their = make_replaced_world()
+    reconcile_audit(world.make_run(), their)
+    covered = told(world, "service_log_compared")
+    world.advance(days=3)
+    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot")
+    their.add(EntryKind.REVOKED, actor="x@contoso.com", owner="x@contoso.com", display_name="of x")
+    error = make_transient(CALL, Trace(503), "server_error", "it answered 503")
+    world.pats.fail("fetch_identity", error if is_down else SignInRequiredError("no", account=ACCOUNT), times=4)
+    found = compare(world, their)
+    assert (found.undecided, found.others, found.findings, found.lacking) == (1, 1, (), ())
+    assert find_code((found,)) == (3 if is_down else 10)
+    if is_down:
+        with pytest.raises(TransientError):
+            reconcile_audit(world.make_run(), their)
+    else:
+        assert reconcile_audit(world.make_run(), their).counts["compared"] == 1
+    assert told(world, "leak_reported") == told(world, "service_log_lost") == []
+    home = f"{ACCOUNT}/{ORGANIZATION}"
+    compared = load_events(world.database, AuditFilter(event="service_log_compared", subject=home))
+    assert len(list(compared)) == 1
+    world.advance(days=3)
+    result = reconcile_audit(world.make_run(), their)
+    assert their.asked[-1][1] < leak.at
+    assert (result.counts["foreign"], len(told(world, "leak_reported"))) == (1, 1)
+    assert len(told(world, "service_log_compared")) > len(covered)
 
 
 def test_other_account_reads_the_log_when_the_first_may_not() -> None:
