@@ -44,6 +44,8 @@ AUDITING_OFF = "auditing_off"
 _ENDINGS = (EntryKind.REVOKED, EntryKind.REVOKED_BY_SYSTEM, EntryKind.FOUND_IN_PUBLIC)
 _MOST_BEFORE, _MOST_SPANS = 100, 10_000
 """How many comparisons are asked whether they found anything, and which spans they covered."""
+_FIRST_YEAR = 2020
+"""Nothing was compared before."""
 _OVERLAP = LAG + timedelta(hours=1)
 """What the comparison before could not judge yet is judged by the next one."""
 
@@ -293,4 +295,5 @@ def _read_span(details: Mapping[str, object]) -> Span | None:
         end = datetime.fromisoformat(str(details.get("until")))
     except ValueError:
         return None
-    return None if begin.tzinfo is None or end.tzinfo is None else (begin, end)
+    is_moment = begin.tzinfo is not None and end.tzinfo is not None
+    return (begin, end) if is_moment and end.year >= _FIRST_YEAR else None

@@ -127,7 +127,7 @@ def test_numbers_that_somebody_altered_stop_no_comparison(numbers: str) -> None:
     assert compare(world, their).error is None
 
 
-@pytest.mark.parametrize("until", ["never", "2026-12-01", "9999-01-01T00:00:00+00:00"])
+@pytest.mark.parametrize("until", ["never", "2026-12-01", "9999-01-01T00:00:00+00:00", "0001-01-01T00:00:00+00:00"])
 def test_end_of_a_comparison_that_is_no_time_or_to_come_is_passed_over(until: str) -> None:
     """The next comparison begins as early as there is something."""
     world, their = make_replaced_world()
