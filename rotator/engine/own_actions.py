@@ -52,7 +52,9 @@ class _Gathering:
             self.mints[rotation] = replace(_begin(event, EntryKind.MINTED), valid_to=planned)
         elif name == PatMinted.type.name:
             begun = self.mints.pop(rotation, None) or _begin(event, EntryKind.MINTED)
-            ended = replace(begun, is_certain=True, authorization_id=pat, valid_to=_read_moment(details["valid_to"]))
+            ended = replace(
+                begun, is_certain=True, authorization_id=pat, valid_to=_read_moment(details.get("valid_to"))
+            )
             self.done.append(_extend(ended, event))
         elif name in _BY_ADMIN:
             # Nobody knows what the PAT is called: an entry that names one is ours by the id of the answer alone.

@@ -236,13 +236,13 @@ def test_comparison_by_hand_moves_the_start_of_the_job_only_if_it_leaves_no_gap(
 
 
 @pytest.mark.parametrize("is_down", [True, False], ids=["no answer", "not signed in"])
-def test_leak_of_a_managed_pat_is_not_of_others_while_nobody_says_who_its_user_is(is_down: bool) -> None:
+def test_entry_is_not_of_others_while_nobody_says_who_the_user_of_an_account_is(is_down: bool) -> None:
     """It is not told apart: nothing is covered, the next comparison looks again, and then it is told."""
     world, their = make_replaced_world()
     reconcile_audit(world.make_run(), their)
     covered = told(world, "service_log_compared")
     world.advance(days=3)
-    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot")
+    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot", display_name="by-hand")
     their.add(EntryKind.REVOKED, actor="x@contoso.com", owner="x@contoso.com", display_name="of x")
     error = make_transient(CALL, Trace(503), "server_error", "it answered 503")
     world.pats.fail("fetch_identity", error if is_down else SignInRequiredError("no", account=ACCOUNT), times=4)
@@ -263,6 +263,15 @@ def test_leak_of_a_managed_pat_is_not_of_others_while_nobody_says_who_its_user_i
     assert their.asked[-1][1] < leak.at
     assert (result.counts["foreign"], len(told(world, "leak_reported"))) == (1, 1)
     assert len(told(world, "service_log_compared")) > len(covered)
+
+
+def test_leak_of_a_managed_pat_is_told_while_nobody_says_who_the_user_of_an_account_is() -> None:
+    world, their = make_replaced_world()
+    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot")
+    world.pats.fail("fetch_identity", make_transient(CALL, Trace(503), "server_error", "it answered 503"), times=2)
+    found = compare(world, their)
+    assert [(item.entry, item.account, item.names) for item in found.findings] == [(leak, ACCOUNT, (NAME,))]
+    assert (found.undecided, found.others, find_code((found,))) == (0, 0, 4)
 
 
 def test_other_account_reads_the_log_when_the_first_may_not() -> None:
