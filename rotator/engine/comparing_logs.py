@@ -37,6 +37,7 @@ from rotator.errors import (
     VerificationError,
 )
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatFilter
 from rotator.ports.secret_store import SecretLocation
 from rotator.ports.service_log import ServiceLog
 
@@ -128,11 +129,8 @@ class _Comparing:
         services, read = self._run.services, result.read
         with services.database.read() as reading:
             records = [pat for pat in reading.inventory.load_all() if pat.organization == self._organization]
-        actions = [
-            action
-            for action in load_own_actions(services.database, result.since, result.until)
-            if action.organization == self._organization
-        ]
+        loaded = load_own_actions(services.database, result.since, result.until)
+        actions = self._name_pats([action for action in loaded if action.organization == self._organization])
         made = [self._make_owner(account, records) for account in self._accounts]
         owned, undecided = _divide(read.entries, [owner for owner, _ in made], actions)
         unknown = {owner.account: error for owner, error in made}
@@ -162,6 +160,24 @@ class _Comparing:
         if not read.read and settled:
             return replace(counted, error=_make_off(self._organization, settled))
         return self._tell_news(counted, comparisons, records)
+
+    def _name_pats(self, actions: list[OwnAction]) -> list[OwnAction]:
+        """Add what PATs that an administrator had revoked are called, as far as they are of our accounts."""
+        wanted, names = {action.authorization_id for action in actions if action.of_any_user}, dict[str | None, str]()
+        for account in self._accounts if wanted else ():
+            try:
+                listed = self._run.services.pats.fetch_pats(account.name, self._organization, PatFilter.ALL)
+            except DatabaseError:
+                raise
+            except RotatorError:
+                continue  # an entry is then explained by the id of the answer alone
+            names |= {pat.authorization_id: pat.display_name for pat in listed if pat.authorization_id in wanted}
+        return [
+            replace(action, names=frozenset({names[action.authorization_id]}))
+            if action.of_any_user and action.authorization_id in names
+            else action
+            for action in actions
+        ]
 
     def _make_owner(self, account: Account, records: Iterable[ManagedPat]) -> tuple[Owner, RotatorError | None]:
         """Return by what entries may name an account's user; by its sign-in name alone where an error says why."""
