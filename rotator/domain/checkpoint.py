@@ -62,7 +62,7 @@ class Checkpoint:
 
     def make_tree(self) -> GrowingTree:
         """Return the tree, to be grown. ValueError if the peaks are not those of the root."""
-        tree = GrowingTree(self.size, map(bytes.fromhex, self.peaks))
+        tree = GrowingTree(self.size, (bytes.fromhex(str(peak)) for peak in self.peaks))
         if tree.make_root().hex() != self.root:
             raise ValueError("the peaks do not give the root")
         return tree

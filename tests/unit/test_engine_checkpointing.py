@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -249,3 +250,13 @@ def test_log_of_an_older_version_is_sealed_as_a_whole_when_it_is_long() -> None:
     assert made.size == 10_050
     assert check(world, KEY) == 10_050
     assert NAME in world.database.dump()
+
+
+@pytest.mark.parametrize("peak", ["zz", "ab", 1, None])
+def test_altered_peaks_of_any_kind_are_an_error_in_words(peak: object) -> None:
+    world = make_world()
+    append(world)
+    run(world)
+    [made, *_] = list_checkpoints(world)
+    with pytest.raises(ValueError, match=r"peaks|hexadecimal"):
+        replace(made, peaks=(cast("str", peak),) * len(made.peaks)).make_tree()

@@ -151,6 +151,7 @@ def test_what_they_lack_is_told_once_after_a_day_and_not_while_entries_are_hidde
     their.unreadable = 1
     hidden = compare(world, their)
     assert (hidden.lacking, hidden.unsettled) == ((), 2)
+    assert find_code((hidden,)) == 3, "not everything is explained"
     their.unreadable = 0
     for is_news in (True, False):
         assert [item.is_news for item in compare(world, their).lacking] == [is_news] * 2

@@ -93,11 +93,17 @@ def _print(cli: CliContext, found: tuple[OrganizationLog, ...], now: datetime) -
 
 
 def find_code(found: tuple[OrganizationLog, ...]) -> int:
-    """Find the exit code: what was not compared, or not as a whole, before what a person must look at."""
+    """Find the exit code: what was not compared, or not told apart, before what a person must look at.
+
+    What could not be read comes last: it may be about no PAT of ours.
+    """
     from rotator.cli.exit_codes import ATTENTION
+    from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     errors = [item.error for item in found if item.error is not None]
     done = any(item.error is None or item.undecided for item in found)
     code = find_code_of_errors(errors, done=done)
-    return code or (ATTENTION if any(item.needs_person for item in found) else 0)
+    if code or not any(item.needs_person for item in found):
+        return code or (PARTLY_FAILED if any(item.read.unreadable for item in found) else 0)
+    return ATTENTION
