@@ -12,6 +12,9 @@ from rotator.domain.canonical import encode_canonical
 from rotator.domain.managed_pat import check_aware
 from rotator.domain.merkle import GrowingTree
 
+SIGNED_WITHIN = timedelta(hours=25)
+"""With a key, a log that is older than this has a signed checkpoint."""
+
 AT_MOST_EVERY = timedelta(minutes=15)
 """How often a checkpoint is made at most, by runs that go well."""
 

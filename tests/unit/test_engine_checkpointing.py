@@ -260,3 +260,22 @@ def test_altered_peaks_of_any_kind_are_an_error_in_words(peak: object) -> None:
     [made, *_] = list_checkpoints(world)
     with pytest.raises(ValueError, match=r"peaks|hexadecimal"):
         replace(made, peaks=(cast("str", peak),) * len(made.peaks)).make_tree()
+
+
+def test_log_that_should_have_had_a_signed_checkpoint_gets_none_from_whoever_may_not_begin() -> None:
+    """As the archive of a report: it must not sign what somebody may have rewritten."""
+    world = make_world()
+    append(world)
+    context = world.make_run(make_services(world))
+    assert seal(context, may_begin=False) is not None, "a young log"
+    old = make_world()
+    run(old, None)
+    old.advance(days=2)
+    append(old)
+    context = old.make_run(make_services(old))
+    with pytest.raises(AuditChainError, match="no signed checkpoint covers it"):
+        seal(context, timedelta(0), may_begin=False)
+    assert not any(found.key_id for found in list_checkpoints(old))
+    assert seal(context, timedelta(0)) is not None
+    append(old)
+    assert seal(context, timedelta(0), may_begin=False) is not None
