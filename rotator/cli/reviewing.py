@@ -30,7 +30,7 @@ def seal_log(installation: Installation) -> str | None:
     if installation.settings.audit.signing_key is None:
         return None
     try:
-        seal(installation.make_run(), timedelta(0), counts_reads=True)
+        seal(installation.make_run(), timedelta(0), counts_reads=True, may_begin=False)
     except (AuditChainError, ConfigError, DatabaseError) as error:
         return error.message
     return None

@@ -63,10 +63,11 @@ class OrganizationLogDocument(TypedDict):
     explained: Annotated[int, "Entries about what rotator did."]
     expired: Annotated[int, "Entries about PATs that expired by themselves."]
     others: Annotated[int, "Entries about PATs of users that are no account."]
+    undecided: Annotated[int, "Entries of which it cannot be told whose PATs they are about, as `error` says."]
     unsettled: Annotated[int, "Changes by rotator without an entry, of which nothing can be said yet."]
     findings: Annotated[list[FindingDocument], "What rotator did not do."]
     lacking: Annotated[list[LackingDocument], "What Azure DevOps' log lacks."]
-    error: Annotated[FailureDocument | None, "Why the log was not compared. Null: it was."]
+    error: Annotated[FailureDocument | None, "Why the log was not compared, or not as a whole. Null: it was."]
 
 
 class LogComparisonDocument(Document):
@@ -103,6 +104,7 @@ def _make_organization(item: OrganizationLog, now: datetime) -> OrganizationLogD
         "explained": item.explained,
         "expired": item.expired,
         "others": item.others,
+        "undecided": item.undecided,
         "unsettled": item.unsettled,
         "findings": [_make_finding(finding) for finding in item.findings],
         "lacking": [_make_lacking(lacking) for lacking in item.lacking],

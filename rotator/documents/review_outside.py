@@ -13,6 +13,7 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.period import Period
 from rotator.engine.review.outside import ComparedLog, Outside, find_organization, measure_covered, read_span
 
+_LONGEST_NUMBER = 19
 _SECOND = timedelta(seconds=1)
 
 
@@ -87,10 +88,11 @@ def make_outside_document(
 def _make_log(organization: str, log: ComparedLog, begins: datetime, ends: datetime) -> ComparedLogDocument:
     covered = measure_covered(log, begins, ends)
     compared = log.compared
+    span = None if compared is None else read_span(compared)
     return {
         "organization": organization,
         "compared": None if compared is None else _make_proof(compared),
-        "until": None if compared is None else write_moment(read_span(compared)[1]),
+        "until": None if span is None else write_moment(span[1]),
         "explained": _count(compared, "explained"),
         "foreign": _count(compared, "foreign"),
         "lacking": _count(compared, "lacking"),
@@ -134,4 +136,6 @@ def _make_proof(event: AuditEvent) -> ProofDocument:
 
 
 def _count(event: AuditEvent | None, name: str) -> int | None:
-    return None if event is None else int(str(event.entry.details.get(name, 0)))
+    """Return a number of an event; None where there is no event, and for what somebody altered."""
+    number = "" if event is None else str(event.entry.details.get(name, 0))
+    return int(number) if number.isdecimal() and len(number) <= _LONGEST_NUMBER else None

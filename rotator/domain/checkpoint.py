@@ -12,6 +12,9 @@ from rotator.domain.canonical import encode_canonical
 from rotator.domain.managed_pat import check_aware
 from rotator.domain.merkle import GrowingTree
 
+SIGNED_WITHIN = timedelta(hours=25)
+"""With a key, a log that is older than this has a signed checkpoint."""
+
 AT_MOST_EVERY = timedelta(minutes=15)
 """How often a checkpoint is made at most, by runs that go well."""
 
@@ -62,7 +65,7 @@ class Checkpoint:
 
     def make_tree(self) -> GrowingTree:
         """Return the tree, to be grown. ValueError if the peaks are not those of the root."""
-        tree = GrowingTree(self.size, map(bytes.fromhex, self.peaks))
+        tree = GrowingTree(self.size, (bytes.fromhex(str(peak)) for peak in self.peaks))
         if tree.make_root().hex() != self.root:
             raise ValueError("the peaks do not give the root")
         return tree

@@ -15,13 +15,25 @@ LATE = timedelta(minutes=15)
 """And how far after its answer: a request whose answer was lost may still take effect."""
 _SAME_EXPIRY = timedelta(seconds=1)
 
+Span = tuple[datetime, datetime]
+
+
+def follow_spans(spans: Iterable[Span], begins: datetime) -> datetime:
+    """Return up to where spans go on from there without a gap, in whatever order they come."""
+    for begin, end in sorted(spans):
+        if begin > begins:
+            break
+        begins = max(begins, end)
+    return begins
+
 
 @dataclass(frozen=True)
 class OwnAction:
     """A mint or a revocation of ours, by our audit log: `number` is the event that began it.
 
     `names` are the display names that its PAT may have; none where we do not know. `is_certain`: it took effect, as far
-    as we know; otherwise its answer was lost or was a refusal.
+    as we know; otherwise its answer was lost or was a refusal. `of_any_user`: an administrator made the request, and
+    the PAT may be of any user.
     """
 
     kind: EntryKind
@@ -36,6 +48,7 @@ class OwnAction:
     valid_to: datetime | None = None
     authorization_id: str | None = None
     answer_ids: frozenset[str] = frozenset()
+    of_any_user: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,5 +144,5 @@ def _judge_fit(entry: ServiceLogEntry, action: OwnAction) -> int | None:
         return 1 if is_clamped and is_named else None
     if is_named:
         return 1
-    # A revocation says no more than that; of a mint, the time alone proves nothing.
-    return 2 if action.kind is EntryKind.REVOKED else None
+    # A revocation says no more than that; of a mint, or of whoever's PAT, the time alone proves nothing.
+    return 2 if action.kind is EntryKind.REVOKED and not action.of_any_user else None

@@ -72,23 +72,50 @@ class Owner:
     display_name: str = ""
     managed_names: frozenset[str] = field(default=frozenset())
     """The display names of its ManagedPats in the organization, without marks."""
+    is_known: bool = True
+    """Whether the service said who the user is: without that, only the sign-in name is known."""
 
     def is_named(self, entry: ServiceLogEntry) -> bool:
         """Whether an entry says that the PAT is this user's; or that the user did it, and not whose the PAT is."""
-        if entry.owner:
-            names = {self.username.casefold(), self.display_name.casefold(), self.user_id.casefold()} - {""}
-            return entry.owner.casefold() in names
-        return self.username.casefold() == entry.actor.casefold() or entry.actor_id == self.user_id != ""
+        if not entry.owner:
+            return self.did(entry)
+        names = {_fold(self.username), _fold(self.display_name), _fold(self.user_id)} - {""}
+        return _fold(entry.owner) in names
+
+    def did(self, entry: ServiceLogEntry) -> bool:
+        """Whether an entry says that the user did it."""
+        return _fold(self.username) == _fold(entry.actor) or entry.actor_id == self.user_id != ""
+
+    def may_be_named(self, entry: ServiceLogEntry) -> bool:
+        """Whether an entry may be about this user's PAT, and nobody can tell, as it is not known who the user is."""
+        if self.is_known:
+            return False
+        named = entry.owner or entry.actor
+        is_other = "@" in named or not (named or entry.actor_id)
+        return not is_other or strip_mark(entry.display_name) in self.managed_names
+
+
+def find_possible_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
+    """Return who of those that are not known may be the owner of the PAT that an entry is about."""
+    return next((owner for owner in owners if owner.may_be_named(entry)), None)
 
 
 def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
     """Return whose PAT an entry is about; None if it is nobody's whose PATs are managed.
 
-    An entry that names no user, as where the service itself acts, is about the PAT of that display name.
+    What a user of ours did is told as that user's, also where the entry names another owner. What no user did, as
+    where the service itself acts, is about the PAT of that display name: the owner may be named in another way, or by
+    an old name. Where several have that display name, an owner that is named must be one of them.
     """
-    for owner in owners:
-        if owner.is_named(entry):
-            return owner
-    if entry.owner or "@" in entry.actor:
+    for says in (Owner.is_named, Owner.did):
+        for owner in owners:
+            if says(owner, entry):
+                return owner
+    if "@" in entry.owner or "@" in entry.actor:
         return None
-    return next((owner for owner in owners if strip_mark(entry.display_name) in owner.managed_names), None)
+    alike = [owner for owner in owners if strip_mark(entry.display_name) in owner.managed_names]
+    return alike[0] if len(alike) == 1 or (alike and not entry.owner) else None
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.casefold().split())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.domain.checkpoint import AT_LEAST_EVERY, AT_MOST_EVERY, ID_LENGTH, Checkpoint, make_key_id
+from rotator.domain.checkpoint import AT_LEAST_EVERY, AT_MOST_EVERY, ID_LENGTH, SIGNED_WITHIN, Checkpoint, make_key_id
 from rotator.domain.events.anchors import LogAnchored
 from rotator.domain.events.places import ValuesRead
 from rotator.domain.key_change import KeyChange
@@ -27,10 +27,13 @@ _MOST_TRIES = 3
 """How often a change of the key is told anew, because somebody else made a checkpoint meanwhile."""
 
 
-def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_reads: bool = False) -> Checkpoint | None:
+def seal(
+    run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_reads: bool = False, may_begin: bool = True
+) -> Checkpoint | None:
     """Make a checkpoint if the log has grown since the last one, and that is old enough. Return one that was made.
 
-    `counts_reads`: although it grew by nothing but reads of values.
+    `counts_reads`: although it grew by nothing but reads of values. `may_begin`: also as the first one that is signed,
+    of a log that should have had one long ago: whoever rewrote it deleted all of them.
     Of two processes that make one at the same time, one does. What is raised keeps the caller from its work: a log
     that cannot be sealed must not grow by what was done to a PAT.
     """
@@ -55,6 +58,8 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_re
         return None  # hosts with the old key made checkpoints all the while: without the change ours would fit none
     if newest == (last.size if last else 0) or not _is_due(last, run.services.clock.now(), at_most_every):
         return None
+    if not may_begin and signer is not None and (last is None or last.key_id is None) and _is_old(run):
+        raise _make_error(1, "is older than a day, and no signed checkpoint covers it, although there is a key")
     waits = not counts_reads and not _is_due(last, run.services.clock.now(), AT_LEAST_EVERY)
     if waits and _is_only_read(run, last, newest):
         return None
@@ -72,6 +77,13 @@ def seal(run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_re
 def _is_due(last: Checkpoint | None, now: datetime, at_most_every: timedelta) -> bool:
     """Whether enough time has passed; a last one that lies ahead, by a clock that was set back, counts for nothing."""
     return last is None or not timedelta(0) <= now - last.made_at < at_most_every
+
+
+def _is_old(run: RunContext) -> bool:
+    """Whether the log began so long ago that it should have a checkpoint. Its first events may be in an archive."""
+    with run.services.database.read() as reading:
+        first = reading.audit.load(1)
+    return first is None or run.services.clock.now() - first.occurred_at > SIGNED_WITHIN
 
 
 def _is_only_read(run: RunContext, last: Checkpoint | None, newest: int) -> bool:

@@ -12,15 +12,13 @@ from datetime import datetime, timedelta
 from rotator.domain.account import Account
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.event import Event
-from rotator.domain.events.service_log import (
-    ServiceLogCompared,
-)
-from rotator.domain.log_comparison import EARLY, LogComparison, compare_logs
+from rotator.domain.events.service_log import ServiceLogCompared
+from rotator.domain.log_comparison import EARLY, LogComparison, OwnAction, Span, compare_logs, follow_spans
 from rotator.domain.managed_pat import ManagedPat, is_pat_shaped
 from rotator.domain.marker import strip_mark
 from rotator.domain.policy import LeakAction, RuleAction
 from rotator.domain.probe import ProbeResult
-from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, Owner, ServiceLogEntry, find_owner
+from rotator.domain.service_log import KEPT_FOR, LAG, EntryKind, Owner, ServiceLogEntry, find_owner, find_possible_owner
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
@@ -39,13 +37,16 @@ from rotator.errors import (
     VerificationError,
 )
 from rotator.ports.audit_log import AuditFilter
+from rotator.ports.pat_service import PatFilter
 from rotator.ports.secret_store import SecretLocation
 from rotator.ports.service_log import ServiceLog
 
 AUDITING_OFF = "auditing_off"
 _ENDINGS = (EntryKind.REVOKED, EntryKind.REVOKED_BY_SYSTEM, EntryKind.FOUND_IN_PUBLIC)
-_MOST_BEFORE = 100
-"""How many comparisons are asked whether they found anything."""
+_MOST_BEFORE, _MOST_SPANS = 100, 10_000
+"""How many comparisons are asked whether they found anything, and which spans they covered."""
+_FIRST_YEAR = 2020
+"""Nothing was compared before."""
 _OVERLAP = LAG + timedelta(hours=1)
 """What the comparison before could not judge yet is judged by the next one."""
 
@@ -58,7 +59,7 @@ def reconcile_logs(
 ) -> tuple[OrganizationLog, ...]:
     """Compare the logs of all organizations with ours, and record what is news unless `dry`.
 
-    Without `since`, each organization is compared from where the comparison before ended, with a day of overlap.
+    Without `since`, each organization is compared from where those before ended, with a day of overlap.
     """
     places: dict[str, list[Account]] = {}
     for account in run.services.accounts:
@@ -84,10 +85,17 @@ class _Comparing:
         self._organization, self._accounts = organization, accounts
 
     def find_start(self, until: datetime) -> datetime:
-        """Return where the next one begins: more than a day before the end of the last one, or as early as there is."""
-        read = [_read_until(event.entry.details) for event in self._load_newest(ServiceLogCompared)]
-        ends = [end for end in read if end is not None and end <= until]
-        return max(ends) - _OVERLAP if ends else until - KEPT_FOR
+        """Return where the next one begins: more than a day before the end of what was compared without a gap.
+
+        What the service no longer keeps is no gap. Without such a comparison it is as early as there is.
+        """
+        read = [_read_span(event.entry.details) for event in self._load_newest(ServiceLogCompared, _MOST_SPANS)]
+        spans, kept_since = [span for span in read if span is not None and span[1] <= until], until - KEPT_FOR
+        end = follow_spans(spans, kept_since)
+        if end > kept_since:
+            return end - _OVERLAP
+        old = [span for span in spans if span[1] <= kept_since]
+        return follow_spans(old, min(old)[1]) - _OVERLAP if old else kept_since
 
     def compare(self, since: datetime, until: datetime, tell: Tell) -> OrganizationLog:
         """Read the log with the first account that may, and compare it."""
@@ -121,50 +129,66 @@ class _Comparing:
         services, read = self._run.services, result.read
         with services.database.read() as reading:
             records = [pat for pat in reading.inventory.load_all() if pat.organization == self._organization]
-        actions = [
-            action
-            for action in load_own_actions(services.database, result.since, result.until)
-            if action.organization == self._organization
-        ]
-        owners = [self._make_owner(account, records) for account in self._accounts]
-        owned: dict[str, list[ServiceLogEntry]] = {account.name: [] for account in self._accounts}
-        for entry in read.entries:
-            owner = find_owner(entry, owners)
-            if owner is not None:
-                owned[owner.account].append(entry)
+        loaded = load_own_actions(services.database, result.since, result.until)
+        actions = self._name_pats([action for action in loaded if action.organization == self._organization])
+        made = [self._make_owner(account, records) for account in self._accounts]
+        owned, undecided = _divide(read.entries, [owner for owner, _ in made], actions)
+        unknown = {owner.account: error for owner, error in made}
         comparisons = {
             account: compare_logs(
                 entries,
-                [action for action in actions if action.account == account],
+                [action for action in actions if action.account == account or action.of_any_user],
                 result.since,
                 result.until,
                 services.clock.now(),
-                hides=read.unreadable > 0,
+                hides=read.unreadable + len(undecided) > 0,
             )
             for account, entries in owned.items()
         }
+        comparisons = _drop_explained(comparisons)
         counted = replace(
             result,
             explained=sum(len(item.explained) for item in comparisons.values()),
             expired=sum(len(item.expired) for item in comparisons.values()),
             unsettled=sum(len(item.unsettled) for item in comparisons.values()),
-            others=len(read.entries) - sum(map(len, owned.values())),
+            others=len(read.entries) - sum(map(len, owned.values())) - len(undecided),
+            undecided=len(undecided),
+            was_read=result.was_read or bool(undecided),
+            error=unknown[undecided[0]] if undecided else None,
         )
         settled = sum(len(item.lacking) for item in comparisons.values())
         if not read.read and settled:
             return replace(counted, error=_make_off(self._organization, settled))
         return self._tell_news(counted, comparisons, records)
 
-    def _make_owner(self, account: Account, records: Iterable[ManagedPat]) -> Owner:
-        """Return by what entries may name an account's user; by its sign-in name alone where nobody says more."""
+    def _name_pats(self, actions: list[OwnAction]) -> list[OwnAction]:
+        """Add what PATs that an administrator had revoked are called, as far as they are of our accounts."""
+        wanted, names = {action.authorization_id for action in actions if action.of_any_user}, dict[str | None, str]()
+        for account in self._accounts if wanted else ():
+            try:
+                listed = self._run.services.pats.fetch_pats(account.name, self._organization, PatFilter.ALL)
+            except DatabaseError:
+                raise
+            except RotatorError:
+                continue  # an entry is then explained by the id of the answer alone
+            names |= {pat.authorization_id: pat.display_name for pat in listed if pat.authorization_id in wanted}
+        return [
+            replace(action, names=frozenset({names[action.authorization_id]}))
+            if action.of_any_user and action.authorization_id in names
+            else action
+            for action in actions
+        ]
+
+    def _make_owner(self, account: Account, records: Iterable[ManagedPat]) -> tuple[Owner, RotatorError | None]:
+        """Return by what entries may name an account's user; by its sign-in name alone where an error says why."""
         names = frozenset(strip_mark(pat.display_name) for pat in records if pat.account == account.name)
         try:
             known = self._view.fetch_identity(account.name, self._organization)
         except DatabaseError:
             raise
-        except RotatorError:
-            return Owner(account.name, account.username, managed_names=names)
-        return Owner(account.name, account.username, known.user_id, known.display_name, names)
+        except RotatorError as error:
+            return Owner(account.name, account.username, managed_names=names, is_known=False), error
+        return Owner(account.name, account.username, known.user_id, known.display_name, names), None
 
     def _tell_news(
         self, result: OrganizationLog, comparisons: Mapping[str, LogComparison], records: Sequence[ManagedPat]
@@ -239,6 +263,37 @@ class _Comparing:
             ]
 
 
+def _divide(
+    entries: Iterable[ServiceLogEntry], owners: Sequence[Owner], actions: Iterable[OwnAction]
+) -> tuple[dict[str, list[ServiceLogEntry]], list[str]]:
+    """Return the entries by whose account's PATs they are about, and for each that nobody can tell, whose it may be."""
+    owned: dict[str, list[ServiceLogEntry]] = {owner.account: [] for owner in owners}
+    answered = {(action.kind, answer): action.account for action in actions for answer in action.answer_ids}
+    undecided = []
+    for entry in entries:
+        owner = find_owner(entry, owners)
+        by_answer = (answered.get((entry.kind, answer)) for answer in sorted(entry.answer_ids))
+        account = owner.account if owner is not None else next(filter(None, by_answer), None)
+        if account in owned:
+            owned[account].append(entry)
+        elif (possible := find_possible_owner(entry, owners)) is not None:
+            undecided.append(possible.account)
+    return owned, undecided
+
+
+def _drop_explained(comparisons: Mapping[str, LogComparison]) -> dict[str, LogComparison]:
+    """Return the comparisons without what one lacks and another one has: an administrator revokes PATs of others."""
+    known = {action.number for item in comparisons.values() for _, action in item.explained}
+
+    def keep(account: str, actions: Iterable[OwnAction]) -> tuple[OwnAction, ...]:
+        return tuple(action for action in actions if action.account == account and action.number not in known)
+
+    return {
+        account: replace(item, lacking=keep(account, item.lacking), unsettled=keep(account, item.unsettled))
+        for account, item in comparisons.items()
+    }
+
+
 def _make_off(organization: str, settled: int) -> RotatorError:
     changes = "a change" if settled == 1 else f"{settled} changes"
     return RotatorError(
@@ -249,10 +304,12 @@ def _make_off(organization: str, settled: int) -> RotatorError:
     )
 
 
-def _read_until(details: Mapping[str, object]) -> datetime | None:
-    """Return where a comparison ended; None for what somebody may have put there who altered the log."""
+def _read_span(details: Mapping[str, object]) -> Span | None:
+    """Return what a comparison settled, with what it could not any more; None for what somebody may have altered."""
     try:
+        begin = datetime.fromisoformat(str(details.get("lost_since") or details.get("since")))
         end = datetime.fromisoformat(str(details.get("until")))
     except ValueError:
         return None
-    return None if end.tzinfo is None else end
+    is_moment = begin.tzinfo is not None and end.tzinfo is not None
+    return (begin, end) if is_moment and end.year >= _FIRST_YEAR else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotator.domain.archive import Archive
 from rotator.domain.audit_event import AuditEvent
-from rotator.domain.checkpoint import Checkpoint
+from rotator.domain.checkpoint import SIGNED_WITHIN, Checkpoint
 from rotator.domain.clocks import MOST_SKEW
 from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
@@ -31,9 +31,6 @@ from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
 from rotator.ports.database import Database
-
-SIGNED_WITHIN = timedelta(hours=25)
-"""With a key, a log that is older than this has a signed checkpoint."""
 
 _PAGE = 500
 _FIX = "Keep the database as it is for the investigation; restore a backup elsewhere and compare the logs."

@@ -43,7 +43,8 @@ class OrganizationLog:
     """What came of one organization. `account` read its log; where nobody could, `error` says why.
 
     `lost_since`: from then to `since` the service keeps nothing any more. `others` counts the entries about PATs of
-    users that are not ours.
+    users that are not ours, `undecided` those of which it cannot be told, as `error` says: the period counts as not
+    compared then.
     """
 
     account: str
@@ -57,6 +58,7 @@ class OrganizationLog:
     explained: int = 0
     expired: int = 0
     others: int = 0
+    undecided: int = 0
     unsettled: int = 0
     findings: tuple[Finding, ...] = ()
     lacking: tuple[Lacking, ...] = ()

@@ -50,7 +50,7 @@ def _read_numbers(value: Detail) -> Iterator[int]:
 
 
 def record_news(run: RunContext, accounts: Sequence[Account], result: OrganizationLog) -> None:
-    """Record what is news, and that the log was compared; or why it was not, once."""
+    """Record what is news, and that the log was compared; or why it was not, or not as a whole, once."""
 
     def write() -> None:
         with run.services.database.begin() as work:
@@ -63,12 +63,6 @@ def record_news(run: RunContext, accounts: Sequence[Account], result: Organizati
 
 def _list_events(reading: Reading, accounts: Sequence[Account], result: OrganizationLog) -> list[tuple[str, Event]]:
     place = name_organization((result.account, result.organization))
-    if result.error is not None:
-        error = result.error
-        if result.fails or isinstance(error, SignInRequiredError) or not _is_news(reading, place, error.code):
-            return []
-        kind = ServiceLogLost if result.was_read else ServiceLogNotRead
-        return [(place, kind(code=error.code, message=error.message))]
     # Once more, in the transaction that writes it: another process may have told of it meanwhile.
     entries, numbers = load_told(reading, result.since)
     events: list[tuple[str, Event]] = [
@@ -82,7 +76,18 @@ def _list_events(reading: Reading, accounts: Sequence[Account], result: Organiza
         for start in range(0, len(new), _MOST_NUMBERS):
             lacks = make_lack(new[start : start + _MOST_NUMBERS])
             events.append((name_organization((account.name, result.organization)), lacks))
-    return [*events, (place, make_compared(result))]
+    return [*events, *((place, event) for event in _list_ends(reading, place, result))]
+
+
+def _list_ends(reading: Reading, place: str, result: OrganizationLog) -> list[Event]:
+    """Return that the log was compared, or why not; nothing if that was told, or other jobs tell of it."""
+    error = result.error
+    if error is None:
+        return [make_compared(result)]
+    if result.fails or isinstance(error, SignInRequiredError) or not _is_news(reading, place, error.code):
+        return []
+    kind = ServiceLogLost if result.was_read else ServiceLogNotRead
+    return [kind(code=error.code, message=error.message)]
 
 
 def _is_news(reading: Reading, place: str, code: str) -> bool:

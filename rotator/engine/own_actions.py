@@ -52,13 +52,15 @@ class _Gathering:
             self.mints[rotation] = replace(_begin(event, EntryKind.MINTED), valid_to=planned)
         elif name == PatMinted.type.name:
             begun = self.mints.pop(rotation, None) or _begin(event, EntryKind.MINTED)
-            ended = replace(begun, is_certain=True, authorization_id=pat, valid_to=_read_moment(details["valid_to"]))
+            ended = replace(
+                begun, is_certain=True, authorization_id=pat, valid_to=_read_moment(details.get("valid_to"))
+            )
             self.done.append(_extend(ended, event))
         elif name in _BY_ADMIN:
             # Nobody knows what the PAT is called: an entry that names one is ours by the id of the answer alone.
             identifier = event.entry.subject
             begun = self.revocations.get(identifier) or _begin(event, EntryKind.REVOKED)
-            ended = replace(begun, authorization_id=identifier, names=frozenset({identifier}))
+            ended = replace(begun, authorization_id=identifier, names=frozenset({identifier}), of_any_user=True)
             self.revocations[identifier] = _extend(ended, event)
         elif pat:
             begun = self.revocations.get(pat) or _begin(event, EntryKind.REVOKED)

@@ -46,6 +46,22 @@ def read_spelled(data: bytes, what: str) -> dict[str, Any]:
     return document
 
 
+def check_kind(path: Path) -> Path:
+    """Return a path; Fault for a link, whose target may change, and for a pipe or device, which may never end."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise Fault(path.name + " is not a file of its own")
+    return path
+
+
+def read_signature(data: bytes) -> dict[str, Any]:
+    """Return what is signed of the manifest; Fault unless it is in its one spelling, its hex too."""
+    found = read_spelled(data, SIGNATURE)
+    made = None if found["key"] is None else bytes.fromhex(found["signature"]).hex()
+    if found != {"sha256": found["sha256"], "key": found["key"], "signature": made}:
+        raise Fault(SIGNATURE + " is not as rotator writes it")
+    return found
+
+
 class Change:
     """A change of the key. The new key signed it, and the old one, unless it was lost. Fault if one did not."""
 
@@ -101,12 +117,12 @@ class Archive:
         said.extend([f"{count} {what}"] if count else [])
 
     def _read_lines(self, name: str) -> Iterator[bytes]:
-        with (self._folder / name).open("rb") as lines:
+        with check_kind(self._folder / name).open("rb") as lines:
             yield from (line[:-1] if line.endswith(b"\n") else line for line in lines)
 
     def _check_manifest(self) -> None:
-        data, signature = ((self._folder / name).read_bytes() for name in (MANIFEST, SIGNATURE))
-        signed = read_spelled(signature, SIGNATURE)
+        data, signature = (check_kind(self._folder / name).read_bytes() for name in (MANIFEST, SIGNATURE))
+        signed = read_signature(signature)
         self._manifest, self._signer = read_spelled(data, MANIFEST), signed["key"]
         if signed["sha256"] != hashlib.sha256(data).hexdigest() or self._manifest["purpose"] != "rotator-evidence":
             raise Fault(f"{MANIFEST} is not the one that {SIGNATURE} names")
@@ -153,7 +169,7 @@ class Archive:
     def _check_files(self) -> None:
         files = self._manifest["files"]
         for name, digest in sorted(files.items()):
-            if hashlib.sha256((self._folder / name).read_bytes()).hexdigest() != digest:
+            if hashlib.sha256(check_kind(self._folder / name).read_bytes()).hexdigest() != digest:
                 raise Fault(f"{name} was changed: the manifest names other content")
         paths = [path for path in self._folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         there = {path.relative_to(self._folder).as_posix() for path in paths}

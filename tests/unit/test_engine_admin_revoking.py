@@ -256,6 +256,32 @@ def test_entry_of_azure_devops_is_explained_by_the_id_of_the_answer_alone(is_lis
     assert (home.explained, [found.entry for found in home.findings], home.lacking) == (is_listed, [foreign], ())
 
 
+def test_own_revocation_of_another_accounts_pat_explains_the_entry() -> None:
+    """It is in that user's part of their log; another revocation of the same minute is not ours."""
+    world = make_world()
+    their = TheirLog(world)
+    revoke(world, FakeTokenAdmin(world))
+    foreign = their.add(EntryKind.REVOKED, owner="Release-Bot", display_name="")
+    entry = their.add(EntryKind.REVOKED, owner="Release-Bot", display_name="own")
+    their.entries[-1] = replace(entry, answer_ids=frozenset(ANSWER.values()))
+    now = world.clock.now()
+    [home, *_] = reconcile_logs(world.make_run(), their, now - KEPT_FOR, now, lambda *_: None)
+    assert (home.explained, [found.entry for found in home.findings], home.lacking) == (1, [foreign], ())
+
+
+def test_own_revocation_explains_the_entry_by_the_name_of_the_pat_where_it_has_no_id_of_the_answer() -> None:
+    world = make_world()
+    valid_to = world.clock.now() + timedelta(days=20)
+    stray = world.pats.add_pat("release-bot", ORGANIZATION, "stray", SCOPE, valid_to).pat.authorization_id
+    their = TheirLog(world)
+    revoke(world, FakeTokenAdmin(world), stray)
+    their.add(EntryKind.REVOKED, owner="Release-Bot", display_name="stray")
+    foreign = their.add(EntryKind.REVOKED, owner="Release-Bot", display_name="other")
+    now = world.clock.now()
+    [home, *_] = reconcile_logs(world.make_run(), their, now - KEPT_FOR, now, lambda *_: None)
+    assert (home.explained, [found.entry for found in home.findings], home.lacking) == (1, [foreign], ())
+
+
 def test_whose_pat_it_is_is_found_or_nobody_has_it_or_nobody_could_tell() -> None:
     world = make_world()
     admin = FakeTokenAdmin(world)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
@@ -249,3 +250,32 @@ def test_log_of_an_older_version_is_sealed_as_a_whole_when_it_is_long() -> None:
     assert made.size == 10_050
     assert check(world, KEY) == 10_050
     assert NAME in world.database.dump()
+
+
+@pytest.mark.parametrize("peak", ["zz", "ab", 1, None])
+def test_altered_peaks_of_any_kind_are_an_error_in_words(peak: object) -> None:
+    world = make_world()
+    append(world)
+    run(world)
+    [made, *_] = list_checkpoints(world)
+    with pytest.raises(ValueError, match=r"peaks|hexadecimal"):
+        replace(made, peaks=(cast("str", peak),) * len(made.peaks)).make_tree()
+
+
+def test_log_that_should_have_had_a_signed_checkpoint_gets_none_from_whoever_may_not_begin() -> None:
+    """As the archive of a report: it must not sign what somebody may have rewritten."""
+    world = make_world()
+    append(world)
+    context = world.make_run(make_services(world))
+    assert seal(context, may_begin=False) is not None, "a young log"
+    old = make_world()
+    run(old, None)
+    old.advance(days=2)
+    append(old)
+    context = old.make_run(make_services(old))
+    with pytest.raises(AuditChainError, match="no signed checkpoint covers it"):
+        seal(context, timedelta(0), may_begin=False)
+    assert not any(found.key_id for found in list_checkpoints(old))
+    assert seal(context, timedelta(0)) is not None
+    append(old)
+    assert seal(context, timedelta(0), may_begin=False) is not None

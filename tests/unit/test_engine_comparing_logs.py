@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rotator.adapters.azure_devops.call import Call, Trace, make_denied, make_transient
+from rotator.cli.commands.audit_reconcile import find_code
 from rotator.domain.events.catalogue import CATALOGUE
 from rotator.domain.events.event import Severity
 from rotator.domain.events.service_log import OwnChangesUnlisted
@@ -19,7 +20,7 @@ from rotator.engine.auditing import load_events, record
 from rotator.engine.comparing_logs import reconcile_logs
 from rotator.engine.log_findings import OrganizationLog
 from rotator.engine.log_job import reconcile_audit
-from rotator.errors import TransientError
+from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
@@ -126,7 +127,7 @@ def test_numbers_that_somebody_altered_stop_no_comparison(numbers: str) -> None:
     assert compare(world, their).error is None
 
 
-@pytest.mark.parametrize("until", ["never", "2026-12-01", "9999-01-01T00:00:00+00:00"])
+@pytest.mark.parametrize("until", ["never", "2026-12-01", "9999-01-01T00:00:00+00:00", "0001-01-01T00:00:00+00:00"])
 def test_end_of_a_comparison_that_is_no_time_or_to_come_is_passed_over(until: str) -> None:
     """The next comparison begins as early as there is something."""
     world, their = make_replaced_world()
@@ -150,6 +151,7 @@ def test_what_they_lack_is_told_once_after_a_day_and_not_while_entries_are_hidde
     their.unreadable = 1
     hidden = compare(world, their)
     assert (hidden.lacking, hidden.unsettled) == ((), 2)
+    assert find_code((hidden,)) == 3, "not everything is explained"
     their.unreadable = 0
     for is_news in (True, False):
         assert [item.is_news for item in compare(world, their).lacking] == [is_news] * 2
@@ -201,6 +203,76 @@ def test_job_begins_before_the_end_of_the_comparison_before() -> None:
     reconcile_audit(world.make_run(), their)
     *_, last = told(world, "service_log_compared")
     assert last["lost_since"] == (second[2] - (first[2] - second[1])).isoformat()
+
+
+def test_comparison_by_hand_moves_the_start_of_the_job_only_if_it_leaves_no_gap() -> None:
+    world, their = make_replaced_world()
+
+    def compare_by_hand(hours: int) -> None:
+        now = world.clock.now()
+        reconcile_logs(world.make_run(), their, now - timedelta(hours=hours), now, lambda *_: None)
+
+    def find_start_of_job() -> datetime:
+        reconcile_audit(world.make_run(), their)
+        return their.asked[-1][1]
+
+    compare_by_hand(1)
+    first = world.clock.now()
+    assert find_start_of_job() == first - KEPT_FOR, "nothing before that hour was ever compared"
+    world.advance(days=3)
+    compare_by_hand(1)
+    second = world.clock.now()
+    assert find_start_of_job() == first - LAG - timedelta(hours=1)
+    world.advance(hours=5)
+    compare_by_hand(6)
+    third = world.clock.now()
+    assert find_start_of_job() == third - LAG - timedelta(hours=1), "it goes on from the one before"
+    assert third > second
+    world.advance(days=40)
+    compare_by_hand(1)
+    world.advance(days=60)
+    reconcile_audit(world.make_run(), their)
+    *_, last = told(world, "service_log_compared")
+    assert last["lost_since"] == (third - LAG - timedelta(hours=1)).isoformat()
+
+
+@pytest.mark.parametrize("is_down", [True, False], ids=["no answer", "not signed in"])
+def test_entry_is_not_of_others_while_nobody_says_who_the_user_of_an_account_is(is_down: bool) -> None:
+    """It is not told apart: nothing is covered, the next comparison looks again, and then it is told."""
+    world, their = make_replaced_world()
+    reconcile_audit(world.make_run(), their)
+    covered = told(world, "service_log_compared")
+    world.advance(days=3)
+    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot", display_name="by-hand")
+    their.add(EntryKind.REVOKED, actor="x@contoso.com", owner="x@contoso.com", display_name="of x")
+    error = make_transient(CALL, Trace(503), "server_error", "it answered 503")
+    world.pats.fail("fetch_identity", error if is_down else SignInRequiredError("no", account=ACCOUNT), times=4)
+    found = compare(world, their)
+    assert (found.undecided, found.others, found.findings, found.lacking) == (1, 1, (), ())
+    assert find_code((found,)) == (3 if is_down else 10)
+    if is_down:
+        with pytest.raises(TransientError):
+            reconcile_audit(world.make_run(), their)
+    else:
+        assert reconcile_audit(world.make_run(), their).counts["compared"] == 1
+    assert told(world, "leak_reported") == told(world, "service_log_lost") == []
+    home = f"{ACCOUNT}/{ORGANIZATION}"
+    compared = load_events(world.database, AuditFilter(event="service_log_compared", subject=home))
+    assert len(list(compared)) == 1
+    world.advance(days=3)
+    result = reconcile_audit(world.make_run(), their)
+    assert their.asked[-1][1] < leak.at
+    assert (result.counts["foreign"], len(told(world, "leak_reported"))) == (1, 1)
+    assert len(told(world, "service_log_compared")) > len(covered)
+
+
+def test_leak_of_a_managed_pat_is_told_while_nobody_says_who_the_user_of_an_account_is() -> None:
+    world, their = make_replaced_world()
+    leak = their.add(EntryKind.FOUND_IN_PUBLIC, actor="", owner="Build-Bot")
+    world.pats.fail("fetch_identity", make_transient(CALL, Trace(503), "server_error", "it answered 503"), times=2)
+    found = compare(world, their)
+    assert [(item.entry, item.account, item.names) for item in found.findings] == [(leak, ACCOUNT, (NAME,))]
+    assert (found.undecided, found.others, find_code((found,))) == (0, 0, 4)
 
 
 def test_other_account_reads_the_log_when_the_first_may_not() -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from rotator.documents.review_outside import make_outside_document
 from rotator.domain.audit_event import AuditEntry, AuditEvent, Detail, Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.period import Period, read_period
@@ -246,6 +247,17 @@ def test_compared_spans_are_joined_and_a_failure_lasts_until_the_next_comparison
     assert later.logs["contoso"].failed is None
     assert later.logs["contoso"].spans[-1] == (START + 10 * day, START + 21 * day)
     assert sorted(later.cited) == [6, 7]
+
+
+@pytest.mark.parametrize("since", ["never", "2026-12-01", "0001-01-01T00:00:00+14:00", None, 7])
+def test_comparison_of_an_altered_span_covers_nothing_and_stops_no_report(since: Detail) -> None:
+    log = Log()
+    log.add("service_log_compared", "build-bot/contoso", since=since, until=NOW.isoformat(), foreign="x")
+    period = Period("all", START, NOW)
+    outside = log.review(period).outside
+    assert outside.logs["contoso"].spans == []
+    [found] = make_outside_document(outside, [], period, NOW)["logs"]
+    assert (found["until"], found["foreign"], found["covered_seconds"]) == (None, None, 0)
 
 
 def test_what_others_did_is_of_the_period_and_a_scan_is_the_newest() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.domain.log_comparison import EARLY, LATE, LogComparison, OwnAction, compare_logs
-from rotator.domain.service_log import LAG, EntryKind, Owner, ServiceLogEntry, find_owner
+from rotator.domain.service_log import LAG, EntryKind, Owner, ServiceLogEntry, find_owner, find_possible_owner
 
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(days=30)
@@ -145,7 +145,12 @@ OTHER = Owner("deploy-bot", "deploy@contoso.com", "id-2", "Deploy Bot")
         ({}, BOT),
         ({"actor": "", "actor_id": "id-2"}, OTHER),
         ({"actor": "admin@contoso.com", "owner": "BUILD bot"}, BOT),
-        ({"actor": "bot@contoso.com", "owner": "Somebody"}, None),
+        ({"actor": "bot@contoso.com", "owner": "Somebody"}, BOT),
+        ({"actor": "admin@contoso.com", "owner": "Somebody"}, None),
+        ({"actor": "admin@contoso.com", "owner": "Build  Bot"}, BOT),
+        ({"actor": "", "owner": "Former Name of Build Bot"}, BOT),
+        ({"actor": "", "owner": "somebody@contoso.com"}, None),
+        ({"actor": "", "owner": "Somebody", "display_name": "somebody's"}, None),
         ({"actor": "admin@contoso.com"}, None),
         ({"actor": "Azure DevOps Service"}, BOT),
         ({"actor": "", "display_name": "somebody's"}, None),
@@ -156,3 +161,30 @@ def test_entry_belongs_to_the_user_whom_it_names(change: dict[str, str], expecte
     texts = (named["actor"], named["actor_id"], named["owner"], named["display_name"])
     entry = ServiceLogEntry("1", EntryKind.REVOKED, DONE, *texts)
     assert find_owner(entry, [BOT, OTHER]) is expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"owner": "Build Bot"}, True),
+        ({"owner": "Build Bot", "display_name": "by-hand"}, True),
+        ({"owner": "somebody@contoso.com"}, True),
+        ({"owner": "somebody@contoso.com", "display_name": "by-hand"}, False),
+        ({"actor": "somebody@contoso.com", "display_name": "by-hand"}, False),
+        ({"actor": "", "actor_id": "id-1", "display_name": "by-hand"}, True),
+        ({"actor": "", "display_name": "by-hand"}, False),
+    ],
+)
+def test_entry_may_be_about_a_pat_of_whom_nobody_knows(change: dict[str, str], expected: bool) -> None:
+    named = {"actor": "admin@contoso.com", "actor_id": "", "owner": "", "display_name": "npm-feed", **change}
+    texts = (named["actor"], named["actor_id"], named["owner"], named["display_name"])
+    entry = ServiceLogEntry("1", EntryKind.FOUND_IN_PUBLIC, DONE, *texts)
+    unknown = replace(BOT, user_id="", display_name="", is_known=False)
+    assert find_possible_owner(entry, [OTHER, unknown]) is (unknown if expected else None)
+    assert find_possible_owner(entry, [OTHER, BOT]) is None
+
+
+@pytest.mark.parametrize(("name", "is_ours"), [("npm-feed", True), ("", False), ("other", False)])
+def test_revocation_of_whoevers_pat_explains_what_names_it(name: str, is_ours: bool) -> None:
+    action = replace(REVOCATION, names=frozenset({"npm-feed"}), answer_ids=frozenset(), of_any_user=True)
+    assert bool(compare(replace(REVOKED, display_name=name), actions=(action,)).explained) is is_ours

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -12,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rotator.documents.evidence import spell_signature
+from rotator.report.verify import Fault, check_kind, read_signature
 from rotator.report.verify_proofs import decode_key, fold, grow, is_consistent, is_included, is_signed
 from tests.support.whole_tree import make_consistency_proof, make_inclusion_proof, make_root
 
@@ -104,3 +109,41 @@ def test_public_key_is_read_in_hex_and_base64() -> None:
     for text in ("", "00", key.hex()[:-2], "g" * 64, "A" * 44):
         with pytest.raises(ValueError, match=r"\w"):
             decode_key(text)
+
+
+SIGNED = spell_signature("ab" * 32, "0123456789abcdef", base64.b64encode(b"\xab" * 64).decode())
+
+
+@pytest.mark.parametrize("data", [SIGNED, spell_signature("ab" * 32, None, None)])
+def test_signature_is_read_as_rotator_writes_it(data: bytes) -> None:
+    assert read_signature(data)["sha256"] == "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SIGNED.replace(b'"signature":"abab', b'"signature":"ABab'),
+        SIGNED.replace(b'"signature":"abab', b'"signature":"ab ab'),
+        SIGNED.replace(b'"signature":"', b'"signature":" '),
+        SIGNED.replace(b'"sha256"', b'"more":1,"sha256"'),
+        re.sub(b'"key":"[0-9a-f]+"', b'"key":null', SIGNED),
+        SIGNED + b"\n",
+    ],
+)
+def test_signature_in_another_spelling_is_not_accepted(data: bytes) -> None:
+    assert data != SIGNED
+    with pytest.raises(Fault, match=r"signature\.json is not as rotator writes it"):
+        read_signature(data)
+
+
+def test_link_or_pipe_is_no_file_of_an_archive(tmp_path: Path) -> None:
+    """What a link leads to can be changed afterwards, and a pipe is never read to its end."""
+    file, link, pipe = (tmp_path / name for name in ("file", "link", "pipe"))
+    file.write_bytes(b"x")
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    assert check_kind(file) == file
+    assert check_kind(tmp_path / "missing") == tmp_path / "missing", "reading it says so"
+    for path in (link, pipe, tmp_path):
+        with pytest.raises(Fault, match="is not a file of its own"):
+            check_kind(path)

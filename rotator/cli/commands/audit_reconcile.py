@@ -70,7 +70,7 @@ def reconcile(cli: CliContext, since: str, until: str | None, dry_run: bool) -> 
         print_json(make_log_comparison_document(found, now, dry_run=dry_run))
     else:
         _print(cli, found, now)
-    return _find_code(found)
+    return find_code(found)
 
 
 def _print(cli: CliContext, found: tuple[OrganizationLog, ...], now: datetime) -> None:
@@ -81,19 +81,29 @@ def _print(cli: CliContext, found: tuple[OrganizationLog, ...], now: datetime) -
     if rows:
         print_table(cli, COLUMNS, rows)
     for item in found:
-        if item.error is None:
+        if item.error is None or item.undecided:
             for line in render_coverage(item, now):
                 say(cli, line)
+        if item.error is None:
             continue
-        echo(clean(f"{item.organization} was not compared: {item.error.message}"), err=True)
+        how = "not compared as a whole" if item.undecided else "not compared"
+        echo(clean(f"{item.organization} was {how}: {item.error.message}"), err=True)
         if item.error.fix:
             echo(clean(f"    fix: {item.error.fix}"), err=True)
 
 
-def _find_code(found: tuple[OrganizationLog, ...]) -> int:
+def find_code(found: tuple[OrganizationLog, ...]) -> int:
+    """Find the exit code: what was not compared, or not told apart, before what a person must look at.
+
+    What could not be read comes last: it may be about no PAT of ours.
+    """
     from rotator.cli.exit_codes import ATTENTION
+    from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
     errors = [item.error for item in found if item.error is not None]
-    code = find_code_of_errors(errors, done=len(errors) < len(found))
-    return code or (ATTENTION if any(item.needs_person for item in found) else 0)
+    done = any(item.error is None or item.undecided for item in found)
+    code = find_code_of_errors(errors, done=done)
+    if code or not any(item.needs_person for item in found):
+        return code or (PARTLY_FAILED if any(item.read.unreadable for item in found) else 0)
+    return ATTENTION

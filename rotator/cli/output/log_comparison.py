@@ -75,6 +75,9 @@ def render_coverage(item: OrganizationLog, now: datetime) -> Iterator[str]:
         f"    {item.explained} by rotator, {item.expired} expired, {item.others} of other users, "
         f"{len(item.findings)} unexplained, {len(item.lacking)} missing."
     )
+    if item.undecided:
+        count = say_number(item.undecided, "event")
+        yield f"    {count} not told apart: it cannot be said whose PATs they are about, and the next one looks again."
     if item.lost_since is not None:
         yield f"    Not covered: {say_moment(item.lost_since)} to {say_moment(item.since)}, which it no longer keeps."
     if not read.read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.events.administration import OrganizationScanned
@@ -58,7 +58,8 @@ class Outside:
         if name == ServiceLogCompared.type.name:
             log = self.logs.setdefault(organization, ComparedLog())
             log.compared, log.failed = event, None
-            _add_span(log.spans, read_span(event))
+            if (span := read_span(event)) is not None:
+                _add_span(log.spans, span)
         elif name in _NOT_READ:
             self.logs.setdefault(organization, ComparedLog()).failed = event
         elif name == OrganizationScanned.type.name:
@@ -81,10 +82,15 @@ def find_organization(event: AuditEvent) -> str:
     return event.entry.subject.rpartition("/")[2]
 
 
-def read_span(compared: AuditEvent) -> Span:
-    """Return the span that a comparison is about."""
-    begins, ends = (datetime.fromisoformat(str(compared.entry.details[name])) for name in ("since", "until"))
-    return begins, ends
+def read_span(compared: AuditEvent) -> Span | None:
+    """Return the span that a comparison is about; None for what somebody may have put there who altered the log."""
+    details = compared.entry.details
+    try:
+        begins, ends = (datetime.fromisoformat(str(details.get(name))) for name in ("since", "until"))
+        is_moment = begins.tzinfo is not None and ends.tzinfo is not None
+        return (begins.astimezone(UTC), ends.astimezone(UTC)) if is_moment else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def measure_covered(log: ComparedLog, begins: datetime, ends: datetime) -> timedelta:
