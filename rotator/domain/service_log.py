@@ -105,7 +105,7 @@ def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
 
     What a user of ours did is told as that user's, also where the entry names another owner. What no user did, as
     where the service itself acts, is about the PAT of that display name: the owner may be named in another way, or by
-    an old name. Where several have that display name, an owner that is named must be one of them.
+    an old name. Where several have that display name, and it is not known who their users are, the name may tell later.
     """
     for says in (Owner.is_named, Owner.did):
         for owner in owners:
@@ -114,7 +114,8 @@ def find_owner(entry: ServiceLogEntry, owners: Sequence[Owner]) -> Owner | None:
     if "@" in entry.owner or "@" in entry.actor:
         return None
     alike = [owner for owner in owners if strip_mark(entry.display_name) in owner.managed_names]
-    return alike[0] if len(alike) == 1 or (alike and not entry.owner) else None
+    may_be_told_apart = len(alike) > 1 and entry.owner and not all(owner.is_known for owner in alike)
+    return None if may_be_told_apart else next(iter(alike), None)
 
 
 def _fold(name: str) -> str:

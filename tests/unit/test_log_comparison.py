@@ -188,3 +188,11 @@ def test_entry_may_be_about_a_pat_of_whom_nobody_knows(change: dict[str, str], e
 def test_revocation_of_whoevers_pat_explains_what_names_it(name: str, is_ours: bool) -> None:
     action = replace(REVOCATION, names=frozenset({"npm-feed"}), answer_ids=frozenset(), of_any_user=True)
     assert bool(compare(replace(REVOKED, display_name=name), actions=(action,)).explained) is is_ours
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_leak_of_a_pat_that_several_accounts_manage_is_told_or_waits_for_who_they_are(is_known: bool) -> None:
+    others = replace(OTHER, managed_names=BOT.managed_names, is_known=is_known)
+    entry = ServiceLogEntry("1", EntryKind.FOUND_IN_PUBLIC, DONE, "", "", "Somebody", "npm-feed")
+    assert find_owner(entry, [BOT, others]) is (BOT if is_known else None)
+    assert find_possible_owner(entry, [BOT, others]) is (None if is_known else others)
