@@ -98,7 +98,7 @@ class Oracle:
         self._stretches: dict[Place, _Stretch] = {}
         self._held: list[_Stretch] = []
         self._persons: set[str] = set()
-        self._managed: set[str] = set()
+        self._managed: dict[str, Place] = {}
         self._returned: set[str] = set()
         self._revoked: dict[str, datetime] = {}
         self._requested: dict[str, datetime] = {}
@@ -121,7 +121,7 @@ class Oracle:
 
     def note_managed(self, places: Mapping[str, Place]) -> None:
         """A person took these PATs under management, each with the secret that its record names."""
-        self._managed |= places.keys()
+        self._managed |= places
         self._unowned -= set(places.values())
         self._returned -= places.keys()
         self._left -= set(places.items())
@@ -259,6 +259,7 @@ class Oracle:
         used = {stretch.owner for stretch in self._stretches.values()} | {row["authorization_id"] for row in managed}
         overlapping = {(row["vault"], row["secret_name"]) for row in managed if row["state"] == "overlapping"}
         used |= {stretch.owner for stretch in self._held if stretch.place in overlapping & self._fleeting}
+        used |= {found for found, place in self._managed.items() if place in overlapping & self._fleeting}
         for found in self._world.show_live():
             if not self.is_foreign(found) and found not in used | told | self._untold:
                 self.breaks.append(f"I2: {found} is ours and lives, and nobody uses or reports it")
