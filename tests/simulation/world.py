@@ -130,8 +130,8 @@ class World:
     `unlisted` counts, by PAT, the lists of the newest run that hid it.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `stretch`: PATs live so many times longer than elsewhere, so that there is room for an overlap of days.
-    `unwitnessed` are rotations whose mint was sent, and when, while their secret did not exist: no version of it can
-    tell of them.
+    `unwitnessed` are rotations whose mint was sent, when, and under which maximum, while their secret did not exist: no
+    version of it can tell of them.
     `something_else` are versions of secrets that hold no PAT, `seen` those versions
     that a person was shown and gave up, `proven` the newest version when a rotation last proved that it may write.
     """
@@ -163,7 +163,7 @@ class World:
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
         self.made_by_people: set[str] = set()
-        self.unwitnessed: list[tuple[Rotation, datetime]] = []
+        self.unwitnessed: list[tuple[Rotation, datetime, timedelta | None]] = []
         self.adopted: set[str] = set()
         self.renamed: set[str] = set()
         self.condemned: set[str] = set()
@@ -301,22 +301,18 @@ class World:
         """
         with self.database.read() as reading:
             records = reading.inventory.load_all()
-            known = reading.journal.find_known([rotation.id for rotation, _ in self.unwitnessed])
+            known = reading.journal.find_known([rotation.id for rotation, *_ in self.unwitnessed])
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
         lost = self.made_by_people - recorded
-        for rotation, sent_at in self.unwitnessed:
+        for rotation, sent_at, longest in self.unwitnessed:
             if rotation.id not in known:
                 lost |= {
                     fake.pat.authorization_id
                     for fake in self.pats.live_pats(rotation.display_name)
-                    if fake.pat.valid_to == rotation.planned_valid_to or self._is_shortened(fake.pat, rotation, sent_at)
+                    if fake.pat.valid_to == rotation.planned_valid_to
+                    or (fake.pat.lifetime == longest and fake.pat.valid_from >= sent_at)
                 }
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
-
-    def _is_shortened(self, pat: Pat, rotation: Rotation, sent_at: datetime) -> bool:
-        """Whether a PAT was made since then, and lives just as long as the maximum of its organization allows."""
-        longest = self.pats.organizations[rotation.organization].max_lifetime
-        return longest is not None and pat.lifetime == longest and pat.valid_from >= sent_at
 
     def show_status(self) -> StatusDocument:
         """The JSON of `rotator status`."""
@@ -856,7 +852,8 @@ class MortalPats:
             raise self._world.make_break(f"I4: mint of {display_name} until {valid_to} without an intent")
         for rotation in intents:
             if not self._world.secrets.versions_of(SecretLocation(rotation.vault, rotation.secret_name, account)):
-                self._world.unwitnessed.append((rotation, self._world.clock.now()))
+                longest = self._world.pats.organizations[organization].max_lifetime
+                self._world.unwitnessed.append((rotation, self._world.clock.now(), longest))
         try:
             return self._inner.mint(
                 account, organization, display_name=display_name, scope=scope, valid_to=valid_to, permit=permit
