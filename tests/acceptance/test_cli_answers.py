@@ -69,7 +69,7 @@ def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed
     assert len(set(names)) == len(names)
     by_hand = re.search(r"^build-bot/contoso, rule hands-off \((.*)\), secrets in \S+\n\+ deploy-manual ", shown, re.M)
     assert by_hand is not None
-    assert by_hand[1] == "a person replaces these, so rotator never writes their secrets"
+    assert by_hand[1] == "a person replaces these, so no run writes their secrets"
     assert shown.count("a person replaces these") == 1
     more = signed_in("inventory", "adopt", "--all", "--dry-run", "-v").stdout
     assert more.count("not looked at: its rule only alerts, so rotator never writes it") == 1

@@ -241,7 +241,7 @@ def _render_shortly(proposals: Sequence[Proposal], now: datetime) -> Iterator[st
 def _say_place(proposal: Proposal) -> str:
     """`build-bot/contoso, rule ci, secrets in https://...`: what PATs have in common."""
     pat, rule = proposal.effective, proposal.rule
-    by_hand = " (a person replaces these, so rotator never writes their secrets)"
+    by_hand = " (a person replaces these, so no run writes their secrets)"
     told = f"rule {rule.name}{by_hand if rule.action is RuleAction.ALERT else ''}"
     return f"{pat.account}/{pat.organization}, {told}, secrets in {pat.vault}"
 
