@@ -309,8 +309,7 @@ def test_adoption_of_very_many_says_once_what_they_have_in_common() -> None:
     plan = AdoptionPlan(tuple(proposals), ())
     shown = list(render_adoption(plan, NOW))
     assert shown[:3] == [
-        "build-bot/contoso, rule ci (a person replaces these, so no run writes their secrets), secrets in "
-        "https://v",
+        "build-bot/contoso, rule ci (a person replaces these, so no run writes their secrets), secrets in https://v",
         "+ 25 PATs: team00, team01, team02, team03, team04, team05, team06, team07, team08, team09 and 15 more",
         "    each has a secret of its own, like contoso-team00",
     ]
