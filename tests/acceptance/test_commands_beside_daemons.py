@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.acceptance.test_frozen_replicas import do_other_jobs, freeze_at, set_jobs, start, start_forked
+from tests.acceptance.test_frozen_replicas import CALM, freeze_at, open_calm_stage, set_jobs, start, start_forked
 from tests.support.by_hand import list_records, settle
 from tests.support.daemon import RunningDaemon
-from tests.support.killing import NAME, RECORD_COMMITS, Stage, open_stage
+from tests.support.killing import NAME, RECORD_COMMITS, Stage
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
 from tests.support.sent import MINT, REVOKE, STORE, TAG, Sent
@@ -31,18 +31,15 @@ ENDS = (0, 1, 2, 3, 11)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted, and no other job due than the work."""
-    with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
-        stage.reset()
-        do_other_jobs(stage)
-        stage.remember("calm")
+    """Prepare a stage for all tests."""
+    with open_calm_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
     """Reset the stage."""
-    prepared.reset(lease="1h", to="calm")
+    prepared.reset(lease="1h", to=CALM)
     return prepared
 
 

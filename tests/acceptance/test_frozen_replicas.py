@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -54,10 +56,7 @@ CALM, OVERLAPPING = "calm", "overlapping"
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
     """Prepare a stage: signed in, with one PAT adopted; and the same, once its overlap is over."""
-    with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
-        stage.reset()
-        do_other_jobs(stage)
-        stage.remember(CALM)
+    with open_calm_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
         set_overlap(stage, "3s")
         run = stage.start("once")
         assert run.wait() == 0, run.read()
@@ -81,6 +80,16 @@ def stage(prepared: Stage) -> Stage:
     """Reset the stage."""
     prepared.reset(lease="1h", to=CALM)
     return prepared
+
+
+@contextmanager
+def open_calm_stage(folder: Path, server: PostgresServer) -> Iterator[Stage]:
+    """Prepare a stage: signed in, with one PAT adopted, and no other job due than the work."""
+    with open_stage(folder, server) as stage:
+        stage.reset()
+        do_other_jobs(stage)
+        stage.remember(CALM)
+        yield stage
 
 
 def set_jobs(stage: Stage) -> None:

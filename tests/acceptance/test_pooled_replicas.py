@@ -14,9 +14,9 @@ from itertools import product
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.acceptance.test_frozen_replicas import check_thawed, do_other_jobs, is_at_rest, set_jobs
+from tests.acceptance.test_frozen_replicas import CALM, check_thawed, is_at_rest, open_calm_stage, set_jobs
 from tests.support.daemon import RunningDaemon, reach_database
-from tests.support.killing import CHANGES, RECORD_COMMITS, Stage, open_stage
+from tests.support.killing import CHANGES, RECORD_COMMITS, Stage
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.proving import with_sample
@@ -29,18 +29,15 @@ SESSIONS = {"transaction": 4, "session": 40}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Stage]:
-    """Prepare a stage: signed in, with one PAT adopted, and no other job due than the work."""
-    with open_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
-        stage.reset()
-        do_other_jobs(stage)
-        stage.remember("calm")
+    """Prepare a stage for all tests."""
+    with open_calm_stage(tmp_path_factory.mktemp("stage"), postgres_server) as stage:
         yield stage
 
 
 @pytest.fixture
 def stage(prepared: Stage) -> Stage:
     """Reset the stage. A claim outlasts the test: what others go by is the end of the process, or the heartbeat."""
-    prepared.reset(lease="1h", to="calm")
+    prepared.reset(lease="1h", to=CALM)
     set_jobs(prepared)
     return prepared
 
