@@ -110,16 +110,21 @@ def fits(display_name: str, pattern: str) -> bool:
 
 
 def _fetch_listings(run: RunContext, view: ServerView, looks: int) -> tuple[list[Listing], list[RotatorError]]:
-    """Ask for each list so many times: one may hide a namesake, and nothing says which of two consumers use."""
+    """Ask for each list so many times: one may hide a namesake, and nothing says which of two consumers use.
+
+    Where one of them was not had, none of that account and organization counts.
+    """
     listings: list[Listing] = []
     errors: list[RotatorError] = []
     for account in run.services.accounts:
         for organization in account.organizations:
             try:
-                listings.append(view.fetch_listing(account.name, organization))
-                listings.extend(view.fetch_again(account.name, organization) for _ in range(looks - 1))
+                first = view.fetch_listing(account.name, organization)
+                others = [view.fetch_again(account.name, organization) for _ in range(looks - 1)]
             except RotatorError as error:
                 errors.append(error)
+            else:
+                listings += first, *others
     return listings, errors
 
 

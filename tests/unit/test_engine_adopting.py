@@ -78,6 +78,24 @@ def test_none_of_two_namesakes_is_proposed_when_two_of_three_listings_hide_one(h
     assert refused == {first, second}
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_nothing_is_proposed_of_an_organization_one_of_whose_listings_failed(failing: int) -> None:
+    """The one that was had may hide a namesake."""
+    world = make_world()
+    hidden, _ = add_untracked(world, "hook", "hook")
+    looks = iter(range(3))
+
+    def fail(listed: tuple[Pat, ...]) -> PatList:
+        if next(looks, None) == failing:
+            raise TransientError("it is too busy", service="azure_devops", operation="list")
+        return PatList([pat for pat in listed if pat.authorization_id != hidden])
+
+    world.pats.change_listed = fail
+    plan = look(world)
+    assert list_names(plan) == []
+    assert [error.code for error in plan.errors] == ["transient"]
+
+
 @pytest.mark.parametrize("unreadable", ["", "id"])
 def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(unreadable: str) -> None:
     """Its value signs in as the user: it may be that of the entry which could not be read."""
