@@ -43,6 +43,7 @@ class RefusalKind(StrEnum):
     STILL_VALID = "still_valid"
     VALUE_COPIED = "value_copied"
     TWO_SECRETS = "two_secrets"
+    TWIN_UNREAD = "twin_unread"
     ACCOUNT_RENAMED = "account_renamed"
     MANAGED_AS = "managed_as"
     OTHER_ROTATION = "other_rotation"

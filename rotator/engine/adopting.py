@@ -34,7 +34,7 @@ from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageE
 from rotator.ports.database import UnitOfWork
 
 _LOOKS = 3
-"""At all lists, before everything that they show is adopted."""
+"""At all lists, before everything that they show is adopted, or what is named by its display name."""
 _MOST_REVOKED = 10_000
 """While a person reads what an adoption would write."""
 
@@ -78,7 +78,8 @@ def propose(
     view = ServerView(run)
     with run.services.database.read() as reading:
         heard = reading.audit.load_newest_number()
-    listings, errors = _fetch_listings(run, view, _LOOKS if everything else 1)
+    named = {found for text in references if (found := find_id(text))}
+    listings, errors = _fetch_listings(run, view, _LOOKS if everything or len(named) < len(references) else 1)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}
     with run.services.database.read() as reading:
         keepers = load_keepers(reading, listed, find_earliest(run, reading))
@@ -98,8 +99,8 @@ def propose(
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
     places = {record.place: record.name for record in records}
     proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
-    incomplete = _find_incomplete(listings) if everything else set()
-    seen = refuse_unclear(look_at_secrets(run, proposals, chosen_for, refusals), incomplete, refusals)
+    sights = look_at_secrets(run, proposals, chosen_for, refusals)
+    seen = refuse_unclear(sights, _find_incomplete(listings), named, refusals)
     judged = tuple(replace(item, denied=_find_denial(run, item.record, limits)) for item in seen)
     return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed, heard)
 

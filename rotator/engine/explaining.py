@@ -345,6 +345,10 @@ def _say_rebuild(refusal: Refusal) -> tuple[str, str]:
             return f"{place} names it, and so does {refusal.other_secret}", (
                 f"Remove the tags of the one that is no longer used, or `rotator inventory forget {refusal.reference}`."
             )
+        case RefusalKind.TWIN_UNREAD:
+            return f"{place} may be a copy: the secret of its PAT may be what could not be read", (
+                "Run it again when everything can be read. A vault that is gone for good must leave policy.yaml first."
+            )
         case RefusalKind.ACCOUNT_RENAMED:
             return f'{place} was written for account "{refusal.name}", which the settings do not name', (
                 "If the account was renamed, give it its old name back in rotator.yaml, then rebuild again."

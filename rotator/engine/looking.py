@@ -68,6 +68,7 @@ def look(run: RunContext) -> Rebuild:
     for vault in sorted({vault.rstrip("/") for vault in vaults}):
         for account in run.services.accounts:
             seen.read(vault, account.name)
+    seen.drop_unclear()
     refused, unrecorded = seen.sort_refused()
     return Rebuild(tuple(seen.found.values()), tuple(seen.refusals), refused, unrecorded, tuple(seen.errors))
 
@@ -91,6 +92,8 @@ class _Look:
         self.refusals: list[Refusal] = []
         self._refused: list[ManagedPat] = []
         self.errors: list[RotatorError] = []
+        self._unread: dict[SecretLocation, str] = {}
+        """What could not be read, each with the name that its tags give, "" where these are not known either."""
 
     def read(self, vault: str, account: str) -> None:
         """Read every secret of a vault whose newest version a rotation for this account wrote."""
@@ -98,13 +101,36 @@ class _Look:
         try:
             names = self._run.services.secrets.fetch_names(vault, account, ROTATION_TAG)
         except RotatorError as error:
+            self._unread[SecretLocation(vault, "", account)] = ""
             self._note(error)
         for name in names:
             self._run.progress(SecretRead(), name)
+            location = SecretLocation(vault, name, account)
+            self._unread[location] = ""
             try:
-                self._inspect(SecretLocation(vault, name, account))
+                self._inspect(location)
+                del self._unread[location]
             except RotatorError as error:
                 self._note(error)
+
+    def drop_unclear(self) -> None:
+        """Refuse a secret that no record names, while one that was not read may be the PAT's own, and this one a copy.
+
+        Where the policy has the secret of that PAT, it is its own, unless what was not read names that PAT too.
+        """
+        unread = set(self._unread.values())
+        for name, item in list(self.found.items()):
+            if item.before is None and (name in unread or (unread and not self._is_by_policy(item.record))):
+                self.refusals.append(_refuse(RefusalKind.TWIN_UNREAD, name, SecretLocation.of(item.record)))
+                del self.found[name]
+
+    def _is_by_policy(self, pat: ManagedPat) -> bool:
+        """Whether a record has the secret that the policy gives to a PAT of this name."""
+        rule = self._run.policy.rule_for(pat)
+        if rule is None:
+            return False
+        secret = rule.make_secret_name(organization=pat.organization, name=pat.name, account=pat.account)
+        return make_place(rule.vault, secret) == pat.place
 
     def sort_refused(self) -> tuple[tuple[ManagedPat, ...], tuple[ManagedPat, ...]]:
         """Return the records of refused secrets, and what the others' would be where no record has that name."""
@@ -131,6 +157,7 @@ class _Look:
         if not NAME_PATTERN.fullmatch(name) or not organization or not tags.get(ROTATION_TAG):
             self.refusals.append(_refuse(RefusalKind.FOREIGN_TAGS, location.name, location))
             return
+        self._unread[location] = name
         listing = self._view.fetch_listing(location.account, organization)
         found = self._weigh(location, name, versions, listing)
         if isinstance(found, Refusal):

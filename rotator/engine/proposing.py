@@ -115,13 +115,20 @@ def look_at_secrets(
 
 
 def refuse_unclear(
-    proposals: list[Proposal], incomplete: Collection[tuple[str, str]], refusals: list[Refusal]
+    proposals: list[Proposal],
+    incomplete: Collection[tuple[str, str]],
+    named: Collection[str],
+    refusals: list[Refusal],
 ) -> list[Proposal]:
-    """Refuse what has a secret in use where a list hides an entry: that may be a namesake, which consumers mean."""
+    """Refuse what has a secret in use where a list hides an entry: that may be a namesake, which consumers mean.
+
+    Not what a person `named` by its id.
+    """
     clear = []
     for proposal in proposals:
         pat, sight = proposal.record, proposal.sight
-        if sight is not None and sight.needs_confirmation and (pat.account, pat.organization) in incomplete:
+        is_unclear = (pat.account, pat.organization) in incomplete and pat.authorization_id not in named
+        if sight is not None and sight.needs_confirmation and is_unclear:
             unclear = RefusalKind.LIST_INCOMPLETE
             refusals.append(Refusal(unclear, pat.authorization_id, vault=pat.vault, secret_name=pat.secret_name))
         else:

@@ -78,6 +78,24 @@ def test_none_of_two_namesakes_is_proposed_when_two_of_three_listings_hide_one(h
     assert refused == {first, second}
 
 
+@pytest.mark.parametrize("hiding", [{0, 1}, {0, 2}, {1, 2}])
+def test_display_name_is_ambiguous_when_two_of_three_listings_hide_one_of_two_namesakes(hiding: set[int]) -> None:
+    """Consumers of the secret may use the hidden one; only an id tells."""
+    world = make_world()
+    first, second = add_untracked(world, "hook", "hook")
+    listings = iter(range(3))
+
+    def hide(listed: tuple[Pat, ...]) -> PatList:
+        is_hidden = next(listings, None) in hiding
+        return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != first])
+
+    world.pats.change_listed = hide
+    plan = look(world, "hook")
+    assert list_names(plan) == []
+    (refusal,) = plan.refusals
+    assert (refusal.kind, set(refusal.ids)) == (RefusalKind.AMBIGUOUS, {first, second})
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_nothing_is_proposed_of_an_organization_one_of_whose_listings_failed(failing: int) -> None:
     """The one that was had may hide a namesake."""
@@ -96,8 +114,11 @@ def test_nothing_is_proposed_of_an_organization_one_of_whose_listings_failed(fai
     assert [error.code for error in plan.errors] == ["transient"]
 
 
+@pytest.mark.parametrize("references", [(), ("hook",)], ids=["all", "by name"])
 @pytest.mark.parametrize("unreadable", ["", "id"])
-def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(unreadable: str) -> None:
+def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(
+    unreadable: str, references: tuple[str, ...]
+) -> None:
     """Its value signs in as the user: it may be that of the entry which could not be read."""
     world = make_world()
     hidden, shown = add_untracked(world, "hook", "hook")
@@ -106,7 +127,7 @@ def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(unr
     world.pats.change_listed = lambda listed: PatList(
         [pat for pat in listed if pat.authorization_id != hidden], [hidden if unreadable else ""]
     )
-    plan = look(world)
+    plan = look(world, *references)
     assert [(refusal.kind, refusal.reference) for refusal in plan.refusals] == [(RefusalKind.LIST_INCOMPLETE, shown)]
     assert list_names(plan) == []
     assert list_names(look(world, shown)) == ["hook"]

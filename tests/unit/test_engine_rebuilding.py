@@ -32,7 +32,7 @@ from rotator.engine.tags import (
 )
 from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError, UsageError
 from rotator.ports.permit import unclaimed
-from rotator.ports.secret_store import StoredSecret
+from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.engine import (
     ACCOUNT,
     CANARY,
@@ -721,6 +721,25 @@ def test_neither_of_two_secrets_with_one_pats_tags_is_taken_when_no_record_tells
     assert {refusal.kind for refusal in plan.refusals} == {RefusalKind.TWO_SECRETS}
     refused = {(refusal.vault, refusal.secret_name) for refusal in plan.refusals}
     assert refused == {(copy.vault, copy.name) for copy in (place, *copies)}
+
+
+@pytest.mark.parametrize("fails", ["fetch_names", "fetch_versions", "fetch_identity"])
+def test_copy_of_a_secret_is_not_taken_for_it_while_that_cannot_be_read(fails: str) -> None:
+    """The database is lost, and only the copy can be read: who reads the other one must not lose it."""
+    world = make_lost(overlap_is_over=True)
+    place = SecretLocation(VAULT, f"{ORGANIZATION}-{NAME}", ACCOUNT)
+    latest = world.secrets.versions_of(place)[0]
+    copy = replace(place, vault="https://z-copy.vault.azure.net")
+    world.secrets.write_foreign(copy, latest.value.reveal(), dict(latest.version.tags))
+    world.policy = make_policy(replace(RULE, vault=VAULT), replace(RULE, vault=copy.vault))
+    if fails == "fetch_identity":
+        world.pats.fail(fails, make_busy(fails, "azure_devops"))
+    else:
+        world.secrets.fail(fails, make_busy(fails, "key_vault"))
+    plan = do(world)
+    assert (plan.found, [error.code for error in plan.errors]) == ((), ["transient"])
+    assert [(item.kind, item.vault) for item in plan.refusals] == [(RefusalKind.TWIN_UNREAD, copy.vault)]
+    assert {item.kind for item in do(world).refusals} == {RefusalKind.TWO_SECRETS}
 
 
 def test_secret_of_an_account_that_was_renamed_is_refused_by_its_old_name() -> None:
