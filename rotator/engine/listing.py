@@ -231,6 +231,16 @@ class ServerView:
             )
         return seen.pat
 
+    def is_revoked(self, account: str, organization: str, authorization_id: str) -> bool:
+        """Whether the run's list lacks a PAT and the server says that it is not active: its value may yet sign in.
+
+        For a while after a revocation what asked before may be answered from memory.
+        """
+        listing = self.fetch_listing(account, organization)
+        return listing.find(authorization_id) is None and (
+            self.look_for(account, organization, authorization_id).is_proven
+        )
+
     def _is_expired(self, pat: Pat) -> bool:
         """Whether a PAT has expired, by a clock that is not known to be wrong."""
         if pat.valid_to > self._run.services.clock.now():

@@ -141,7 +141,8 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     """Check everything that must be true before a DELETE, and raise if it is not; freeze on a foreign write.
 
     The id is the predecessor that our own database recorded and nobody's current PAT; the vault hands out our
-    clone, by its tags; that value authenticates, as the expected user, and is the one that we wrote.
+    clone, by its tags; that value authenticates, as the expected user, and is the one that we wrote; and the server
+    does not call our clone revoked, whose value may sign in for a while after that.
     """
     rotation = held.rotation
     name = held.pat.name
@@ -166,7 +167,18 @@ def guard_revocation(held: ClaimedPat, view: ServerView) -> None:
     check_identity(held.pat, found, view.fetch_identity(rotation.account, rotation.organization))
     if is_forged(held.services.secrets, held.location, latest, rotation.secret_version):
         raise freeze(held, make_foreign(held, latest))
+    _check_not_revoked(held, view)
     _restart_if_interrupted(held, latest)
+
+
+def _check_not_revoked(held: ClaimedPat, view: ServerView) -> None:
+    rotation, clone = held.rotation, held.rotation.new_authorization_id or ""
+    if view.is_revoked(rotation.account, rotation.organization, clone):
+        return_if_clone_lost(held, view)
+        raise VerificationError(
+            f"the server calls {clone} revoked, although its value still signs in; nothing was revoked",
+            fix="Nothing to do: a later run decides which PAT consumers get.",
+        )
 
 
 def _restart_if_interrupted(held: ClaimedPat, latest: StoredSecret) -> None:

@@ -282,6 +282,8 @@ def _guard(held: ClaimedPat, view: ServerView, pending: PendingRevocation) -> No
     written = latest.version.version == held.pat.secret_version
     found = identify(held.run, held.pat.organization, latest.value, is_ours=written)
     check_identity(held.pat, found, view.fetch_identity(held.pat.account, held.pat.organization))
+    if view.is_revoked(held.pat.account, held.pat.organization, held.pat.authorization_id):
+        raise _refuse(pending, f"{held.pat.authorization_id}, which replaced it, is revoked itself")
     secrets, known = held.services.secrets, held.pat.secret_version
     if is_forged(secrets, held.location, latest, known):
         if known is None or fetch_enabled(secrets, held.location, known) is None:

@@ -183,6 +183,7 @@ class EngineWorld:
         self.sign_in.refusals.clear()
         self.secrets.ignores_store = lambda: False
         self.pats.signed_out.clear()
+        self.pats.lingering.clear()
         self.pats.change_minted = self.pats.change_listed = self.pats.change_identity = self.pats.shown = None
         self.pats.organizations[ORGANIZATION].mint_error = None
         self.database.audit_left = None

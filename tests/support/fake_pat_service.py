@@ -65,6 +65,7 @@ class FakePatService:
     value with which a sign-in was tried.
     `answer_ids` are the ids of every answer to a change.
     `ignores_revoke` says of each revocation, by id, whether it is answered as done and does nothing.
+    `lingering` are PATs that sign in for a while although they are revoked.
     `change_listed` makes of every complete list what is answered: one that lacks entries, or lags.
     """
 
@@ -74,6 +75,7 @@ class FakePatService:
         self.signed_out: set[str] = set()
         self.calls: list[tuple[str, str, str]] = []
         self.tried: list[str] = []
+        self.lingering: set[str] = set()
         self.change_listed: Callable[[tuple[Pat, ...]], tuple[Pat, ...]] | None = None
         self.failing_lists: dict[PatFilter, BaseException] = {}
         self.answer_ids: AnswerIds = NO_IDS
@@ -229,7 +231,7 @@ class FakePatService:
         with self._lock, self._call("verify", "", organization, ""):
             self.tried.append(value.reveal())
             home = self.organizations[organization].id
-            for fake in self.live_pats():
+            for fake in (*self.live_pats(), *(self.pats[found] for found in self.lingering)):
                 if fake.value == value.reveal() and home in (fake.pat.target_accounts or (home,)):
                     return self._identity(fake.account, organization)
             raise VerificationError(

@@ -142,6 +142,42 @@ def test_old_value_is_put_back_when_the_clone_is_revoked_after_the_list_of_the_r
     world.finish()
 
 
+@pytest.mark.parametrize("hours", [2, 25], ids=["in the overlap", "at its end"])
+def test_old_pat_is_not_revoked_while_the_value_of_a_clone_that_was_revoked_by_hand_still_signs_in(hours: int) -> None:
+    """Azure DevOps may answer from memory for a while; its list of the revoked PATs says what is true."""
+    world = make_overlapping()
+    old, clone = world.live_ids()
+    world.advance(hours=hours)
+    world.pats.pats[clone].revoked = True
+    world.pats.lingering.add(clone)
+    world.run()
+    assert world.revoked_ids() == []
+    world.heal()
+    world.advance(hours=25)
+    world.run()
+    assert (world.rotations()[1].predecessor_id, world.is_live()) == (old, True)
+    world.finish()
+
+
+@pytest.mark.parametrize("request_lives", [False, True])
+def test_retirement_waits_when_the_clone_is_called_revoked_and_a_request_for_the_old_pat_may_take_effect(
+    request_lives: bool,
+) -> None:
+    world = make_overlapping(hours=25)
+    old, clone = world.live_ids()
+    if request_lives:
+        world.pats.postpone_revoke()
+    else:
+        world.pats.fail("revoke")
+    world.run()
+    world.pats.pats[clone].revoked = True
+    world.pats.lingering.add(clone)
+    world.advance(minutes=1)
+    assert codes_of(world.run(), OutcomeKind.FAILED) == ["verification_failed"]
+    assert world.revoked_ids() == [old]
+    assert world.states() == ["retiring"]
+
+
 def test_old_value_is_put_back_by_a_later_run_when_the_vault_was_away() -> None:
     world = make_world()
     world.finish()

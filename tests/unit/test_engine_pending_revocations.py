@@ -326,6 +326,18 @@ def test_refusal_of_the_second_request_blocks_no_rotation() -> None:
     assert (world.record().blocked, world.record().last_failure, pending_ids(world)) == (False, None, [old])
 
 
+def test_old_pat_is_not_revoked_again_while_a_clone_that_the_server_calls_revoked_still_signs_in() -> None:
+    """It is the only one that works."""
+    world, old = make_ignored()
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.pats.lingering.add(world.record().authorization_id)
+    for _ in range(3):
+        world.advance(minutes=11)
+        world.run()
+    assert world.revoked_ids() == [old]
+    assert old in world.live_ids()
+
+
 def test_clone_that_was_given_up_is_revoked_again_when_it_lives_on() -> None:
     world = make_world()
     world.run_and_die(after="minted")
