@@ -107,7 +107,7 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
             say(cli, "Nothing was forgotten.")
         return agreed
 
-    after = "`rotator inventory adopt` brings it back."
+    after = "`rotator inventory adopt` brings it back, with its name and its secret."
     if dry_run:
         return change_records(cli, patterns, look, "forgotten", after, dry_run=True)
     return change_records(

@@ -26,7 +26,7 @@ from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_earliest
-from rotator.engine.newcomers import refuse_past
+from rotator.engine.newcomers import load_forgotten, refuse_past
 from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, refuse_unclear
 from rotator.engine.requested import find_requested
 from rotator.engine.revoking import record_dropped
@@ -74,10 +74,10 @@ def propose(
     Of all, `matching` leaves those whose display name is one of these or fits one as a glob. A `choice` goes with one
     reference only, `choices` go with one id each. What each secret holds is looked at, and nothing is changed.
     """
-    chosen_for = Choices(choice or Choice(), choices or {})
     view = ServerView(run)
     with run.services.database.read() as reading:
         heard = reading.audit.load_newest_number()
+        chosen_for = Choices(choice or Choice(), choices or {}, load_forgotten(reading))
     named = {found for text in references if (found := find_id(text))}
     listings, errors = _fetch_listings(run, view, _LOOKS if everything or len(named) < len(references) else 1)
     listed = {pat.authorization_id: (listing, pat) for listing in reversed(listings) for pat in reversed(listing.pats)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN
 from rotator.errors import UsageError
@@ -31,14 +31,22 @@ class Choice:
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen for each of several PATs, by authorization id; `otherwise` for all others."""
+    """What was chosen for each of several PATs, by authorization id; `otherwise` for all others.
+
+    `before` are those that were forgotten: each comes back as it was, unless its name, secret or vault was chosen.
+    """
 
     otherwise: Choice
     by_id: Mapping[str, Choice]
+    before: Mapping[str, Choice] = field(default_factory=dict)
 
     def find(self, authorization_id: str) -> Choice:
         """Return what was chosen for one PAT."""
-        return self.by_id.get(authorization_id, self.otherwise)
+        choice = self.by_id.get(authorization_id, self.otherwise)
+        old = self.before.get(authorization_id)
+        if old is None or (choice.name, choice.secret_name, choice.vault) != (None, None, None):
+            return choice
+        return replace(choice, name=old.name, secret_name=old.secret_name, vault=old.vault)
 
 
 def make_choice(name: str | None, secret_name: str | None, *, replace_foreign: bool = False) -> Choice:

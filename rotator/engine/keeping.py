@@ -87,8 +87,9 @@ def forget(run: RunContext, name: str, asked: ManagedPat | None = None) -> Manag
     with claimed(run, name) as held:
         check_asked(held, asked)
         held.load(lambda reading: check_forgettable(run, reading, name))
-        held.remove(PatForgotten(authorization_id=held.pat.authorization_id))
-        return held.pat
+        pat = held.pat
+        held.remove(PatForgotten(authorization_id=pat.authorization_id, vault=pat.vault, secret_name=pat.secret_name))
+        return pat
 
 
 def check_forgettable(run: RunContext, reading: Reading, name: str) -> ManagedPat:

@@ -11,6 +11,7 @@ from rotator.domain.plan import Action, ActionKind, ActionReason
 from rotator.domain.policy import Decision, Policy, Rule, RuleAction, Verdict
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.accounting import get_ids, load_keepers
+from rotator.engine.choices import Choice
 from rotator.engine.explaining import explain_refusal
 from rotator.engine.records import Known
 from rotator.ports.audit_log import AuditFilter
@@ -31,10 +32,21 @@ def find_adopting_rule(policy: Policy, account: str, organization: str, pat: Pat
 def refuse_past(reading: Reading, authorization_ids: Collection[str]) -> dict[str, Refusal]:
     """Refuse, by id, those of these PATs that were ever managed: a rotation names them, or a person forgot them."""
     named = {found for trace in reading.journal.load_traces(authorization_ids) for found in get_ids(trace)}
-    events = reading.audit.load_after(None, _MOST_FORGOTTEN, AuditFilter(event=PatForgotten.type.name))
-    forgotten = {event.entry.details.get("authorization_id") for event in events}
+    forgotten = load_forgotten(reading)
     past = [found for found in authorization_ids if found in named or found in forgotten]
     return {found: Refusal(RefusalKind.MANAGED_BEFORE, found) for found in past}
+
+
+def load_forgotten(reading: Reading) -> dict[str, Choice]:
+    """Return how each PAT that a person forgot was managed, by id: its name, and its secret if the event has it."""
+    events = reading.audit.load_after(None, _MOST_FORGOTTEN, AuditFilter(event=PatForgotten.type.name))
+    forgotten = {}
+    for entry in (event.entry for event in events):
+        said = {key: text for key, text in entry.details.items() if isinstance(text, str)}
+        if "authorization_id" in said:
+            choice = Choice(entry.subject, said.get("secret_name"), vault=said.get("vault"))
+            forgotten[said["authorization_id"]] = choice
+    return forgotten
 
 
 def plan_newcomers(reading: Reading, policy: Policy, known: Known, now: datetime) -> list[Action]:

@@ -17,6 +17,7 @@ from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice, make_choice
 from rotator.engine.explaining import explain_refusal
+from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
@@ -142,6 +143,24 @@ def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:
     plan = look(world)
     assert list_names(plan) == ["a", "c"]
     assert plan.refusals == ()
+
+
+@pytest.mark.parametrize("by_all", [False, True])
+def test_forgotten_pat_comes_back_to_the_secret_that_its_consumers_read(by_all: bool) -> None:
+    """And not to the one that the rule would give it, which nobody reads."""
+    world = make_world()
+    (found,) = add_untracked(world, "CSV one")
+    chosen = propose(world.make_run(), [found], everything=False, choice=Choice("csv", "team-csv"))
+    adopt(world.make_run(), chosen)
+    world.rotate("csv")
+    world.advance(days=2)
+    world.run()
+    current = world.record("csv").authorization_id
+    forget(world.make_run(), "csv")
+    plan = look(world, *([] if by_all else [current]))
+    assert [(item.record.name, item.record.secret_name) for item in plan.proposals] == [("csv", "team-csv")]
+    other = propose(world.make_run(), [current], everything=False, choice=Choice("other"))
+    assert [(item.record.name, item.record.secret_name) for item in other.proposals] == [("other", "contoso-other")]
 
 
 def test_records_and_events_are_written_when_adopted() -> None:

@@ -199,6 +199,8 @@ class PatForgotten(Event, name="pat_forgotten", subject=SubjectKind.MANAGED_PAT,
     """A managed PAT left the inventory; the PAT and its secret stay as they are."""
 
     authorization_id: str
+    vault: str | None = None
+    secret_name: str | None = None
 
 
 class PatDropped(Event, name="pat_dropped", subject=SubjectKind.MANAGED_PAT, ends=GONE):
