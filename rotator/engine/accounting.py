@@ -16,6 +16,7 @@ from enum import StrEnum
 from rotator.domain.managed_pat import ManagedPat, Pat
 from rotator.domain.pending_revocation import PendingRevocation
 from rotator.domain.rotation import Likeness, Rotation, RotationState, Traced, compare_mint
+from rotator.errors import UsageError
 from rotator.ports.database import Reading
 
 
@@ -40,6 +41,14 @@ _CLOSED_KINDS = {
     RotationState.COMPLETED: KeeperKind.COMPLETED_ROTATION,
 }
 _MINT_KINDS = ((Likeness.OURS, KeeperKind.SENT_MINT), (Likeness.NEAR, KeeperKind.POSSIBLE_MINT))
+
+_USE_INSTEAD = {
+    KeeperKind.RECORD: "`rotator revoke {name}` revokes the PAT in use, `rotator inventory forget {name}` forgets it.",
+    KeeperKind.ROTATION: "`rotator revoke {name} --previous` ends its overlap; `rotator once` finishes its rotation.",
+    KeeperKind.FAILED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
+    KeeperKind.COMPLETED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
+}
+_OF_A_MINT = "`rotator once` finds out what became of that mint. Then try again."
 
 
 @dataclass(frozen=True)
@@ -182,3 +191,10 @@ def _make_keepers(
         mints=mints,
         minted_ids=frozenset(r.new_authorization_id for r in ever if r.new_authorization_id is not None),
     )
+
+
+def refuse_kept(authorization_id: str, keeper: Keeper) -> UsageError:
+    """Make the error for a command that would revoke a PAT which is accounted for: it says which one does that."""
+    what = "the current PAT" if keeper.kind is KeeperKind.RECORD else "a PAT of a rotation"
+    fix = _USE_INSTEAD.get(keeper.kind, _OF_A_MINT).format(name=keeper.name, id=authorization_id)
+    return UsageError(f"{authorization_id} is {what} of {keeper.name}, which rotator manages", fix=fix)

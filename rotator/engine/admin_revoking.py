@@ -13,7 +13,7 @@ from rotator.domain.events.administration import (
 from rotator.domain.events.event import Event
 from rotator.domain.managed_pat import Hold
 from rotator.domain.outside import find_id
-from rotator.engine.accounting import Keeper, KeeperKind, find_other_keeper, load_keepers
+from rotator.engine.accounting import find_other_keeper, load_keepers, refuse_kept
 from rotator.engine.auditing import record
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext
@@ -23,14 +23,6 @@ from rotator.engine.waiting import keep_books
 from rotator.errors import DeniedError, RejectedError, RemoteError, SignInRequiredError, UsageError
 from rotator.ports.database import Reading
 from rotator.ports.token_admin import TokenAdmin
-
-_USE_INSTEAD = {
-    KeeperKind.RECORD: "`rotator revoke {name}` revokes the PAT in use, `rotator inventory forget {name}` forgets it.",
-    KeeperKind.ROTATION: "`rotator revoke {name} --previous` ends its overlap; `rotator once` finishes its rotation.",
-    KeeperKind.FAILED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
-    KeeperKind.COMPLETED_ROTATION: "`rotator recover --dry-run` shows it, `rotator recover --revoke {id}` revokes it.",
-}
-_OF_A_MINT = "`rotator once` finds out what became of that mint. Then try again."
 
 
 def check_account(run: RunContext, account: str, organization: str) -> None:
@@ -106,7 +98,7 @@ def _check_mints(run: RunContext, authorization_id: str, organization: str) -> N
         pat = run.services.pats.fetch_pat(account, organization, authorization_id)
         keeper = None if pat is None else keepers.find(pat, account, organization)
         if keeper is not None and keeper.binds:
-            raise _make_refusal(authorization_id, keeper)
+            raise refuse_kept(authorization_id, keeper)
 
 
 def _check_records(reading: Reading, organization: str) -> None:
@@ -122,10 +114,4 @@ def _check_records(reading: Reading, organization: str) -> None:
 def _check_keeper(reading: Reading, authorization_id: str) -> None:
     keeper = find_other_keeper(reading, authorization_id, "")
     if keeper is not None:
-        raise _make_refusal(authorization_id, keeper)
-
-
-def _make_refusal(authorization_id: str, keeper: Keeper) -> UsageError:
-    what = "the current PAT" if keeper.kind is KeeperKind.RECORD else "a PAT of a rotation"
-    fix = _USE_INSTEAD.get(keeper.kind, _OF_A_MINT).format(name=keeper.name, id=authorization_id)
-    return UsageError(f"{authorization_id} is {what} of {keeper.name}, which rotator manages", fix=fix)
+        raise refuse_kept(authorization_id, keeper)

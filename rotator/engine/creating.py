@@ -182,7 +182,8 @@ def _check_free(pat: ManagedPat, others: tuple[ManagedPat, ...], rotating: set[s
     for other in others:
         if other.name == pat.name:
             known = f"`rotator inventory show {pat.name}` shows it; choose another name."
-            begun = f"`rotator once` continues it, `rotator inventory forget {pat.name}` gives it up."
+            begun = "`rotator once` continues it"
+            begun += "." if pat.name in rotating else f", `rotator inventory forget {pat.name}` gives it up."
             said = "is taken by a managed PAT" if other.has_pat else "is being created already"
             raise PlanRefusedError(f"{pat.name} {said}", code="name_taken", fix=known if other.has_pat else begun)
         if other.place == pat.place:

@@ -110,9 +110,12 @@ def check_revocable(reading: Reading, name: str) -> ManagedPat:
 
 def _check_finished(reading: Reading, name: str) -> None:
     for rotation in reading.journal.load_open_for([name]):
-        raise UsageError(
-            f"{name} has an unfinished rotation ({rotation.state.value})", fix=_say_how_to_finish(rotation)
-        )
+        raise _make_unfinished(rotation)
+
+
+def _make_unfinished(rotation: Rotation) -> UsageError:
+    text = f"{rotation.name} has an unfinished rotation ({rotation.state.value})"
+    return UsageError(text, fix=_say_how_to_finish(rotation))
 
 
 def _check_has_pat(pat: ManagedPat) -> None:
@@ -167,11 +170,18 @@ def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_h
 
 
 def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
-    if rotation is None or rotation.state is not RotationState.OVERLAPPING:
+    if rotation is None:
         raise UsageError(
             f"{name} has no old PAT in an overlap",
             fix="See `rotator status` for what is overlapping.",
         )
+    if rotation.state is RotationState.RETIRING:
+        raise UsageError(
+            f"the revocation of the old PAT of {name} was begun, and what came of it is not known",
+            fix="`rotator recover` looks, and revokes it if it lives.",
+        )
+    if rotation.state is not RotationState.OVERLAPPING:
+        raise _make_unfinished(rotation)
     return rotation
 
 

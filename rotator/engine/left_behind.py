@@ -13,7 +13,7 @@ from rotator.domain.outside import find_id
 from rotator.domain.pending_revocation import RevocationKind
 from rotator.domain.rotation import Rotation, RotationKind, RotationState
 from rotator.engine.abandoning import revoke_clone
-from rotator.engine.accounting import KeeperKind, Keepers, load_keepers
+from rotator.engine.accounting import KeeperKind, Keepers, find_other_keeper, load_keepers, refuse_kept
 from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
@@ -130,6 +130,10 @@ def revoke_left_behind(run: RunContext, authorization_id: str) -> LeftBehind:
                 return left
     if errors:
         raise errors[0]
+    with run.services.database.read() as reading:
+        keeper = find_other_keeper(reading, authorization_id, "")
+    if keeper is not None and keeper.is_in_use:
+        raise refuse_kept(authorization_id, keeper)
     raise UsageError(
         f"{authorization_id} was not left behind by a rotation",
         fix="`rotator recover --dry-run` lists those that were; revoke any other in Azure DevOps.",

@@ -157,7 +157,7 @@ def _check_has_pat(pat: ManagedPat) -> None:
     if not pat.has_pat:
         raise UsageError(
             f"{pat.name} has no PAT yet: the first one is still to be made",
-            fix=f"`rotator once` makes it; `rotator inventory forget {pat.name}` gives it up.",
+            fix="`rotator once` makes it.",
         )
 
 

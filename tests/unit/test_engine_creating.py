@@ -391,7 +391,7 @@ def test_creation_begun_already_is_refused_with_its_fix() -> None:
     world = make_begun()
     with pytest.raises(PlanRefusedError, match="being created already") as refused:
         order(world)
-    assert (refused.value.code, "inventory forget" in refused.value.fix) == ("name_taken", True)
+    assert (refused.value.code, refused.value.fix) == ("name_taken", "`rotator once` continues it.")
 
 
 def test_creation_can_be_given_up_paused_and_taken_up_again_but_not_revoked() -> None:

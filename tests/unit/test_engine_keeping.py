@@ -140,6 +140,15 @@ def test_overlap_ends_early_when_a_person_says_so() -> None:
         revoke_previous(world.make_run(), NAME)
 
 
+def test_refusal_says_what_became_of_the_old_pat_when_its_revocation_was_interrupted() -> None:
+    world = make_overlapping(hours=25)
+    world.run_and_die(after="retiring")
+    world.advance(hours=1)
+    with pytest.raises(UsageError, match="was begun, and what came of it is not known") as caught:
+        revoke_previous(world.make_run(), NAME)
+    assert "`rotator recover`" in caught.value.fix
+
+
 def test_guard_holds_when_a_person_ends_the_overlap_early() -> None:
     world = make_overlapping(hours=1)
     world.secrets.write_foreign(world.location(), "theirs")

@@ -216,13 +216,25 @@ def test_unproven_mint_is_revoked_when_a_person_says_so() -> None:
 
 
 def test_revocation_is_refused_when_the_pat_is_no_pat_left_behind() -> None:
-    """One that is managed, one that is to be retired, one of a person, one that does not exist."""
-    world, _, second = make_failed()
+    """One of a person, one that does not exist."""
+    world, _, _ = make_failed()
     theirs = world.add_lookalike(world.clock.now() + timedelta(days=300)).pat.authorization_id
-    for other in (world.record().authorization_id, second, theirs, "nothing"):
+    for other in (theirs, "nothing"):
         with pytest.raises(UsageError, match=f"{other} was not left behind by a rotation") as caught:
             revoke(world, other)
         assert "rotator recover --dry-run" in caught.value.fix
+    assert world.revoked_ids() == []
+
+
+def test_refusal_names_the_command_for_a_pat_that_is_in_use_or_to_be_retired() -> None:
+    """And does not send anybody to revoke it in Azure DevOps."""
+    world, _, second = make_failed()
+    current = world.record().authorization_id
+    for other, command in ((current, f"`rotator revoke {NAME}`"), (second, f"`rotator revoke {NAME} --previous`")):
+        with pytest.raises(UsageError, match=f"{other} is .* of {NAME}, which rotator manages") as caught:
+            revoke(world, other)
+        assert command in caught.value.fix
+        assert "Azure DevOps" not in caught.value.fix
     assert world.revoked_ids() == []
 
 
