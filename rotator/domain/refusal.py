@@ -35,6 +35,7 @@ class RefusalKind(StrEnum):
     ELSEWHERE = "elsewhere"
     MISPLACED = "misplaced"
     SOMETHING_ELSE = "something_else"
+    SERVED = "served"
     UNREADABLE = "unreadable"
     CHANGED = "changed"
     FOREIGN_TAGS = "foreign_tags"

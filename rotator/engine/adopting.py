@@ -27,7 +27,15 @@ from rotator.engine.explaining import explain_decision
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.moments import find_earliest
 from rotator.engine.newcomers import load_forgotten, refuse_past
-from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, refuse_unclear
+from rotator.engine.proposing import (
+    Listed,
+    Proposal,
+    Taken,
+    look_at_secrets,
+    make_proposals,
+    refuse_served,
+    refuse_unclear,
+)
 from rotator.engine.requested import find_requested
 from rotator.engine.revoking import record_dropped
 from rotator.errors import ClaimHeldError, NotManagedError, RotatorError, UsageError
@@ -99,7 +107,7 @@ def propose(
     taken = {record.name for record in records} | {rotation.name for rotation in open_rotations}
     places = {record.place: record.name for record in records}
     proposals = make_proposals(unkept, Taken(taken, places), chosen_for, refusals, everything=everything)
-    sights = look_at_secrets(run, proposals, chosen_for, refusals)
+    sights = look_at_secrets(run, refuse_served(run, proposals, records, refusals), chosen_for, refusals)
     seen = refuse_unclear(sights, _find_incomplete(listings), named, refusals)
     judged = tuple(replace(item, denied=_find_denial(run, item.record, limits)) for item in seen)
     return AdoptionPlan(judged, tuple(refusals), tuple(errors), tuple(managed), listed, heard)

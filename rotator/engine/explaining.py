@@ -219,6 +219,11 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
                 f"it should have been revoked for {name}; each run tries again",
                 "If it is needed, adopt it by its id.",
             )
+        case RefusalKind.SERVED:
+            return (
+                f"secret {refusal.secret_name} in {refusal.vault} of {name} holds it, but this database is older",
+                "If the database was restored from a backup, run `rotator inventory rebuild`.",
+            )
         case RefusalKind.BEING_REVOKED:
             what = "its PAT" if refusal.secret_name else "it"
             if not name:

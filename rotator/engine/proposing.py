@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
+from rotator.domain.marker import strip_mark
 from rotator.domain.policy import Rule, RuleAction, check_target
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Sight
@@ -14,8 +15,11 @@ from rotator.engine.confirming import refuse_sight
 from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_obstacle
 from rotator.engine.listing import Listing
+from rotator.engine.reading import fetch_history
 from rotator.engine.replacing import look_at_secret
-from rotator.errors import RotatorError
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import DatabaseError, RotatorError, StoppedError
+from rotator.ports.secret_store import SecretLocation
 
 Listed = tuple[Listing, Pat]
 """A PAT, and the listing that shows it."""
@@ -134,6 +138,48 @@ def refuse_unclear(
         else:
             clear.append(proposal)
     return clear
+
+
+def refuse_served(
+    run: RunContext, proposals: list[Proposal], records: Collection[ManagedPat], refusals: list[Refusal]
+) -> list[Proposal]:
+    """Refuse a PAT whose value the secret of a record holds, by its tags: then this database is behind the vault.
+
+    Whoever reads that secret uses it. The secret of a namesake that cannot be read is in the way too.
+    """
+    seen: dict[str, str | Failure | None] = {}
+    free = []
+    for proposal in proposals:
+        refusal = next((found for item in records if (found := _find_served(run, proposal, item, seen))), None)
+        if refusal is None:
+            free.append(proposal)
+        else:
+            refusals.append(refusal)
+    return free
+
+
+def _find_served(
+    run: RunContext, proposal: Proposal, record: ManagedPat, seen: dict[str, str | Failure | None]
+) -> Refusal | None:
+    """Say that a record's secret holds the PAT, as far as that may be: its clone is no older than its PAT."""
+    pat, (_, listed) = proposal.record, proposal.listed
+    if record.organization != pat.organization or (record.has_pat and listed.valid_from < record.valid_from):
+        return None
+    if record.name not in seen:
+        try:
+            versions = fetch_history(run.services.secrets, SecretLocation.of(record))
+            seen[record.name] = versions[0].tags.get(AUTHORIZATION_TAG) if versions else None
+        except (DatabaseError, StoppedError):
+            raise
+        except RotatorError as error:
+            seen[record.name] = Failure.of(error)
+    found, identifier = seen[record.name], pat.authorization_id
+    if isinstance(found, Failure):
+        is_namesake = strip_mark(listed.display_name) == strip_mark(record.display_name)
+        return Refusal(RefusalKind.UNREADABLE, identifier, failure=found) if is_namesake else None
+    if found != identifier:
+        return None
+    return Refusal(RefusalKind.SERVED, identifier, record.name, vault=record.vault, secret_name=record.secret_name)
 
 
 def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:

@@ -20,7 +20,15 @@ from rotator.engine.context import RunContext
 from rotator.engine.explaining import explain_decision, explain_refusal
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.newcomers import find_adopting_rule, refuse_past
-from rotator.engine.proposing import Listed, Proposal, Taken, look_at_secrets, make_proposals, make_record
+from rotator.engine.proposing import (
+    Listed,
+    Proposal,
+    Taken,
+    look_at_secrets,
+    make_proposals,
+    make_record,
+    refuse_served,
+)
 from rotator.engine.reconciling import Pair, Reconciliation
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError
@@ -164,7 +172,7 @@ def _propose(run: RunContext, clear: list[Candidate], refusals: list[Refusal]) -
             fit.append(proposal)
         else:
             refusals.append(Refusal(RefusalKind.UNFIT, pat.authorization_id, failure=failure))
-    return fit
+    return refuse_served(run, fit, records, refusals)
 
 
 def _drop_sharing(candidates: list[Candidate], refusals: list[Refusal]) -> list[Candidate]:

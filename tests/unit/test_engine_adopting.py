@@ -22,8 +22,10 @@ from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
-from rotator.ports.secret_store import SecretLocation
+from rotator.ports.secret_store import SecretLocation, SecretVersion
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, VAULT, EngineWorld, make_world, names_of
+from tests.support.engine_restores import make_restored
+from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
 
@@ -132,6 +134,42 @@ def test_secret_in_use_is_not_handed_to_one_pat_while_the_list_hides_another(
     assert [(refusal.kind, refusal.reference) for refusal in plan.refusals] == [(RefusalKind.LIST_INCOMPLETE, shown)]
     assert list_names(plan) == []
     assert list_names(look(world, shown)) == ["hook"]
+
+
+@pytest.mark.parametrize("overlap_is_over", [False, True], ids=["in the overlap", "after it"])
+@pytest.mark.parametrize("named", ["all", "id", "name"])
+def test_clone_that_the_secret_of_a_record_holds_is_not_adopted_when_the_database_was_restored(
+    named: str, overlap_is_over: bool
+) -> None:
+    """As a record of its own it would be rotated into another secret, and revoked while consumers read the first."""
+    world = make_restored(overlap_is_over=overlap_is_over)
+    clone = world.live_ids()[-1]
+    references = {"all": (), "id": (clone,), "name": (NAME,)}[named]
+    plan = look(world, *references)
+    assert list_names(plan) == []
+    (refusal,) = plan.refusals
+    assert (refusal.kind, refusal.reference, refusal.name) == (RefusalKind.SERVED, clone, NAME)
+    assert "inventory rebuild" in explain_refusal(refusal).fix
+
+
+@pytest.mark.parametrize("shown", [NAME, "deploy"], ids=["a namesake", "another"])
+def test_namesake_of_a_record_is_not_adopted_while_the_secret_of_that_cannot_be_read(
+    shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    (found,) = add_untracked(world, shown)
+    place, fetch = world.location(), world.secrets.fetch_versions
+
+    def fail_there(location: SecretLocation) -> tuple[SecretVersion, ...]:
+        if location == place:
+            raise make_busy("fetch_versions", "key_vault")
+        return fetch(location)
+
+    monkeypatch.setattr(world.secrets, "fetch_versions", fail_there)
+    plan = look(world)
+    refused = [(item.kind, item.reference) for item in plan.refusals]
+    assert refused == ([(RefusalKind.UNREADABLE, found)] if shown == NAME else [])
+    assert len(plan.proposals) == (shown != NAME)
 
 
 def test_everything_covered_is_proposed_when_all_is_asked_for() -> None:

@@ -24,7 +24,8 @@ from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState, PatStatus
-from rotator.engine.tags import KEPT_TAG
+from rotator.engine.tags import AUTHORIZATION_TAG, KEPT_TAG
+from rotator.engine.updating import make_change, update
 from rotator.errors import TransientError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
@@ -487,3 +488,20 @@ def test_pat_that_a_person_forgot_since_the_list_was_read_is_not_taken_over_agai
     written = adopt(run, plan, by_rule=True)
     assert written.proposals == ()
     assert [refusal.kind for refusal in written.refusals] == [RefusalKind.MANAGED_BEFORE]
+
+
+def test_clone_with_another_name_is_not_taken_over_from_the_secret_of_a_record_when_the_database_was_restored() -> None:
+    """The update that made it is forgotten, its rotation is not due, and so nothing is called behind yet."""
+    world = make_world("other")
+    world.add_managed(HOOK, days_left=28)
+    restore = world.database.back_up()
+    update(world.make_run(), make_change(HOOK, display_name="hook-2", scopes=(), lifetime=None))
+    clone = world.latest(HOOK).version.tags[AUTHORIZATION_TAG]
+    restore()
+    world.policy = make_policy(replace(RULE, adopt=True))
+    for _ in range(3):
+        world.run()
+        world.advance(hours=1)
+    with world.database.read() as reading:
+        assert {pat.name for pat in reading.inventory.load_all()} == {"other", HOOK}
+    assert find_wait(world, clone) == "served"
