@@ -332,6 +332,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
 """By the condition whose entry of the runbook helps whoever meets the code, in any command. None: no entry does."""
 
 _CONDITIONS = {code: condition for condition, codes in CODES.items() for code in codes}
+_ANCHORS = {code: make_anchor(condition.value) for code, condition in _CONDITIONS.items() if condition is not None}
 _MEANINGS = {code: meaning for codes in CODES.values() for code, meaning in codes.items()}
 
 
@@ -348,5 +349,4 @@ def find_entry(code: str) -> str:
 
 def find_runbook(code: str) -> str:
     """Return where the page of the runbook tells more about an error code; empty when it does nowhere."""
-    entry = find_entry(code)
-    return make_anchor(entry) if entry else ""
+    return _ANCHORS.get(code, "")

@@ -23,7 +23,7 @@ from rotator.engine.in_force import find_pause, find_pause_reason
 from rotator.engine.pace import count_places
 from rotator.engine.planning import plan_by_hand, plan_in
 from rotator.engine.run_memory import load_run_times
-from rotator.engine.signing_in import SignInSight, find_missing, hold_for_sign_ins
+from rotator.engine.signing_in import SignInSight, find_missing, find_waiting, hold_for_sign_ins
 from rotator.engine.status import NONE_MISSING, NeededSignIn, PatStatus, load_needed, make_effective, status_in
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
@@ -170,10 +170,13 @@ def view_plan(
     `status_in`, which says what waits for a sign-in.
     """
     with database.read() as reading:
-        plan = plan_in(reading, policy, now) if by_hand is None else plan_by_hand(reading, policy, by_hand, now)
         needed = {**missing, **load_needed(reading)}
-        rows = status_in(reading, policy, now, settle=settle, lease=lease, missing=missing) if needed else ()
-    return hold_for_sign_ins(plan, needed, {row.name: row.account for row in rows if row.needs_sign_in})
+        whole = plan_in(reading, policy, now) if by_hand is None or needed else Plan(now, ())
+        plan = whole if by_hand is None else plan_by_hand(reading, policy, by_hand, now)
+        waiting = (
+            find_waiting(reading, policy, whole.actions, needed, now, settle=settle, lease=lease) if needed else {}
+        )
+    return hold_for_sign_ins(plan, needed, waiting)
 
 
 def load_organizations(database: Database) -> tuple[OrganizationMemory, ...]:

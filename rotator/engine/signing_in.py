@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum, auto
 
 from rotator.domain.account import Account
@@ -17,17 +17,21 @@ from rotator.domain.events.places import (
     SignOutCompleted,
     SignOutStarted,
 )
+from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure
+from rotator.domain.next_step import NextAction
 from rotator.domain.organization import OrganizationMemory
+from rotator.domain.pending_revocation import group_pending
 from rotator.domain.plan import CHANGES, Action, ActionKind, ActionReason, Plan
-from rotator.domain.policy import PAUSED
+from rotator.domain.policy import PAUSED, Policy
 from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
+from rotator.engine.in_force import put_in_force
 from rotator.engine.moments import judge_clock
-from rotator.engine.status import NeededSignIn, PatStatus
+from rotator.engine.status import NeededSignIn, PatStatus, find_creating, find_outlook, make_matter, put_sign_in_first
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock, Witnesses
-from rotator.ports.database import Database
+from rotator.ports.database import Database, Reading
 from rotator.ports.sign_in import InteractiveSignIn, SignInStatus
 
 
@@ -139,8 +143,38 @@ def choose_organizations(account: str, organizations: Iterable[OrganizationMemor
     return tuple(found for found in organizations if found.account == account)
 
 
+_OF_NEWCOMERS = (ActionReason.TO_BE_ADOPTED, ActionReason.ADOPTION_BLOCKED)
 _AHEAD = (ActionKind.ADOPT, ActionKind.WAIT)
 """What is to be done beside changes, or later: that waits for a sign-in too, whatever it waits for now."""
+
+
+def find_waiting(
+    reading: Reading,
+    policy: Policy,
+    actions: Iterable[Action],
+    needed: Mapping[str, NeededSignIn],
+    now: datetime,
+    *,
+    settle: timedelta,
+    lease: timedelta,
+) -> dict[str, str]:
+    """Return what waits for the sign-in of a `needed` account, due or not: its name and its account.
+
+    `actions` are those of every ManagedPat. Those are the rows of `status_in` which say so: one rule chooses both.
+    """
+    policy, limits, pending = put_in_force(reading, policy), reading.limits.load(), reading.revocations.load()
+    held = [action for action in actions if action.pat.next_account in needed and action.reason not in _OF_NEWCOMERS]
+    creating, asked = find_creating(reading, (action.pat for action in held), lease), group_pending(pending)
+    waiting = {}
+    for action in held:
+        pat, decision = action.pat, action.decision
+        if decision is None:
+            decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
+        matter = make_matter(pat, action.rotation, asked)
+        outlook = find_outlook(matter, policy, decision, now, settle, is_creating=pat.name in creating)
+        if put_sign_in_first(outlook, needed[pat.next_account]).step.action is NextAction.SIGN_IN:
+            waiting[pat.name] = pat.account
+    return waiting
 
 
 def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: Mapping[str, str]) -> Plan:
@@ -155,8 +189,8 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
             return action
         if action.kind not in (*CHANGES, *_AHEAD) and action.pat.name not in waiting:
             return action
-        failure, reason = account.explain(action.pat.next_account), ActionReason.SIGN_IN_NEEDED
-        return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)
+        reason = ActionReason.SIGN_IN_NEEDED
+        return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=account.failure)
 
     actions = tuple(map(hold, plan.actions))
     held = {action.pat.name for action in actions if action.reason is ActionReason.SIGN_IN_NEEDED}

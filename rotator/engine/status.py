@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, ManagedPatState, Pat
-from rotator.domain.next_step import Matter, NextAction, find_next_step
+from rotator.domain.next_step import Matter, NextAction, NextStep, find_next_step
 from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
@@ -69,11 +71,12 @@ class NeededSignIn:
         refusal = self.memory.refusal
         return self.memory.interactive_at is None and (refusal is None or refusal.code == NOT_SIGNED_IN)
 
-    def explain(self, account: str) -> Failure:
-        """Return what is wrong with each of its PATs."""
+    @cached_property
+    def failure(self) -> Failure:
+        """What is wrong with each of its PATs."""
         refusal = self.memory.refusal
         if refusal is None:
-            fix = f"Run `rotator login {account}`."
+            fix = f"Run `rotator login {self.memory.account}`."
             return Failure(SIGN_IN_REQUIRED, f"a person must sign in{'' if self.is_first else ' again'}", fix)
         return replace(refusal, code=SIGN_IN_REQUIRED)
 
@@ -199,13 +202,10 @@ def list_managed(
     rows = []
     for pat in (record.as_ending() for record in pats):
         decision = policy.decide(pat, now=now, longest=find_longest(limits, pat, now))
-        mine = tuple([item for item in asked.get(pat.name, ()) if item.belongs_to(pat)])
-        row = _make_row(Matter(pat, opened.get(pat.name), mine), policy, decision, now, settle)
-        if pat.name in creating:
-            row = replace(row, state=PatState.OK, next_action=NextAction.NONE, next_at=None)
-        if pat.name in worked_on:
-            row = replace(row, at_work=opened[pat.name].state)
-        rows.append(_put_sign_in_first(row, pat.next_account, needed.get(pat.next_account)))
+        matter, missed = make_matter(pat, opened.get(pat.name), asked), needed.get(pat.next_account)
+        outlook = find_outlook(matter, policy, decision, now, settle, is_creating=pat.name in creating)
+        row = _make_row(matter, put_sign_in_first(outlook, missed), decision)
+        rows.append(replace(row, at_work=opened[pat.name].state) if pat.name in worked_on else row)
     return rows
 
 
@@ -266,28 +266,6 @@ def make_effective(
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
 
 
-def _put_sign_in_first(row: PatStatus, account: str, needed: NeededSignIn | None) -> PatStatus:
-    """The row of a PAT whose next `account` a person must sign in, unless it has a reason of its own to be left alone.
-
-    One that a person replaces by hand needs that first; its row says both. The policy may leave it alone, too.
-    """
-    is_left = row.next_action is NextAction.NONE and row.last_error is None
-    if needed is None or is_left or row.state in (PatState.PAUSED, PatState.BLOCKED):
-        return row
-    if row.next_action is NextAction.REPLACE_BY_HAND:
-        if row.last_error is not None:
-            return row
-        return replace(row, last_error=needed.explain(account), signed_out=True)
-    return replace(
-        row,
-        state=find_signed_out_state(row.state, row.next_action),
-        next_action=NextAction.SIGN_IN,
-        next_at=needed.since,
-        last_error=needed.explain(account),
-        signed_out=True,
-    )
-
-
 def find_signed_out_state(state: PatState, action: NextAction) -> PatState:
     """Return the one word for a PAT whose account a person must sign in: blocked, but where another word tells more."""
     tells_more = state in (PatState.PAUSED, PatState.EXPIRED) or action is NextAction.REPLACE_BY_HAND
@@ -319,9 +297,26 @@ def find_state(
     return PatState.OK
 
 
-def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime, settle: timedelta) -> PatStatus:
+class Outlook(NamedTuple):
+    """How a ManagedPat stands. `is_awaiting`: its rotation waits for a hook; `signed_out` is as in its row."""
+
+    state: PatState
+    step: NextStep
+    error: Failure | None
+    is_awaiting: bool = False
+    signed_out: bool = False
+
+
+def make_matter(pat: ManagedPat, rotation: Rotation | None, asked: Mapping[str, Iterable[PendingRevocation]]) -> Matter:
+    """Return a ManagedPat with its open rotation and those of the pending revocations that are its own."""
+    return Matter(pat, rotation, tuple([item for item in asked.get(pat.name, ()) if item.belongs_to(pat)]))
+
+
+def find_outlook(
+    matter: Matter, policy: Policy, decision: Decision, now: datetime, settle: timedelta, *, is_creating: bool
+) -> Outlook:
+    """Return what there is to say of a record as it is in effect. `is_creating`: a run is making its first PAT."""
     pat, rotation = matter.pat, matter.rotation
-    step = find_next_step(matter, policy, decision, now, settle)
     awaited = policy.find_awaited(rotation) if rotation is not None else ()
     state = find_state(pat, rotation, policy, decision, now)
     error = pat.last_failure
@@ -329,6 +324,29 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         error = explain_decision(decision)
     if error is None and awaited:
         error = Failure.of(make_awaiting_error(pat.name, awaited))
+    if is_creating:
+        return Outlook(PatState.OK, NextStep(NextAction.NONE, None), error, bool(awaited))
+    return Outlook(state, find_next_step(matter, policy, decision, now, settle), error, bool(awaited))
+
+
+def put_sign_in_first(outlook: Outlook, needed: NeededSignIn | None) -> Outlook:
+    """The outlook where a person must sign the next account in, unless the PAT has its own reason to be left alone.
+
+    One that a person replaces by hand needs that first; its row says both. The policy may leave it alone, too.
+    """
+    state, step, error, is_awaiting, _ = outlook
+    is_left = step.action is NextAction.NONE and error is None
+    if needed is None or is_left or state in (PatState.PAUSED, PatState.BLOCKED):
+        return outlook
+    if step.action is not NextAction.REPLACE_BY_HAND:
+        state, step = find_signed_out_state(state, step.action), NextStep(NextAction.SIGN_IN, needed.since)
+    elif error is not None:
+        return outlook
+    return Outlook(state, step, needed.failure, is_awaiting, signed_out=True)
+
+
+def _make_row(matter: Matter, outlook: Outlook, decision: Decision) -> PatStatus:
+    (state, step, error, is_awaiting, signed_out), pat, rotation = outlook, matter.pat, matter.rotation
     return PatStatus(
         name=pat.name,
         account=pat.account,
@@ -341,13 +359,14 @@ def _make_row(matter: Matter, policy: Policy, decision: Decision, now: datetime,
         expires_at=pat.valid_to,
         rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
-        revoke_after=rotation.overlap_until if rotation and not awaited else None,
+        revoke_after=rotation.overlap_until if rotation and not is_awaiting else None,
         next_at=step.at,
         next_action=step.action,
         vault=pat.vault,
         secret_name=pat.secret_name,
         last_error=error,
         ends_with_all=pat.ends_with_all,
+        signed_out=signed_out,
         waits_for_all=state is PatState.PAUSED and pat.state is not ManagedPatState.PAUSED,
         record_id=pat.record_id,
         waits_for_resume=state is PatState.PAUSED

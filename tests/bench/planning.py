@@ -19,12 +19,11 @@ from rotator.engine.measuring import RotationTally, measure
 from rotator.engine.planning import plan_from
 from rotator.engine.status import status_from
 from rotator.engine.status_memory import StatusMemory
-from rotator.sandbox.configuration import Addresses, write_configuration
 from rotator.sandbox.seeds import ACCOUNT, ORGANIZATION
-from tests.bench.stage import run_command
+from tests.bench.stage import Stage, open_stage
 
 _NOWHERE = "https://127.0.0.1:1"
-"""Neither plan nor status asks a server: nobody listens there."""
+"""Neither plan nor status asks a vault: nobody listens there."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,10 @@ class InventoryTiming:
 
 
 def measure_inventory(rows: int) -> list[InventoryTiming]:
-    """Each look once by command, and within this process, best of three."""
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        config, database = directory / "rotator.yaml", directory / "rotator.db"
-        write_configuration(
-            Addresses(_NOWHERE, _NOWHERE, _NOWHERE, directory / "ca.pem", config, directory / "policy.yaml")
-        )
-        run_command("db", "upgrade", cwd=directory)
+    """Each look within this process, and by command: before the account is signed in and after; the best of three."""
+    with tempfile.TemporaryDirectory() as folder, open_stage(Path(folder)) as stage:
+        config, database = stage.directory / "rotator.yaml", stage.directory / "rotator.db"
+        stage.run("db", "upgrade")
         _fill(f"sqlite:///{database}", rows)
         looks: dict[str, Callable[[], object]] = {
             "bare SELECT of all columns": lambda: _select(database),
@@ -60,9 +55,16 @@ def measure_inventory(rows: int) -> list[InventoryTiming]:
                 measure(run, store, (), tally, StatusMemory()), "0"
             )
             taken = [InventoryTiming(name, rows, min(_time(look) for _ in range(3))) for name, look in looks.items()]
-        for command in ("plan", "status"):
-            spent = run_command(command, "--json", cwd=directory)
-            taken.append(InventoryTiming(f"rotator {command} --json", rows, spent.wall))
+        taken += _measure_commands(stage, rows, "nobody is signed in")
+        stage.sign_in()
+        return taken + _measure_commands(stage, rows, "signed in")
+
+
+def _measure_commands(stage: Stage, rows: int, world: str) -> list[InventoryTiming]:
+    taken = []
+    for command in ("plan", "status"):
+        seconds = min(stage.run(command, "--json").wall for _ in range(3))
+        taken.append(InventoryTiming(f"rotator {command} --json, {world}", rows, seconds))
     return taken
 
 

@@ -48,9 +48,9 @@ def render_starts(timings: Sequence[StartTiming]) -> Iterator[str]:
 
 def render_inventory(timings: Sequence[InventoryTiming]) -> Iterator[str]:
     """Seconds, and microseconds a row."""
-    yield f"{'':26}{'all rows':>9}{'one row':>13}"
+    yield f"{'':44}{'all rows':>9}{'one row':>13}"
     for timing in timings:
-        yield f"{timing.what:<26}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"
+        yield f"{timing.what:<44}{timing.seconds:>7.2f} s{timing.seconds / timing.rows * 1e6:>10.0f} us"
 
 
 def render_check(found: CheckTiming) -> Iterator[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
 
 from rotator.cli.output.status import render_status_notes, render_status_summary
-from rotator.domain.managed_pat import Failure
+from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.plan import ActionKind, ActionReason
-from rotator.domain.policy import Match, RuleAction
+from rotator.domain.policy import Decision, Match, Policy, RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.keeping import pause, rename
 from rotator.engine.overview import view_plan, view_record, view_status
@@ -124,6 +125,25 @@ def test_plan_counts_the_same_pats_as_status_when_a_person_must_sign_in(is_met: 
     assert {name for name, state in states.items() if state is PatState.OK} == {
         action.pat.name for action in plan.of_kind(ActionKind.NONE)
     } - {"resting", "ignored-late"}
+
+
+def test_plan_judges_each_record_once_when_a_person_must_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands, judging them again took nearly as long as all the rest."""
+    world, judged, decide = make_varied(), Counter[str](), Policy.decide
+
+    def count(self: Policy, pat: ManagedPat, *, now: datetime, longest: timedelta | None) -> Decision:
+        judged[pat.name] += 1
+        return decide(self, pat, now=now, longest=longest)
+
+    monkeypatch.setattr(Policy, "decide", count)
+    missing = {ACCOUNT: NeededSignIn(None, SignInMemory(ACCOUNT))}
+    timing, now = world.timing, world.clock.now()
+    plan = view_plan(world.database, world.policy, now, settle=timing.settle, lease=timing.lease, missing=missing)
+    assert (plan.waiting, set(judged.values()), len(judged)) == ({ACCOUNT: 5}, {1}, len(plan.actions))
+    by_hand = view_plan(
+        world.database, world.policy, now, ["fresh"], settle=timing.settle, lease=timing.lease, missing=missing
+    )
+    assert (by_hand.waiting, [action.pat.name for action in by_hand.actions]) == (plan.waiting, ["fresh"])
 
 
 def test_what_a_person_replaces_waits_for_one_only_when_it_is_due() -> None:

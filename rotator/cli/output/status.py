@@ -81,7 +81,7 @@ def render_status_head(
     """
     for name, account in (needed or {}).items():
         yield f"{_say_needed(name, account, rows, now)}."
-        yield clean(f"    fix: {account.explain(name).fix}")
+        yield clean(f"    fix: {account.failure.fix}")
     for found in conditions:
         if found.kind is ConditionKind.ALL_PAUSED:
             yield f"{begin_sentence(say_all_paused(found.since, pause_reason))}."
