@@ -126,13 +126,23 @@ def find_latest(beats: Iterable[Heartbeat], now: datetime, span: timedelta) -> t
     return tuple(beat for beat in beats if beat.binds_for is not None and now - beat.beat_at <= span)
 
 
+_PLURALS = {"version": "versions", "policy": "policies"}
+
+
 def say_differences(beats: Collection[Heartbeat]) -> str:
-    """Say which versions and policies (the beginning of their digests) daemons work with; empty where all are one."""
-    known = {
-        "versions": sorted({beat.version or "unknown" for beat in beats}),
-        "policies": sorted({(beat.policy or "unknown")[:12] for beat in beats}),
-    }
-    return "; ".join(f"{what} {', '.join(found)}" for what, found in known.items() if len(found) > 1)
+    """Say which versions and policies (the beginning of their digests) daemons work with; empty where all are one.
+
+    Which daemons, by their users and hosts, is said with each.
+    """
+    said = []
+    for what in ("version", "policy"):
+        who = dict[str, set[str]]()
+        for beat in beats:
+            of = who.setdefault((getattr(beat, what) or "unknown")[:12], set())
+            of.update([beat.actor] if beat.actor else [])
+        named = (f"{value} ({', '.join(sorted(of))})" if of else value for value, of in sorted(who.items()))
+        said += [f"{_PLURALS[what]} {', '.join(named)}"] if len(who) > 1 else []
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,9 @@ def record_policy(run: RunContext) -> None:
     """Write `policy_changed` and `settings_changed` when they are not the last ones that the audit log names.
 
     That is the last one of this user and host, if there is one: hosts with different files tell of them once each, and
-    not at each of their runs in turn. What a daemon told before counts as well, whatever others of its user and host
-    told since. A transaction of its own; nothing is written where nothing has changed.
+    not at each of their runs in turn. Who told of none works with what any other told, until that changes here. What a
+    daemon told before counts as well, whatever others of its user and host told since. A transaction of its own;
+    nothing is written where nothing has changed.
     """
     used: dict[type[PolicyChanged | SettingsChanged], str] = {PolicyChanged: run.policy.digest}
     if run.services.settings_digest is not None:
@@ -188,24 +189,29 @@ def record_policy(run: RunContext) -> None:
     named = {kind.type.name: digest for kind, digest in used.items()}
     texts: dict[type[Event], str | None] = {PolicyChanged: run.policy.text}
 
+    told = {} if run.pulse is None else run.pulse.told
+
+    def find_news(reading: Reading) -> list[tuple[type[PolicyChanged | SettingsChanged], str]]:
+        """Those that are news, as far as the log names them; what this daemon told is none."""
+        before = {kind: told.get(kind.type.name) for kind in used}
+        return [
+            (kind, digest)
+            for kind, digest in used.items()
+            if not _is_known(reading, (kind, run.actor), digest, texts.get(kind), before[kind])
+        ]
+
     def is_known() -> bool:
-        was_told = run.pulse is not None and run.pulse.told == named
         with run.services.database.read() as reading:
-            return all(
-                _is_told(_find_change(reading, kind, run.actor), digest, texts.get(kind))
-                or (was_told and _was_told(reading, kind, run.actor, digest))
-                for kind, digest in used.items()
-            )
+            return not find_news(reading)
 
     def write() -> None:
         with run.services.database.begin() as work:
-            for kind, digest in used.items():
+            for kind, digest in find_news(work):
                 last = _find_change(work, kind, run.actor)
-                if not _is_told(last, digest, text := texts.get(kind)):
-                    previous = None if last is None else str(last.entry.details.get("sha256"))
-                    event = kind(sha256=digest, previous=previous)
-                    event = event.changed(text=text) if isinstance(event, PolicyChanged) else event
-                    record(work, run, _NAMES[kind], event, run.services.clock.now())
+                previous = None if last is None else str(last.entry.details.get("sha256"))
+                event = kind(sha256=digest, previous=previous)
+                event = event.changed(text=texts.get(kind)) if isinstance(event, PolicyChanged) else event
+                record(work, run, _NAMES[kind], event, run.services.clock.now())
 
     if not keep_books(run.services, is_known):
         keep_books(run.services, write)
@@ -220,10 +226,18 @@ def load_tellers(reading: Reading) -> dict[str, datetime]:
     return {event.entry.actor: event.occurred_at for event in sorted(told, key=lambda event: event.occurred_at)}
 
 
-def _was_told(reading: Reading, kind: type[Event], actor: str, digest: str) -> bool:
-    """Whether that digest is among the last that an actor told."""
-    told = reading.audit.load_newest(_MOST_TOLD, AuditFilter(event=kind.type.name, actor=actor))
-    return any(event.entry.details.get("sha256") == digest for event in told)
+def _is_known(reading: Reading, of: tuple[type[Event], str], digest: str, text: str | None, before: str | None) -> bool:
+    """Whether a kind of digest is the last one that an actor told; or what it, the daemon, told `before` too.
+
+    Who told of none: whether others told of it lately, and the daemon worked with no other before.
+    """
+    kind, actor = of
+    wanted = AuditFilter(event=kind.type.name)
+    if own := reading.audit.load_newest(_MOST_TOLD, replace(wanted, actor=actor)):
+        was_told = any(event.entry.details.get("sha256") == digest for event in own)
+        return _is_told(own[-1], digest, text) or (before == digest and was_told)
+    told = reading.audit.load_newest(_MOST_TOLD, wanted)
+    return before in (None, digest) and any(_is_told(event, digest, text) for event in told)
 
 
 _MOST_TOLD = 20

@@ -5,12 +5,17 @@ from __future__ import annotations
 from rotator.domain.delivery import Receiver
 from rotator.engine.auditing import record_policy
 from rotator.engine.context import RunContext
+from rotator.engine.lives import give_back
 from rotator.engine.waiting import keep_books
 from rotator.ports.database import UnitOfWork
 
 
 def begin_run(run: RunContext) -> None:
-    """Write `policy_changed` if it is another one, and register the hooks that are new; else nothing is written."""
+    """Write `policy_changed` if it is another one, and register the hooks that are new; else nothing is written.
+
+    What work that is over left claimed, is given back first.
+    """
+    give_back(run)
     record_policy(run)
     if run.policy.hooks:
         _register_hooks(run, {terms.name for terms in run.policy.hooks})

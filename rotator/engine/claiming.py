@@ -21,7 +21,7 @@ from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
-from rotator.engine.lives import be_heard, watch_silent
+from rotator.engine.lives import be_heard, give_back, leaving, watch_silent
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
@@ -342,14 +342,16 @@ def check_asked(held: ClaimedPat, asked: ManagedPat | None, *, by_pat: bool = Fa
 
 
 def _claim(run: RunContext, name: str, begun: Claim | None) -> tuple[ClaimedPat, Claim]:
+    give_back(run)
     heard = be_heard(run)
-    with run.services.database.begin() as work:
+    with leaving(run) as taken, run.services.database.begin() as work:
         found = check_managed(work, name)  # locks it, so that it stays as it is
         now, span = work.now(), run.services.timing.lease
         if begun is None:
             claim = work.claims.claim(name, run.claimant, now=now, span=span)
         else:
             claim = work.claims.renew(begun, now=now, span=span)
+        taken.append(claim)
         pat = replace(found, epoch=claim.epoch)
         rotation = next(iter(work.journal.load_open_for([name])), None)
     return ClaimedPat(run, claim, pat, rotation, heard), claim
@@ -380,7 +382,8 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
         yield held
     finally:
         left = Patience(run.services.boot, run.services.stop, _RELEASE_PATIENCE)
-        repeat(release, locked=left, away=left)
+        with leaving(run, claim):
+            repeat(release, locked=left, away=left)
 
 
 def _has_stopped(stop: Stop) -> bool:

@@ -20,7 +20,7 @@ from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.lives import begin_life, end_silent_lives, find_difference, keep_life
+from rotator.engine.lives import begin_life, end_silent_lives, find_difference, give_back, keep_life
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.old_rotations import archive_rotations
@@ -266,6 +266,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
 
     pulse.beat(run.services.boot, commit)
     pulse.note_written(len(dead))
+    give_back(run)
     _write_noted(run, pulse)
     return JobResult(work_at=_add_margin(ahead) if left is None or pulse.work_began_at is None else now + left)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,8 +23,9 @@ from rotator.domain.job_run import (
 from rotator.engine.auditing import find_lasting, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.pulse import Pulse
-from rotator.errors import AuditChainError, DatabaseError
-from rotator.ports.database import Reading, UnitOfWork
+from rotator.errors import AuditChainError, DatabaseError, StoppedError
+from rotator.ports.claims import Claim
+from rotator.ports.database import Database, Reading, UnitOfWork
 
 DAEMONS = "daemons"
 """What all of them together are called as a subject."""
@@ -126,9 +127,32 @@ def be_heard(run: RunContext) -> int | None:
     return pulse.find_row(boot)
 
 
+@contextmanager
+def leaving(run: RunContext, *claims: Claim) -> Iterator[list[Claim]]:
+    """Have the daemon give claims back later if the database fails the `with` block: nobody works on them any more."""
+    found = list(claims)
+    try:
+        yield found
+    except (DatabaseError, StoppedError):
+        for claim in found:
+            if run.pulse is not None:
+                run.pulse.leave(claim)
+        raise
+
+
+def give_back(run: RunContext, database: Database | None = None) -> None:
+    """Give back what work of this daemon that is over could not give back, because the database was away."""
+    if run.pulse is None or not run.pulse.has_left:
+        return
+    with run.pulse.giving_back() as left, (database or run.services.database).begin() as work:
+        for claim in left:
+            work.claims.release(claim)
+
+
 def end_life(run: RunContext, holder: str, began_at: datetime) -> None:
-    """Note that a daemon has stopped."""
+    """Note that a daemon has stopped, and give back what it still has."""
     now = run.services.clock.now()
+    give_back(run, run.services.closing_database)
     with run.services.closing_database.begin() as work:
         work.job_runs.end(
             JobRun(JobName.HEARTBEAT, began_at, holder, began_at, ended_at=now, outcome=JobOutcome.STOPPED)

@@ -12,6 +12,7 @@ from threading import Event as Flag
 
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import BEATS_WITHIN, Heartbeat
+from rotator.ports.claims import Claim
 from rotator.ports.clock import BootClock
 
 _HEARD = 3 / 4
@@ -57,6 +58,7 @@ class Pulse:
         self._dead: list[str] = []
         self._noted: deque[Event] = deque()
         self._seen: dict[str, tuple[datetime, timedelta]] = {}
+        self._giving, self._left = threading.Lock(), list[Claim]()
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
         """Return the heartbeat of that moment, by the database's clock."""
@@ -131,6 +133,26 @@ class Pulse:
     def take_noted(self) -> list[Event]:
         """Return the events that are to be written; whoever cannot write them gives them back with `note`."""
         return [self._noted.popleft() for _ in range(len(self._noted))]
+
+    def leave(self, claim: Claim) -> None:
+        """Note a claim whose work is over, and that could not be given back: it would bind until the lease is over."""
+        self._left.append(claim)
+
+    @contextmanager
+    def giving_back(self) -> Iterator[tuple[Claim, ...]]:
+        """Have the claims that were left given back in the `with` block; they stay left when that raises.
+
+        One thread at a time does it, and nobody claims again what it gives back.
+        """
+        with self._giving:
+            left = tuple(self._left)
+            yield left
+            del self._left[: len(left)]
+
+    @property
+    def has_left(self) -> bool:
+        """Whether there is a claim that was left."""
+        return bool(self._left)
 
     def note_death(self, thread: str) -> None:
         """Note that a thread died: the next heartbeat writes it into the audit log. Any thread may call it."""

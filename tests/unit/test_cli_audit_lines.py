@@ -153,6 +153,12 @@ def test_details_are_said_in_words(outcome: Outcome, details: dict[str, Detail],
     assert render_event_line(event) == f"1  2026-03-01 12:00:00Z  pat_minted  npm-feed  {said}".rstrip()
 
 
+def test_change_of_a_policy_says_whose_it_is() -> None:
+    entry = AuditEntry("policy_changed", "policy", Outcome.SUCCEEDED, "rotator@rot2", "run-1", {"previous": "4f"})
+    event = make_event(entry, previous=None, occurred_at=NOW)
+    assert say_details(event) == "of rotator@rot2, was 4f"
+
+
 @pytest.mark.parametrize(
     ("name", "outcome", "said"),
     [

@@ -13,7 +13,7 @@ from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import DaemonCrashed, DaemonsAgreed, DaemonsMixed
 from rotator.domain.policy import Policy, RuleAction
 from rotator.domain.threshold import Threshold
-from rotator.engine.auditing import find_lasting, load_events
+from rotator.engine.auditing import find_lasting, load_events, record_policy
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import beat, work_due
@@ -32,6 +32,7 @@ from tests.support.policies import RULE, make_policy
 from tests.support.stop import make_stop
 
 BEAT = timedelta(seconds=30)
+MIXED = "versions 1.0 (rotator@a), 1.1 (rotator@b)"
 MARKS = ["planned", "minting", "minted", "verified", "storing", "stored"]
 
 
@@ -418,8 +419,9 @@ def test_daemons_that_differ_are_told_once_and_not_in_turns() -> None:
     assert live(world, 9, old) == []
     new.pulse.began_at = world.clock.now()  # the old one has stopped
     assert live(world, 9, new) == []
-    assert live(world, 9, new, other) == ["versions 1.0, 1.1"]
-    assert live(world, 20, other, new) == ["versions 1.0, 1.1"]
+    mixed = "versions 1.0 (rotator@c), 1.1 (rotator@b)"
+    assert live(world, 9, new, other) == [mixed]
+    assert live(world, 20, other, new) == [mixed]
 
 
 def test_daemons_that_differ_are_told_again_when_that_was_over_and_comes_back() -> None:
@@ -427,16 +429,15 @@ def test_daemons_that_differ_are_told_again_when_that_was_over_and_comes_back() 
     world = make_world()
     first, second = Replica(world, "a"), Replica(world, "b")
     second.pulse.version = "1.1"
-    mixed = "versions 1.0, 1.1"
-    assert live(world, 9, first, second) == [mixed]
-    assert live(world, 19, first) == [mixed]
+    assert live(world, 9, first, second) == [MIXED]
+    assert live(world, 19, first) == [MIXED]
     assert does_last(world)
-    assert live(world, 3, first) == [mixed, None]
+    assert live(world, 3, first) == [MIXED, None]
     assert not does_last(world)
-    assert live(world, 40, first) == [mixed, None]
-    assert live(world, 9, first, second) == [mixed, None, mixed]
+    assert live(world, 40, first) == [MIXED, None]
+    assert live(world, 9, first, second) == [MIXED, None, MIXED]
     first.pulse.version = second.pulse.version  # each says what it is now
-    assert live(world, 2, first, second) == [mixed, None, mixed, None]
+    assert live(world, 2, first, second) == [MIXED, None, MIXED, None]
 
 
 def test_daemon_that_comes_and_goes_is_one_difference() -> None:
@@ -447,7 +448,7 @@ def test_daemon_that_comes_and_goes_is_one_difference() -> None:
     for _ in range(6):
         live(world, 9, first, second)
         live(world, 9, first)
-    assert live(world, 0) == ["versions 1.0, 1.1"]
+    assert live(world, 0) == [MIXED]
 
 
 @pytest.mark.parametrize("steps", [(15, 30, 0), (-15, -30, 0)])
@@ -459,7 +460,7 @@ def test_step_of_the_databases_clock_ends_no_difference_and_begins_none(steps: t
     live(world, 9, first, second)
     for step in steps:
         world.database.skew = timedelta(minutes=step)
-        assert live(world, 9, first, second) == ["versions 1.0, 1.1"]
+        assert live(world, 9, first, second) == [MIXED]
         assert does_last(world)
 
 
@@ -479,10 +480,29 @@ def test_difference_of_daemons_is_over_when_none_lives_and_once_took_their_place
     second.pulse.version = "1.1"
     live(world, 9, first, second)
     note_once(world.make_run())
-    assert live(world, 0) == ["versions 1.0, 1.1"]
+    assert live(world, 0) == [MIXED]
     world.advance(minutes=5)
     note_once(world.make_run())
-    assert live(world, 0) == ["versions 1.0, 1.1", None]
+    assert live(world, 0) == [MIXED, None]
+
+
+def test_daemon_tells_of_its_own_change_although_another_host_told_of_that_policy() -> None:
+    """It had told of none before: it worked with what the other one told."""
+    world = make_world()
+    first, second = Replica(world, "a"), Replica(world, "b")
+    old, new = (replace(POLICIES["later"], digest=number * 64) for number in "12")
+    told = ["rotator@a"]
+    for first.policy, second.policy, teller in (
+        (old, old, None),
+        (new, old, "rotator@a"),
+        (new, new, "rotator@b"),
+        (new, new, None),
+    ):
+        for replica in (first, second):
+            record_policy(replica.make_run())
+        told += [teller] if teller else []
+        events = [event.entry for event in load_events(world.database, AuditFilter(subject="policy"))]
+        assert [entry.actor for entry in events] == told
 
 
 def test_daemons_of_one_host_with_different_files_tell_of_them_once_each() -> None:

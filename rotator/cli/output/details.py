@@ -55,6 +55,8 @@ _ENDINGS = {Outcome.INTENDED: "intended", Outcome.FAILED: "failed", Outcome.UNKN
 """What is said before the fields, by the words of `--outcome` and of the JSON. What succeeded needs none."""
 _PLAIN = frozenset({"rotation_planned", "expiry_foreseen", "sign_in_end_foreseen"})
 """Events that say nothing before the fields: a plan is one, and a forecast has not failed."""
+_OF_HOSTS = frozenset({"policy_changed", "settings_changed"})
+"""Events about what each user and host has of its own: whose it is, is said first."""
 WORDS: dict[str, Callable[[Detail], str]] = {
     "message": _word("{}"),
     "problem": _word("{}"),
@@ -171,7 +173,8 @@ def say_details(event: AuditEvent) -> str:
     """What the event says, in one line: how it ended, unless it succeeded, then its fields."""
     outcome = event.entry.outcome
     ending = _ENDINGS[outcome] if outcome in _ENDINGS and event.entry.event not in _PLAIN else ""
-    return clean(": ".join(filter(None, [ending, say_fields(event.entry.details)])))
+    whose = f"of {event.entry.actor}" if event.entry.event in _OF_HOSTS else ""
+    return clean(": ".join(filter(None, [ending, ", ".join(filter(None, [whose, say_fields(event.entry.details)]))])))
 
 
 def say_fields(details: Mapping[str, Detail]) -> str:
