@@ -164,7 +164,7 @@ def adopt(
     if bool(references) + everything + (file is not None) != 1:
         raise UsageError(
             "say which PATs to adopt: display names, authorization ids, --all alone, or --from FILE alone",
-            fix="`rotator scan` lists the PATs.",
+            fix="`rotator scan -o wide` lists the PATs with their ids.",
         )
     if file is not None:
         if name is not None or secret is not None or replace_foreign:
