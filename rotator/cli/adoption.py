@@ -123,6 +123,7 @@ def _check_matching(plan: AdoptionPlan, wish: Wish) -> None:
         if not plan.errors and not any(fits(name, pattern) for name in names):
             raise UsageError(
                 f'no PAT has a display name that fits "{pattern}"',
+                code=RefusalKind.UNKNOWN,
                 fix="`rotator scan -o wide` lists the PATs with their ids.",
             )
 

@@ -169,6 +169,7 @@ def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     if rotation is None or rotation.state is not RotationState.OVERLAPPING:
         raise UsageError(
             f"{name} has no old PAT in an overlap",
+            code="no_overlap",
             fix="See `rotator status` for what is overlapping.",
         )
     return rotation

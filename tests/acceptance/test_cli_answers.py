@@ -62,6 +62,32 @@ def test_name_that_nothing_has_gets_the_same_answer_of_every_command(managed: Ro
     assert 'display name, did you mean "npm-feed"? [unknown]\nfix: `rotator scan -o wide` lists' in adopted.stderr
 
 
+def test_error_has_a_code_when_the_command_line_names_what_is_not_there(managed: Rotator) -> None:
+    """Programs tell it from a wrong option by that."""
+    place = ("--account", "build-bot", "--organization")
+    for words, code in (
+        (("inventory", "adopt", "zzz*"), "unknown"),
+        (("inventory", "pause", "x*"), "unknown_name"),
+        (("rotate", "x*"), "unknown_name"),
+        (("revoke", "docs-site", "--previous", "--yes"), "no_overlap"),
+        (("audit", "show", "999"), "unknown_name"),
+        (("audit", "export", "--since-sequence", "9999"), "unknown_name"),
+        (("notify", "test", "nobody"), "unknown_name"),
+        (("hooks", "test", "nothing"), "unknown_name"),
+        (("create", "new", *place, "nowhere", "--scope", "vso.code", "--lifetime", "9d"), "unknown_name"),
+        (
+            ("create", "new", "--account", "x", *place[2:], "contoso", "--scope", "vso.code", "--lifetime", "9d"),
+            "unknown_account",
+        ),
+        (
+            ("admin", "revoke", "c79011e5-700f-4f80-ad17-f98f6ad23f01", *place, "nowhere", "--reason", "x", "--yes"),
+            "unknown_name",
+        ),
+    ):
+        refused = managed(*words)
+        assert (refused.returncode, f" [{code}]" in refused.stderr) == (2, True), f"{words}: {refused.stderr}"
+
+
 def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed_in: Rotator) -> None:
     shown = signed_in("inventory", "adopt", "--all", "--dry-run").stdout
     names = re.findall(r"^\+ (\S+)", shown, re.MULTILINE)

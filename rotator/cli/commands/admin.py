@@ -12,7 +12,7 @@ import click
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.engine.context import RunContext
-from rotator.errors import UsageError
+from rotator.errors import NotManagedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.scanning_users import FoundPat
@@ -103,6 +103,7 @@ def _look(cli: CliContext, admin: TokenAdmin, account: str, organization: str, i
     if found.pat is None and found.error is None:
         raise UsageError(
             f"no user of {organization} has a PAT {identifier} that is valid",
+            code=NotManagedError.code,
             fix="`rotator scan --organization-wide --json` has the ids. With --yes its revocation is requested anyway.",
         )
     return found
