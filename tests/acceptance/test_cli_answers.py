@@ -35,7 +35,7 @@ def test_second_rotation_says_that_a_run_revokes_the_old_pat_once_the_overlap_is
         again = signed_in("rotate", "docs-site")
         if "is not revoked yet" in again.stderr:
             break
-    assert "revoke old now" in signed_in("status").stdout
+    assert "revoke old at the next run" in signed_in("status").stdout
     assert again.returncode == 1
     assert again.stderr.splitlines() == [
         "error: docs-site was already rotated, and its old PAT is not revoked yet [overlap_not_over]",

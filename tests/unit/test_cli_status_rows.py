@@ -85,16 +85,16 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
     ("row", "expected"),
     [
         (OK, "rotate in 10 days"),
-        (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate now"),
+        (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate at the next run"),
         (make_next(NextAction.RETIRE, hours=24), "revoke old in 24 h"),
-        (make_next(NextAction.RETIRE), "revoke old now"),
+        (make_next(NextAction.RETIRE), "revoke old at the next run"),
         (replace(make_next(NextAction.NONE), state=PatState.PAUSED), "-"),
         (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),
         (replace(make_next(NextAction.RETRY, hours=5), state=PatState.BLOCKED), "try again in 5 h"),
-        (make_next(NextAction.RETRY), "try again now"),
+        (make_next(NextAction.RETRY), "try again at the next run"),
         (make_next(NextAction.SETTLE, hours=1), "waits until 10:00Z: a lost request may still take effect"),
-        (make_next(NextAction.SETTLE), "look again now"),
-        (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation now"),
+        (make_next(NextAction.SETTLE), "look again at the next run"),
+        (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation at the next run"),
         (make_next(NextAction.REPLACE_BY_HAND, hours=24), "replace by hand in 24 h"),
         (make_next(NextAction.REPLACE_BY_HAND), "replace by hand"),
         (make_next(NextAction.SIGN_IN), "sign in"),
@@ -114,7 +114,7 @@ def test_status_row_says_that_the_limit_postpones_what_expires_last() -> None:
     postponed = find_postponed([*due, later], 1, 2, NOW)
     assert [row[-1] for row in list_status_rows([*due, later], NOW, postponed)] == [
         "postponed: limit of 2 an hour",
-        "rotate now",
+        "rotate at the next run",
         "postponed: limit of 2 an hour",
         "rotate in 24 h",
     ]
