@@ -45,7 +45,11 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
         assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
         assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name
     assert "The audit log is intact" in told
-    steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed", "pat revoked")
+    overlap = (
+        "overlap started: it waits for the hook",
+        "overlap released: it waits no longer, and ends in a few seconds",
+    )
+    steps = ("daemon started", "pat minted", "secret stored", *overlap, "rotation completed", "pat revoked")
     assert re.search(r"\n.*".join(rf"^  [0-9:]{{8}}  {step}$" for step in steps), told, re.MULTILINE | re.DOTALL)
     assert re.search(r"^  [0-9:]{8}  hook succeeded: restarted what reads contoso-deploy-feed$", told, re.MULTILINE)
     notified = told[told.index("8. Be told") :]
