@@ -50,7 +50,7 @@ def admin() -> None:
 @common_options
 @click.pass_obj
 def revoke(cli: CliContext, authorization_id: str, account: str, organization: str, dry_run: bool, yes: bool) -> int:
-    """Revoke a PAT that rotator does not manage, of whatever user, by its authorization id.
+    """Revoke a PAT of any user that rotator does not manage, by its authorization id.
 
     --reason is needed: the audit log keeps it, with the request, before that is sent. A PAT that rotator manages, or
     that a rotation accounts for, is refused: `rotator revoke` and `rotator recover` are for those. It may take up to
