@@ -167,6 +167,6 @@ def _say_watched(plan: AdoptionPlan) -> str:
         return ""
     said = say_counts({"blocked": blocked, "to replace by hand": by_hand})
     return (
-        f"No run rotates {blocked + by_hand} of them ({said}): rotator warns of these before they expire, and "
-        "`rotator status --check` counts them as trouble. `rotator inventory forget NAME` ends that.\n"
+        f"No run rotates {blocked + by_hand} of these PATs ({said}): rotator warns before they expire, and "
+        "`rotator status --check` counts them as trouble. `rotator inventory forget NAME` ends that for one.\n"
     )

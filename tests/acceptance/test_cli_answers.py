@@ -109,8 +109,10 @@ def test_adoption_of_all_says_what_no_run_rotates_and_how_to_end_that(signed_in:
     makes = [pat for pat in shown if pat["secret_holds"] == "absent" and not pat["blocked"]]
     assert "old-admin" in blocked
     assert absent.startswith(f"{len(makes)} secrets do not exist yet; ")
-    assert watched.startswith(f"No run rotates {len(blocked) + 1} of them ({len(blocked)} blocked, 1 to replace by ")
-    assert watched.endswith("`rotator inventory forget NAME` ends that.")
+    assert watched.startswith(
+        f"No run rotates {len(blocked) + 1} of these PATs ({len(blocked)} blocked, 1 to replace by "
+    )
+    assert watched.endswith("`rotator inventory forget NAME` ends that for one.")
     assert last == f"{len(shown)} PATs would be adopted. A dry run: nothing was written."
 
 

@@ -60,8 +60,8 @@ def doctor(
     that runs rotator, with the same environment.
 
     Only --canary creates a PAT, to see what the organization allows: with the longest lifetime that the policy asks
-    for, and the least scope. It is tried, revoked at once, and proven gone. Its value is stored nowhere. Microsoft mails
-    the account's user about it.
+    for, and the least scope. It is tried, revoked at once, and proven gone. Its value is stored nowhere. Microsoft
+    mails the account's user about it.
 
     Exits with 0 if all is well, 4 if there is a WARN, 1 if there is a FAIL, and 2 if the settings cannot be read.
     """
