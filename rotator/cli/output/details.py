@@ -179,6 +179,6 @@ def say_fields(details: Mapping[str, Detail]) -> str:
     said = [
         say(details[field])
         for field, say in WORDS.items()
-        if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
+        if details.get(field) not in (None, "") and not (field in ("code", "kind") and details.get("message"))
     ]
     return ", ".join(filter(None, said))
