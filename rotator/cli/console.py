@@ -22,6 +22,8 @@ INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?Z")
+_AFTER_PLACE = "): "
+"""In `rotated  npm-feed  (contoso): ...`: what follows is a sentence, and begins on the line of its subject."""
 _PART = re.compile(r"\S+(?: \S+)*")
 
 
@@ -124,7 +126,8 @@ def _fold_line(line: str, width: int, hang: str) -> str:
         return found.group().replace(" ", _KEPT_SPACE)
 
     def keep_if_short(found: re.Match[str]) -> str:
-        return keep(found) if len(found.group()) <= width - len(indent) else found.group()
+        is_sentence = _AFTER_PLACE in found.group()
+        return found.group() if is_sentence or len(found.group()) > width - len(indent) else keep(found)
 
     kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if GAP in line.strip() else line)
     kept = _MOMENT.sub(keep, kept)
