@@ -180,10 +180,11 @@ def _make_renderers(stream: TextIO, *, as_json: bool, words: Words | None) -> li
 def _say_in_words(event: EventDict, words: Words, stream: TextIO, *, has_colours: bool) -> str:
     """`2026-11-28 10:02:02Z  pat_minted  npm-feed  PAT 5984a94d, expires ...`; from a warning on with its level."""
     (first, *others) = (key for key in event if key not in ("timestamp", "level", "event"))
-    subject, fields = event[first], {key: event[key] for key in others}
+    subject, said = str(event[first]), words({key: event[key] for key in others})
+    subject = "" if said.startswith(f"{subject} ") else subject
     level = event["level"] if event["level"] not in ("debug", "info") else ""
     name = str(event["event"])
-    line = "  ".join(filter(None, (event["timestamp"], level, name, str(subject), words(fields))))
+    line = "  ".join(filter(None, (event["timestamp"], level, name, subject, said)))
     with suppress(OSError, ValueError):
         width = max(40, os.get_terminal_size(stream.fileno()).columns)
         line = textwrap.fill(

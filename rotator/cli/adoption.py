@@ -121,7 +121,11 @@ def _check_matching(plan: AdoptionPlan, wish: Wish) -> None:
     names = [pat.display_name for _, pat in plan.listed.values()]
     for pattern in wish.matching:
         if not plan.errors and not any(fits(name, pattern) for name in names):
-            raise UsageError(f'no PAT has a display name that fits "{pattern}"', fix="`rotator scan` lists the PATs.")
+            raise UsageError(
+                f'no PAT has a display name that fits "{pattern}"',
+                code=RefusalKind.UNKNOWN,
+                fix="`rotator scan -o wide` lists the PATs with their ids.",
+            )
 
 
 def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, wish: Wish, *, is_silent: bool) -> None:
@@ -149,12 +153,20 @@ def _sum_up(plan: AdoptionPlan, wish: Wish) -> str:
     if not plan.proposals:
         covered = " There is no untracked PAT that a rule of the policy covers." if wish.everything else ""
         return "" if plan.refusals or plan.errors else f"Nothing to adopt.{covered}"
+    count = say_pats(len(plan.proposals))
+    if wish.dry_run:
+        return f"{_say_watched(plan)}{count} would be adopted. A dry run: nothing was written."
+    return f"{_say_watched(plan)}{count} adopted. Next: `rotator plan`."
+
+
+def _say_watched(plan: AdoptionPlan) -> str:
+    """Say what no run rotates, what is done with it instead, and how that ends."""
     blocked = sum(item.effective.blocked for item in plan.proposals)
     by_hand = sum(item.rule.action is RuleAction.ALERT for item in plan.proposals if not item.effective.blocked)
-    count = say_pats(len(plan.proposals))
-    left = f"{'is' if by_hand == 1 else 'are'} left to a person"
-    said = say_counts({"of them cannot be rotated yet": blocked, left: by_hand})
-    held = f"; {said}" if said else ""
-    if wish.dry_run:
-        return f"{count} would be adopted{held}. A dry run: nothing was written."
-    return f"{count} adopted{held}. Next: `rotator plan`."
+    if not blocked + by_hand:
+        return ""
+    said = say_counts({"blocked": blocked, "to replace by hand": by_hand})
+    return (
+        f"No run rotates {blocked + by_hand} of these PATs ({said}): rotator warns before they expire, and "
+        "`rotator status --check` counts them as trouble. `rotator inventory forget NAME` ends that for one.\n"
+    )

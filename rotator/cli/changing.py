@@ -101,7 +101,7 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
                 every = [pat.name for pat in reading.inventory.load_all()]
                 check_known("PAT", names, every, "See `rotator inventory list` for the names.", globs=False)
         they, command = "It" if len(known) == 1 else "They", f"inventory forget {shlex.join(patterns)}"
-        check_can_confirm(cli, "what is forgotten is rotated no longer", command, yes=yes)
+        check_can_confirm(cli, "a PAT that is forgotten is no longer rotated", command, yes=yes)
         agreed = is_sure(cli, f"Forget {say_names(known)}? {they} will no longer be rotated, and will expire.", yes=yes)
         if not agreed:
             say(cli, "Nothing was forgotten.")

@@ -22,6 +22,8 @@ INDENT = "    "
 _KEPT_SPACE = "\0"
 _COMMAND = re.compile(r"`[^`]*`")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?Z")
+_AFTER_PLACE = "): "
+"""In `rotated  npm-feed  (contoso): ...`: what follows is a sentence, and begins on the line of its subject."""
 _PART = re.compile(r"\S+(?: \S+)*")
 
 
@@ -106,25 +108,26 @@ def find_width(stream: object) -> int | None:
     return shutil.get_terminal_size((80, 24)).columns or 80 if is_terminal(stream) else None
 
 
-def fold(text: str, width: int) -> str:
-    """The lines of the text in at most that width where that can be, each going on under itself with an indent.
+def fold(text: str, width: int, *, hang: str = INDENT) -> str:
+    """The lines of the text in at most that width where that can be, each going on under itself, moved in by `hang`.
 
     Words are never broken, nor moments, nor commands in backticks, nor, where they fit into a line, the parts of a line
     that two spaces set apart: what is to be copied stays whole. A command that is longer than a line has one to itself.
     """
-    return "\n".join(_fold_line(line, width) for line in text.split("\n"))
+    return "\n".join(_fold_line(line, width, hang) for line in text.split("\n"))
 
 
-def _fold_line(line: str, width: int) -> str:
+def _fold_line(line: str, width: int, hang: str) -> str:
     if measure(line) <= width:
         return line
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    indent = " " * (len(line) - len(line.lstrip())) + hang
 
     def keep(found: re.Match[str]) -> str:
         return found.group().replace(" ", _KEPT_SPACE)
 
     def keep_if_short(found: re.Match[str]) -> str:
-        return keep(found) if len(found.group()) <= width - len(indent) else found.group()
+        is_sentence = _AFTER_PLACE in found.group()
+        return found.group() if is_sentence or len(found.group()) > width - len(indent) else keep(found)
 
     kept = _COMMAND.sub(keep, _PART.sub(keep_if_short, line) if GAP in line.strip() else line)
     kept = _MOMENT.sub(keep, kept)

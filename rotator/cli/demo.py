@@ -74,7 +74,7 @@ def run_demo(cli: CliContext) -> None:
 def tell(cli: CliContext, text: str) -> None:
     """Print a paragraph of the story."""
     say(cli)
-    say(cli, fold(text, find_demo_width()))
+    say(cli, fold(text, find_demo_width(), hang=""))
 
 
 def note_start(cli: CliContext, command: str) -> None:
@@ -202,7 +202,8 @@ class Story:
         old = self._stage.create_pat(KEPT, "vso.packaging")
         self._tell(
             "A hook is a command of your own that is called when something happens, here to restart a build agent. "
-            "It is required, so the overlap begins only when it has succeeded. Added to rotator.yaml:"
+            "It is required, so the old PAT stays valid until it has succeeded, and for a whole overlap after that. "
+            "Added to rotator.yaml:"
         )
         self._show_text(self._stage.add_hook())
         note_start(self._cli, "rotator daemon  &")
@@ -215,9 +216,9 @@ class Story:
             daemon.work_now()
             self._follow(log, {"hook_succeeded", "rotation_completed", "pat_revoked"})
             self._tell(
-                "Without the signal, the daemon would have looked within a minute. It woke again as soon as the "
-                "overlap was over. A hook is told where the value is, and never the value. Stop it; whatever is under "
-                "way is finished first:"
+                "Without the signal, the daemon would have looked within a minute. It woke again by itself "
+                "soon after the overlap was over, and revoked the old PAT. A hook is told where the value is, and "
+                "never the value. Now stop the daemon; it first finishes what is under way:"
             )
             note_start(self._cli, "kill %2")
             self._expect(daemon.stop(), (0,), "`rotator daemon`")
@@ -253,8 +254,13 @@ class Story:
         left = set(wanted)
         say(self._cli)
         for line in log:
-            if line["event"] == "hook_succeeded":
-                say(self._cli, f"  {line['timestamp'][11:19]}  hook succeeded: {line['output']}")
+            said = {
+                "hook_succeeded": f": {line.get('output')}",
+                "overlap_started": ": it waits for the hook",
+                "overlap_released": ": it waits no longer, and ends in a few seconds",
+            }
+            if line["event"] in said:
+                say(self._cli, _say_logged(line) + said[line["event"]])
             elif line.get("name") == KEPT or "daemon" in line:
                 say(self._cli, _say_logged(line))
             left.discard(line["event"])

@@ -46,7 +46,7 @@ def pause_everything(cli: CliContext) -> int:
                 say(cli, "The reason was not recorded. To give one, run `rotator inventory resume --all` first.")
         else:
             say(cli, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes.")
-        say(cli, "The pause does not yield when a PAT is about to expire. What was interrupted is still finished.")
+        say(cli, "The pause also holds for a PAT that is about to expire. What was interrupted is still finished.")
         soon = [pat for pat in done.expiring if pat.valid_to <= now + _TOLD]
         if soon:
             say(cli, f"{say_pats(len(soon))} {'expires' if len(soon) == 1 else 'expire'} within 30 days:")

@@ -151,7 +151,7 @@ def expand(patterns: Sequence[str], database: Database) -> tuple[str, ...]:
     for pattern in patterns:
         fitting = [name for name in known if fnmatch.fnmatchcase(name, pattern)] if is_glob(pattern) else [pattern]
         if not fitting:
-            raise UsageError(f'no managed PAT fits "{pattern}"', fix="See `rotator inventory list` for the names.")
+            raise NotManagedError(f'no managed PAT fits "{pattern}"', fix="See `rotator inventory list` for the names.")
         found |= dict.fromkeys(fitting)
     return tuple(found)
 

@@ -20,7 +20,14 @@ from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
 from rotator.engine.moments import find_earliest
 from rotator.engine.waiting import keep_books
-from rotator.errors import DeniedError, RejectedError, RemoteError, SignInRequiredError, UsageError
+from rotator.errors import (
+    DeniedError,
+    NotManagedError,
+    RejectedError,
+    RemoteError,
+    SignInRequiredError,
+    UsageError,
+)
 from rotator.ports.database import Reading
 from rotator.ports.token_admin import TokenAdmin
 
@@ -29,10 +36,15 @@ def check_account(run: RunContext, account: str, organization: str) -> None:
     """Raise UsageError unless the settings have the account and its organization."""
     known = {known.name: known for known in run.services.accounts}
     if account not in known:
-        raise UsageError(f'there is no account named "{account}"', fix="`rotator accounts` lists them.")
+        raise UsageError(
+            f'there is no account named "{account}"',
+            code=NotManagedError.code,
+            fix="`rotator accounts` lists them.",
+        )
     if organization not in known[account].organizations:
         raise UsageError(
             f'the account {account} has no organization "{organization}"',
+            code=NotManagedError.code,
             fix=f"Its organizations are: {', '.join(known[account].organizations)}.",
         )
 

@@ -23,7 +23,7 @@ from rotator.engine.provenance import Writer, find_known_writer, make_occupied
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import HUMAN_ERRORS, Run
-from rotator.errors import PlanRefusedError, UsageError
+from rotator.errors import NotManagedError, PlanRefusedError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.secret_store import SecretLocation
 
@@ -135,11 +135,16 @@ def check_place(run: RunContext, account: str, organization: str) -> None:
     """Raise UsageError unless the settings name that account, with that organization."""
     accounts = {known.name: known for known in run.services.accounts}
     if account not in accounts:
-        raise UsageError(f'the settings name no account "{account}"', fix=f"Use one of: {', '.join(sorted(accounts))}.")
+        raise UsageError(
+            f'the settings name no account "{account}"',
+            code=NotManagedError.code,
+            fix=f"Use one of: {', '.join(sorted(accounts))}.",
+        )
     organizations = accounts[account].organizations
     if organization not in organizations:
         raise UsageError(
             f'account {account} has no organization "{organization}" in the settings, only {", ".join(organizations)}',
+            code=NotManagedError.code,
             fix=f"Name it in the organizations of {account} in rotator.yaml, or choose an account that has it.",
         )
 

@@ -252,7 +252,7 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
         case RefusalKind.UNKNOWN:
             return (
                 "no untracked active PAT has this authorization id or display name",
-                "`rotator scan` lists the PATs.",
+                "`rotator scan -o wide` lists the PATs with their ids.",
             )
         case RefusalKind.UNSEEN:
             return (

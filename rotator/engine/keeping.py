@@ -173,6 +173,7 @@ def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
     if rotation is None:
         raise UsageError(
             f"{name} has no old PAT in an overlap",
+            code="no_overlap",
             fix="See `rotator status` for what is overlapping.",
         )
     if rotation.state is RotationState.RETIRING:

@@ -60,4 +60,4 @@ def say_next(row: PatStatus, now: datetime, postponed: Postponed = NONE_POSTPONE
         if row.next_action is NextAction.SETTLE:
             return f"waits until {row.next_at.astimezone(UTC):%H:%M}Z: a lost request may still take effect"
         return f"{said} {say_in(row.next_at, now)}"
-    return said if row.next_action in BY_HAND else f"{said} now"
+    return said if row.next_action in BY_HAND else f"{said} at the next run"

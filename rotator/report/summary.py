@@ -27,11 +27,12 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         f"From {say_time(period['since'])}Z to {say_time(period['until'])}Z the audit log has "
         f"{_count(log['in_period'], 'event')}."
     )
+    expired = sum(pat["age_verdict"] == "expired" for pat in review["pats"])
+    old = sum(pat["age_verdict"] in ("due", "by_hand") for pat in review["pats"])
     yield (
         f"rotator manages {_count(len(review['pats']), 'PAT')} of {_count(accounts, 'account')}; "
-        f"{sum(pat['age_verdict'] == 'expired' for pat in review['pats'])} of them have expired, and "
-        f"{sum(pat['age_verdict'] in ('due', 'by_hand') for pat in review['pats'])} are older than "
-        "the policy allows."
+        f"{expired} of them {'has' if expired == 1 else 'have'} expired, and "
+        f"{_count(old, 'is', 'are')} older than the policy allows."
     )
     if review["unmanaged"]:
         more = _count(len(review["unmanaged"]), "more PAT")
@@ -64,13 +65,14 @@ def list_figures(review: ReviewDocument) -> Iterator[str]:
     is_open = review["period"]["until"] > review["generated_at"]
     yield f"{begin} The period is not over." if is_open else begin
     accounts = len({pat["account"] for pat in pats})
-    yield f"PATs: {len(pats)} of {_count(accounts, 'account')}" + _list_counts(
+    yield f"PATs of {_count(accounts, 'account')}: {len(pats)}" + _list_counts(
         (sum(pat["age_verdict"] == "expired" for pat in pats), "expired"),
         (sum(pat["age_verdict"] in ("due", "by_hand") for pat in pats), "older than the policy allows"),
         (len(review["unmanaged"]), "more that nobody manages"),
     )
+    failed = review["failed_pats"]
     yield f"Rotations: {sum(bucket['completed'] for bucket in review['timeline'])} completed" + _list_counts(
-        (review["failed_pats"], "PATs with one that failed or was blocked, if only for a while")
+        (failed, f"{'PAT' if failed == 1 else 'PATs'} had one that failed or was blocked, if only for a while")
     )
     yield f"Revocations: {revoked['proven']} proven" + _list_counts(
         (len(revoked["pending"]), "not confirmed yet"),
@@ -110,7 +112,8 @@ def _say_service_logs(review: ReviewDocument) -> str:
     found = _count(outside["foreign_found"], "change") + " by somebody else"
     if outside["lacking_found"]:
         found += " and changes by rotator that it lacks"
-    of_all = f"{compared} of {_count(len(outside['logs']), 'organization')}"
+    every = len(outside["logs"])
+    of_all = "every organization" if compared == every else f"{compared} of {every} organizations"
     return f"Azure DevOps' own log was compared with it for {of_all}; in the period, that showed {found}."
 
 

@@ -16,7 +16,7 @@ from rotator.engine.hooking import HookMemory, call_hooks, load_failing
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.report import PatOutcome, RunReport
 from rotator.engine.stalled import BY_ONCE, watching
-from rotator.errors import ConfigError, RotatorError, StoppedError, UsageError
+from rotator.errors import ConfigError, NotManagedError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext
@@ -82,6 +82,7 @@ def try_hooks(installation: Installation, name: str | None) -> Iterator[HookTest
         known = ", ".join(hook.terms.name for hook in hooks)
         raise UsageError(
             "no hook is configured" if name is None else f'"{name}" is not a configured hook',
+            code=NotManagedError.code,
             fix=f"There are: {known}." if known else "Add one under `hooks` in the settings.",
         )
     for hook in chosen:

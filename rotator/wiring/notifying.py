@@ -23,7 +23,7 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR
 from rotator.engine.stalled import BY_ONCE, watching
-from rotator.errors import ConfigError, RotatorError, StoppedError, UsageError
+from rotator.errors import ConfigError, NotManagedError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.context import RunContext
@@ -82,6 +82,7 @@ def try_receivers(installation: Installation, name: str | None) -> Iterator[Rece
         known = ", ".join(notifier.name for notifier in notifiers)
         raise UsageError(
             "no receiver is configured" if name is None else f'"{name}" is not a configured receiver',
+            code=NotManagedError.code,
             fix=f"There are: {known}." if known else "Add one under `notify` in the settings.",
         )
     for notifier in chosen:

@@ -353,7 +353,7 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
         f"People ran {found['by_hand']} commands by hand. {broken} (section 5). "
         f"The audit log is intact: {found['events']} events, {found['signed']} of them covered by a signature. "
-        f"Azure DevOps' own log was compared with it for 1 of 1 organization; in the period, that showed "
+        f"Azure DevOps' own log was compared with it for every organization; in the period, that showed "
         f"{found['foreign']} change by somebody else."
     )
     elsewhere = reviewed.page.find_id("elsewhere")

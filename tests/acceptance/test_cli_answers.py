@@ -35,7 +35,7 @@ def test_second_rotation_says_that_a_run_revokes_the_old_pat_once_the_overlap_is
         again = signed_in("rotate", "docs-site")
         if "is not revoked yet" in again.stderr:
             break
-    assert "revoke old now" in signed_in("status").stdout
+    assert "revoke old at the next run" in signed_in("status").stdout
     assert again.returncode == 1
     assert again.stderr.splitlines() == [
         "error: docs-site was already rotated, and its old PAT is not revoked yet [overlap_not_over]",
@@ -59,7 +59,33 @@ def test_name_that_nothing_has_gets_the_same_answer_of_every_command(managed: Ro
     adopted = managed("inventory", "adopt", "npm-fead")
     assert adopted.returncode == 2
     assert adopted.stderr.startswith("error: npm-fead: no untracked active PAT has this authorization id or ")
-    assert 'display name, did you mean "npm-feed"? [unknown]\nfix: `rotator scan` lists' in adopted.stderr
+    assert 'display name, did you mean "npm-feed"? [unknown]\nfix: `rotator scan -o wide` lists' in adopted.stderr
+
+
+def test_error_has_a_code_when_the_command_line_names_what_is_not_there(managed: Rotator) -> None:
+    """Programs tell it from a wrong option by that."""
+    place = ("--account", "build-bot", "--organization")
+    for words, code in (
+        (("inventory", "adopt", "zzz*"), "unknown"),
+        (("inventory", "pause", "x*"), "unknown_name"),
+        (("rotate", "x*"), "unknown_name"),
+        (("revoke", "docs-site", "--previous", "--yes"), "no_overlap"),
+        (("audit", "show", "999"), "unknown_name"),
+        (("audit", "export", "--since-sequence", "9999"), "unknown_name"),
+        (("notify", "test", "nobody"), "unknown_name"),
+        (("hooks", "test", "nothing"), "unknown_name"),
+        (("create", "new", *place, "nowhere", "--scope", "vso.code", "--lifetime", "9d"), "unknown_name"),
+        (
+            ("create", "new", "--account", "x", *place[2:], "contoso", "--scope", "vso.code", "--lifetime", "9d"),
+            "unknown_account",
+        ),
+        (
+            ("admin", "revoke", "c79011e5-700f-4f80-ad17-f98f6ad23f01", *place, "nowhere", "--reason", "x", "--yes"),
+            "unknown_name",
+        ),
+    ):
+        refused = managed(*words)
+        assert (refused.returncode, f" [{code}]" in refused.stderr) == (2, True), f"{words}: {refused.stderr}"
 
 
 def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed_in: Rotator) -> None:
@@ -72,7 +98,22 @@ def test_adoption_is_shown_by_name_and_says_whose_secret_is_not_looked_at(signed
     assert by_hand[1] == "a person replaces these, so no run writes their secrets"
     assert shown.count("a person replaces these") == 1
     more = signed_in("inventory", "adopt", "--all", "--dry-run", "-v").stdout
-    assert more.count("not looked at: its rule only alerts, so rotator never writes it") == 1
+    assert more.count("not looked at: its rule only alerts, so no run writes it") == 1
+
+
+def test_adoption_of_all_says_what_no_run_rotates_and_how_to_end_that(signed_in: Rotator) -> None:
+    """A secret that no rotation will make is not said to come."""
+    *_, absent, watched, last = signed_in("inventory", "adopt", "--all", "--dry-run").stdout.splitlines()
+    shown = json.loads(signed_in("inventory", "adopt", "--all", "--dry-run", "--json").stdout)["adopted"]
+    blocked = [pat["name"] for pat in shown if pat["blocked"]]
+    makes = [pat for pat in shown if pat["secret_holds"] == "absent" and not pat["blocked"]]
+    assert "old-admin" in blocked
+    assert absent.startswith(f"{len(makes)} secrets do not exist yet; ")
+    assert watched.startswith(
+        f"No run rotates {len(blocked) + 1} of these PATs ({len(blocked)} blocked, 1 to replace by "
+    )
+    assert watched.endswith("`rotator inventory forget NAME` ends that for one.")
+    assert last == f"{len(shown)} PATs would be adopted. A dry run: nothing was written."
 
 
 def test_adoption_of_a_glob_is_that_of_all_whose_display_names_fit(signed_in: Rotator) -> None:

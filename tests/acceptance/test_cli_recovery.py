@@ -621,7 +621,7 @@ def test_recover_revokes_a_pat_left_by_a_failed_rotation_on_a_persons_word_when_
     assert f"rotator recover --revoke {original}" in succeed(stage, "recover").output
     assert original in list_alive(stage)
     text = succeed(stage, "recover", "--revoke", original, "--yes")
-    assert text.output == f"revoked  {original}, failed_rotation of {NAME}\n"
+    assert text.output == f"revoked  {original}, left behind by {NAME} (failed rotation)\n"
     assert succeed(stage, "recover").output == "Nothing was interrupted, and no PAT was left behind.\n"
     stage.check_end()
 

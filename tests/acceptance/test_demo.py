@@ -45,13 +45,19 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
         assert re.search(rf"^rotated +{name}\b", told, re.MULTILINE), name
         assert re.search(rf"^revoked +{name}\b", told, re.MULTILINE), name
     assert "The audit log is intact" in told
-    steps = ("daemon started", "pat minted", "secret stored", "overlap started", "rotation completed", "pat revoked")
+    overlap = (
+        "overlap started: it waits for the hook",
+        "overlap released: it waits no longer, and ends in a few seconds",
+    )
+    steps = ("daemon started", "pat minted", "secret stored", *overlap, "rotation completed", "pat revoked")
     assert re.search(r"\n.*".join(rf"^  [0-9:]{{8}}  {step}$" for step in steps), told, re.MULTILINE | re.DOTALL)
     assert re.search(r"^  [0-9:]{8}  hook succeeded: restarted what reads contoso-deploy-feed$", told, re.MULTILINE)
     notified = told[told.index("8. Be told") :]
     # The PAT for all organizations has expired from December 2026 on, and then waits as well.
     assert re.search(r"  \| build-bot must sign in again \(AADSTS50173\); [67] PATs wait, the first", notified)
     assert "  | Fix: rotator login build-bot\n" in notified
+    # Prose begins at the margin, and goes on there; what is printed goes on moved in.
+    assert re.search(r"^Builds that use .*\n\w", told, re.MULTILINE)
     assert "Now for a real organization" in told
     waiting = r"^  [0-9:]{8}  (?:expiry foreseen|rotation blocked) ([\w-]+)$"
     named = set(re.findall(waiting, told, re.MULTILINE))
@@ -64,9 +70,9 @@ def test_demo_tells_the_whole_story_when_run_on_an_empty_machine(tmp_path: Path)
     assert path == "PAGE"
     said = " ".join(line.strip() for line in summary)
     assert re.fullmatch(
-        r"From .* events\. - PATs: 9 of 1 account, .* - Rotations: \d+ completed.* - Revocations: \d+ proven.* "
+        r"From .* events\. - PATs of 1 account: 9, .* - Rotations: \d+ completed.* - Revocations: \d+ proven.* "
         r"- By hand: .* - The audit log is intact: .* a signature\. "
-        r"- Azure DevOps' own log was compared with it for 1 of 1 organization; .*\.",
+        r"- Azure DevOps' own log was compared with it for every organization; .*\.",
         said,
     )
     assert "not confirmed yet" not in said

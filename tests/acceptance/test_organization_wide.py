@@ -71,7 +71,7 @@ def test_all_users_pats_are_shown_and_one_is_revoked(stage: Stage) -> None:
     said = say(stage, *SCAN, "--account", OTHER_USERNAME)
     assert "untracked, full access, long-lived, no living owner" in said
     assert "Azure DevOps does not tell when a PAT was last used" in said
-    assert "2 ok, 1 skipped (1 of them an identity of a service" in said
+    assert "2 ok, 1 skipped; 1 is the identity of a service" in said
     revoke = (*ADMIN, foreign.authorization_id, *WHERE)
     assert "the audit log needs a reason" in say(stage, *revoke, "--yes", code=2)
     assert "there is no terminal to ask on" in say(stage, *revoke, "--reason", "left", code=2)

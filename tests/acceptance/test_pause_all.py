@@ -20,7 +20,7 @@ def test_pause_of_everything_says_what_will_expire_and_lasts_until_everything_is
     assert (paused.returncode, first) == (
         0, "paused  everything: until `rotator inventory resume --all` no run rotates or revokes."
     )  # fmt: skip
-    assert never.startswith("The pause does not yield when a PAT is about to expire.")
+    assert never.startswith("The pause also holds for a PAT that is about to expire.")
     assert heading == "2 PATs expire within 30 days:"
     assert soonest.startswith("    npm-feed expires 20")
     assert signed_in("once").stdout.splitlines() == [

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from rotator.domain.checkup import Grade
-from rotator.domain.job_run import Heartbeat
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
+from rotator.domain.words import say_moment
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, ORGANIZATION, USERNAME
@@ -369,6 +370,19 @@ def test_work_fails_when_the_daemon_gives_no_sign_of_life(ward: Ward) -> None:
         results = ward.examine("work")
         assert find_problems(results) == problems, say(results)
         assert ("no sign of life" in say(results)) == bool(problems)
+
+
+def test_work_says_that_the_daemon_was_stopped_when_a_person_did(ward: Ward) -> None:
+    now, day = datetime.now(UTC), timedelta(days=1)
+    beat = Heartbeat("daemon", now - day, now - timedelta(minutes=10), now, now)
+    with ward.open() as installation, installation.database.begin() as work:
+        work.job_runs.beat(beat)
+        life = JobRun(JobName.HEARTBEAT, beat.began_at, "daemon", beat.began_at)
+        work.job_runs.begin(life)
+        work.job_runs.end(replace(life, ended_at=beat.beat_at, outcome=JobOutcome.STOPPED))
+    results = ward.examine("work")
+    assert find_problems(results) == [("work", "", FAIL)]
+    assert f"the daemon was stopped at {say_moment(beat.beat_at)}, and nothing has run since" in say(results)
 
 
 def test_work_gives_a_daemon_as_long_as_it_told_itself(ward: Ward) -> None:

@@ -140,7 +140,7 @@ def test_each_field_of_each_event_has_words() -> None:
         (
             Outcome.INTENDED,
             {"why": "rotated", "authorization_id": "id-1"},
-            "intended: PAT id-1, because its successor is in use",
+            "intended: PAT id-1, because its successor is stored and works",
         ),
         (Outcome.SUCCEEDED, {"reason": "moving house"}, 'because "moving house"'),
         (Outcome.SUCCEEDED, {"valid_to": "soon", "seconds": 90, "rule": None}, "expires soon, by 1m 30s"),

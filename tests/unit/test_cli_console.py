@@ -206,6 +206,10 @@ def test_what_is_to_be_copied_stays_whole() -> None:
         "~ npm  contoso",
         "    5d left -> 30d  (rule ci)",
     ]
+    assert fold("rotated  release-notes  (contoso): the old PAT stays valid", 50).split("\n") == [
+        "rotated  release-notes  (contoso): the old PAT",
+        "    stays valid",
+    ]
     assert fold("fix: run `rotator login build-bot` now, please", 33).split("\n") == [
         "fix: run",
         "    `rotator login build-bot`",

@@ -85,16 +85,16 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
     ("row", "expected"),
     [
         (OK, "rotate in 10 days"),
-        (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate now"),
+        (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate at the next run"),
         (make_next(NextAction.RETIRE, hours=24), "revoke old in 24 h"),
-        (make_next(NextAction.RETIRE), "revoke old now"),
+        (make_next(NextAction.RETIRE), "revoke old at the next run"),
         (replace(make_next(NextAction.NONE), state=PatState.PAUSED), "-"),
         (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),
         (replace(make_next(NextAction.RETRY, hours=5), state=PatState.BLOCKED), "try again in 5 h"),
-        (make_next(NextAction.RETRY), "try again now"),
+        (make_next(NextAction.RETRY), "try again at the next run"),
         (make_next(NextAction.SETTLE, hours=1), "waits until 10:00Z: a lost request may still take effect"),
-        (make_next(NextAction.SETTLE), "look again now"),
-        (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation now"),
+        (make_next(NextAction.SETTLE), "look again at the next run"),
+        (make_next(NextAction.CONFIRM_REVOCATION), "confirm revocation at the next run"),
         (make_next(NextAction.REPLACE_BY_HAND, hours=24), "replace by hand in 24 h"),
         (make_next(NextAction.REPLACE_BY_HAND), "replace by hand"),
         (make_next(NextAction.SIGN_IN), "sign in"),
@@ -114,7 +114,7 @@ def test_status_row_says_that_the_limit_postpones_what_expires_last() -> None:
     postponed = find_postponed([*due, later], 1, 2, NOW)
     assert [row[-1] for row in list_status_rows([*due, later], NOW, postponed)] == [
         "postponed: limit of 2 an hour",
-        "rotate now",
+        "rotate at the next run",
         "postponed: limit of 2 an hour",
         "rotate in 24 h",
     ]
@@ -225,8 +225,26 @@ def test_scan_says_the_id_of_what_looks_the_same_otherwise() -> None:
     same = [_make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.code", 30)) for _ in range(2)]
     first, second = (replace(entry, authorization_id=f"id-{number}") for number, entry in enumerate(same))
     other = _make_entry(ScanKind.UNTRACKED, _make_listed("a", "vso.build", 30))
-    rows = list_scan_rows(ScanReport((first, second, other), ()), NOW)
-    assert [row[-1] for row in rows] == ["untracked, id id-0", "untracked, id id-1", "untracked"]
+    columns, rows = make_scan_table(ScanReport((first, second, other), ()), NOW)
+    assert columns[-1].title == "authorization id"
+    assert [row[-2:] for row in rows] == [("untracked", "id id-0"), ("untracked", "id id-1"), ("untracked", "")]
+    columns, rows = make_scan_table(ScanReport((first, other), ()), NOW)
+    assert (len(columns), {len(row) for row in rows}) == (5, {5})
+
+
+def test_scan_shows_days_left_scopes_and_ids_whole_in_80_columns_when_pats_look_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    twin = _make_entry(ScanKind.UNTRACKED, _make_listed("release-notes-test", "vso.build_execute", 30))
+    ids = ("c79011e5-700f-4f80-ad17-f98f6ad23f01", "c79011e5-700f-4f80-ad17-f98f6ad23f02")
+    entries = [replace(twin, authorization_id=found) for found in ids]
+    others = [_make_entry(ScanKind.MANAGED, _make_listed(f"pat-{n}", "vso.packaging", 9), "x") for n in range(9)]
+    print_table(CliContext(), *make_scan_table(ScanReport((*entries, *others), ()), NOW))
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for found in ids:
+        assert f"vso.build_execute  2026-12-31 (30d)  untracked\n    id {found}\n" in shown
 
 
 def test_scan_says_whose_each_pat_is_where_several_accounts_have_some() -> None:
@@ -337,7 +355,7 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
     ]
     why, fix = (
         "no untracked active PAT has this authorization id or display name",
-        "fix: `rotator scan` lists the PATs.",
+        "fix: `rotator scan -o wide` lists the PATs with their ids.",
     )
     assert list(render_refusals(plan, {"ghost": 3})) == [f"x line 3: ghost: {why}", f"    {fix}"]
     assert list(render_refusals(plan, {}, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]

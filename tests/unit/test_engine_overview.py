@@ -104,7 +104,7 @@ def make_varied() -> EngineWorld:
 
 @pytest.mark.parametrize("is_met", [True, False])
 def test_plan_counts_the_same_pats_as_status_when_a_person_must_sign_in(is_met: bool) -> None:
-    """Due or not, whether a run has met that or only the token cache shows it; nothing is `rotate now` in either."""
+    """Due or not, whether a run has met that or only the token cache shows it; neither says `rotate`."""
     world = make_varied()
     missing = {} if is_met else {ACCOUNT: NeededSignIn(None, SignInMemory(ACCOUNT))}
     if is_met:

@@ -242,7 +242,7 @@ def test_nobody_signs_in_again_who_never_did() -> None:
         head = render_status_head(
             load_run_times(reading), reading.conditions.load(), world.clock.now(), load_needed(reading)
         )
-        assert next(head).startswith("build-bot must sign in (")
+        assert next(head).startswith("build-bot must sign in (not signed in, since ")
 
 
 @pytest.mark.parametrize(

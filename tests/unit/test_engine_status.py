@@ -277,9 +277,9 @@ def test_status_says_what_a_run_waits_for_and_not_that_it_is_to_be_done_now() ->
     world.advance(minutes=5.1)
     assert say() == "waits until 09:10Z: a lost request may still take effect"
     world.advance(minutes=5)
-    assert say() == "look again now"
+    assert say() == "look again at the next run"
     world = make_world()
     world.run_and_die(after="verified")
     assert say() == "a run rotates it"
     world.advance(minutes=5.1)
-    assert say() == "try again now"
+    assert say() == "try again at the next run"

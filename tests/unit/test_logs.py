@@ -29,6 +29,7 @@ from rotator.adapters.logs import (
     reset_logging,
 )
 from rotator.cli.output.details import say_fields
+from rotator.domain.events.daemon import ConditionContinued
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import AccountDown, TokenCacheDamaged
 from rotator.domain.events.rotations import (
@@ -263,6 +264,20 @@ def test_terminal_has_our_events_in_words_within_its_width_and_nothing_twice() -
     ]
     assert "[urllib3.part]" in lines[4]
     assert "RuntimeError: outer ***" in lines
+
+
+def test_terminal_names_the_subject_and_the_cause_once_when_the_message_does() -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 150))
+    since, headline = datetime(2026, 12, 1, 9, tzinfo=UTC), "npm-feed expires and will not be rotated"
+    lasting = ConditionContinued(kind="pat_expiring", message=headline, since=since, code=None, severity="critical")
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        configure_logging(stream=stream, level="info", as_json=False, words=say_fields)
+        make_progress("run-1")(lasting, "npm-feed")
+        reset_logging()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", read_to_end(ours).decode()).rstrip()
+    os.close(ours)
+    assert shown.partition("Z  ")[2] == f"critical  condition_continued  {headline}, since 2026-12-01 09:00Z"
 
 
 def test_codes_that_people_were_told_of_are_not_logged_as_well() -> None:

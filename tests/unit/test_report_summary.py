@@ -13,7 +13,7 @@ def test_terminal_has_a_line_for_each_figure_and_none_for_what_there_is_none_of(
     begin, *lines = list_figures(make_document(rows=[make_status(), make_status("old", age=29 * DAY, left=DAY)]))
     assert begin.startswith("From ")
     assert "The period is not over" not in begin
-    assert lines[0].startswith("PATs: 2 of 1 account, ")
+    assert lines[0].startswith("PATs of 1 account: 2, ")
     assert lines[1:4] == ["Rotations: 0 completed", "Revocations: 0 proven", "By hand: 0 commands"]
     assert lines[0].endswith(", 1 older than the policy allows")
 

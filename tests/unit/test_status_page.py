@@ -141,7 +141,7 @@ def test_row_says_what_status_says() -> None:
     seen = Seen(make_page(OK, FAILED, WAITING, conditions=CONDITIONS))
     assert "npm-feed build-bot / contoso ✓ ok rotate in 10 days 2026-12-21 20 days left" in _spell(seen.list_rows()[2])
     failed = seen.list_rows()[0]
-    assert "✕ failed try again now" in _spell(failed)
+    assert "✕ failed try again at the next run" in _spell(failed)
     assert "the vault refused the write of images Fix: Run rotator rotate images ." in _spell(failed)
     assert "<code>rotator rotate images</code>" in failed
     assert "must sign in again" not in _spell(seen.list_rows()[1])
@@ -158,7 +158,7 @@ def test_page_says_what_waits_as_status_does() -> None:
     page = make_page(due, paused, postponed=Postponed(frozenset({"due"}), 50))
     rows = [_spell(row) for row in Seen(page).list_rows()]
     assert "postponed: limit of 50 an hour" in rows[0]
-    assert "rotate now" not in rows[0]
+    assert "rotate at the next run" not in rows[0]
     assert "after resume held" in rows[1]
     assert "held" not in Seen(hide_names(page, {"due": "a" * 32, "held": "b" * 32})).text
 

@@ -12,7 +12,7 @@ import click
 from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.engine.context import RunContext
-from rotator.errors import UsageError
+from rotator.errors import NotManagedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.engine.scanning_users import FoundPat
@@ -50,7 +50,7 @@ def admin() -> None:
 @common_options
 @click.pass_obj
 def revoke(cli: CliContext, authorization_id: str, account: str, organization: str, dry_run: bool, yes: bool) -> int:
-    """Revoke a PAT that rotator does not manage, of whatever user, by its authorization id.
+    """Revoke a PAT of any user that rotator does not manage, by its authorization id.
 
     --reason is needed: the audit log keeps it, with the request, before that is sent. A PAT that rotator manages, or
     that a rotation accounts for, is refused: `rotator revoke` and `rotator recover` are for those. It may take up to
@@ -103,6 +103,7 @@ def _look(cli: CliContext, admin: TokenAdmin, account: str, organization: str, i
     if found.pat is None and found.error is None:
         raise UsageError(
             f"no user of {organization} has a PAT {identifier} that is valid",
+            code=NotManagedError.code,
             fix="`rotator scan --organization-wide --json` has the ids. With --yes its revocation is requested anyway.",
         )
     return found

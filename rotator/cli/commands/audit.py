@@ -17,7 +17,7 @@ from rotator.cli.commands.audit_reconcile import reconcile
 from rotator.cli.commands.audit_report import report
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.exporting import NamedPath
-from rotator.errors import AuditChainError, UsageError
+from rotator.errors import AuditChainError, NotManagedError, UsageError
 from rotator.ports.audit_log import AuditFilter
 
 if TYPE_CHECKING:
@@ -141,7 +141,11 @@ def _make_missing(sequence: int, archives: Iterable[AuditEvent]) -> UsageError:
         if isinstance(first, int) and isinstance(last, int) and first <= sequence <= last:
             what, fix = f"audit event {sequence} is in an archive", f"Look for it in {archived.get('file')}."
             return UsageError(what, code="archived", fix=fix)
-    return UsageError(f"there is no audit event {sequence}", fix="See `rotator audit list` for the numbers.")
+    return UsageError(
+        f"there is no audit event {sequence}",
+        code=NotManagedError.code,
+        fix="See `rotator audit list` for the numbers.",
+    )
 
 
 @audit.command(
@@ -247,8 +251,8 @@ def accept(cli: CliContext) -> int:
     """Record, with your --reason, that the log lacks what the vaults hold of it, as after a restore from a backup.
 
     Writes what is missing into the log, signed if there is a key; `rotator audit verify --anchors` then accepts it, and
-    says so. So it is with events that `rotator audit verify` names as forged. Changes nothing else. Anything that goes
-    missing, or is forged, later is reported again.
+    says so. The same holds for events that `rotator audit verify` names as forged. Changes nothing else. Anything that
+    goes missing, or is forged, later is reported again.
     """
     from rotator.cli.console import print_json, progress, say
     from rotator.cli.output.audit import say_number

@@ -59,9 +59,9 @@ def doctor(
     log says which values of secrets it read. Each account's sign-in is refreshed, as a run does. Run it as the user
     that runs rotator, with the same environment.
 
-    Only --canary creates a PAT, to see what the organization allows: of the longest lifetime that the policy asks for,
-    with the least scope. It is tried, revoked at once, and proven gone. Its value is stored nowhere. Microsoft mails
-    the account's user about it.
+    Only --canary creates a PAT, to see what the organization allows: with the longest lifetime that the policy asks
+    for, and the least scope. It is tried, revoked at once, and proven gone. Its value is stored nowhere. Microsoft
+    mails the account's user about it.
 
     Exits with 0 if all is well, 4 if there is a WARN, 1 if there is a FAIL, and 2 if the settings cannot be read.
     """

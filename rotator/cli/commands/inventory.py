@@ -152,7 +152,7 @@ def adopt(
     Shows the name, vault and secret name of each, and what the secret holds, before anything is written, and on a
     terminal asks first. Changes nothing on the server or in the vault: the first rotation writes the secret, if it
     then still holds what was shown. A PAT that is managed already is looked at again. A glob such as 'team01*' adopts
-    what --all would, of the PATs whose display names fit.
+    what --all would, of the PATs whose display names fit. What no run may rotate is adopted too, and only watched.
 
     A file has one PAT per line, with the keys id, name and secret, and if need be account, organization, vault and
     replace_foreign (true or false). Nothing is adopted while one of its lines is bad.
@@ -164,7 +164,7 @@ def adopt(
     if bool(references) + everything + (file is not None) != 1:
         raise UsageError(
             "say which PATs to adopt: display names, authorization ids, --all alone, or --from FILE alone",
-            fix="`rotator scan` lists the PATs.",
+            fix="`rotator scan -o wide` lists the PATs with their ids.",
         )
     if file is not None:
         if name is not None or secret is not None or replace_foreign:

@@ -89,11 +89,11 @@ def _revoke(cli: CliContext, installation: Installation, authorization_id: str, 
     with stop_on_signals(installation.stop):
         left = revoke_left_behind(run, authorization_id)
         confirmed = is_confirmed(run, left.pat.authorization_id)
-    name, kind = left.name, left.kind.value
+    name, kind = left.name, left.kind.value.replace("_", " ")
     if cli.as_json:
         revoked = make_revoked_document(name, left.kind, authorization_id, confirmed=confirmed)
         print_json(make_revocation_document(run.run_id, [revoked]))
-    say(cli, f"revoked  {authorization_id}, {kind} of {name}")
+    say(cli, f"revoked  {authorization_id}, left behind by {name} ({kind})")
     if not confirmed:
         say(cli, NOT_CONFIRMED)
     return 0

@@ -71,7 +71,7 @@ def revoke(
     Revoking the PAT in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
     may be a glob. If one PAT cannot be revoked, the others still are.
 
-    While a required hook has not succeeded, the old PAT stays: --without-hook revokes it all the same, and needs
+    While a required hook has not succeeded, the old PAT stays: --without-hook revokes it anyway, and needs
     --reason, which the audit log keeps.
 
     A dry run asks no server: it goes by rotator's own records, and ends with the exit code of a revocation that meets

@@ -19,8 +19,8 @@ from rotator.errors import NotManagedError, UsageError
 def runbook(names: tuple[str, ...]) -> None:
     """Show what an alarm means, what happens if nobody does anything, the command and the fix.
 
-    Notifications and `rotator status --check` give the name. That of an event in the audit log which begins an alarm
-    does too. Without a name, lists all alarms. Contacts no service.
+    NAME is as in notifications and in `rotator status --check`; that of an event in the audit log works too, if the
+    event begins an alarm. Without a name, lists all alarms. Contacts no service.
     """
     from rotator.cli.console import echo
     from rotator.cli.output.runbook import render_entry, render_names

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "rotator scan           what is managed, untracked, missing, drifted",
         "rotator scan 'ci-*' --state untracked --expires-within 7d",
+        "rotator scan -o wide   with the ids that `inventory adopt` takes",
         "rotator scan -o csv    for a spreadsheet; --json for scripts",
         "rotator scan --organization-wide     all users' PATs, for an administrator of the organization",
     )

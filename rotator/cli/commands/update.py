@@ -47,8 +47,8 @@ def update(
     """Rotate a PAT now, and give the new one other scopes, another display name or another lifetime.
 
     The old PAT stays valid for the overlap. If policy, server or vault refuse, the PAT stays as it is. The lifetime
-    applies until a rule of the policy sets another. What an earlier update wanted, and no run has made yet, still
-    counts where this one does not name it.
+    applies until a rule of the policy sets another. What an earlier update asked
+    for, and no run has done yet, still applies unless this one changes it.
     """
     from rotator.cli.reporting import print_report
     from rotator.cli.session import open_installation

@@ -46,7 +46,7 @@ def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], s
 
 
 _WHYS = {
-    RevocationKind.ROTATED.value: "its successor is in use",
+    RevocationKind.ROTATED.value: "its successor is stored and works",
     RevocationKind.ABANDONED.value: "it is a clone that cannot be used",
     RevocationKind.LATE.value: "its mint took effect late",
     RevocationKind.BY_HAND.value: "a person said so",
@@ -87,7 +87,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "tags": _word("tags {}"),
     "planned_valid_to": _word("to expire {}", _say_time),
     "valid_to": _word("expires {}", _say_time),
-    "overlap_until": _word("the old PAT stays valid until {}", _say_time),
+    "overlap_until": _word("the old PAT valid until {}", _say_time),
     "requested_at": _word("requested {}", _say_time),
     "requests": _word("{} times"),
     "since": _word("since {}", _say_time),
@@ -182,6 +182,6 @@ def say_fields(details: Mapping[str, Detail]) -> str:
     said = [
         say(details[field])
         for field, say in WORDS.items()
-        if details.get(field) not in (None, "") and not (field == "code" and details.get("message"))
+        if details.get(field) not in (None, "") and not (field in ("code", "kind") and details.get("message"))
     ]
     return ", ".join(filter(None, said))

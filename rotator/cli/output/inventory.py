@@ -232,10 +232,16 @@ def _render_shortly(proposals: Sequence[Proposal], now: datetime) -> Iterator[st
             unusual = tuple(_render_unusual(proposal))
             if len(alike[unusual]) <= _MOST_ALONE:
                 yield from (_say_shortly(proposal, now), *unusual)
-    absent = sum(item.sight is not None and item.sight.holding is Holding.ABSENT for item in proposals)
+    absent = sum(_makes_secret(item) for item in proposals)
     if absent:
         missing = "1 secret does not exist yet" if absent == 1 else f"{absent} secrets do not exist yet"
         yield f"{missing}; the first rotation of a PAT makes its secret. With `-v`, more is shown of each PAT."
+
+
+def _makes_secret(proposal: Proposal) -> bool:
+    """Whether the first rotation of the PAT makes its secret: what is blocked has no first rotation."""
+    is_absent = proposal.sight is not None and proposal.sight.holding is Holding.ABSENT
+    return is_absent and not proposal.effective.blocked
 
 
 def _say_place(proposal: Proposal) -> str:
@@ -285,7 +291,7 @@ def _render_proposal(proposal: Proposal, now: datetime) -> Iterator[str]:
     yield clean(f"    id {pat.authorization_id}, expires {_say_end(pat, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
     if proposal.sight is None and proposal.rule.action is RuleAction.ALERT:
-        yield "    not looked at: its rule only alerts, so rotator never writes it"
+        yield "    not looked at: its rule only alerts, so no run writes it"
     if proposal.sight is not None and proposal.sight.holding is Holding.ABSENT:
         yield _ABSENT
     yield from _render_unusual(proposal)

@@ -30,7 +30,9 @@ def render_recovery_plan(plan: RecoveryPlan) -> Iterator[str]:
 def render_left_behind(left: LeftBehind) -> str:
     """What it is, and the command that ends it."""
     pat, warning = left.pat, explain_left_behind(left)
-    head = f"{left.kind.value}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
+    head = (
+        f"{left.kind.value.replace('_', ' ')}  {pat.display_name}  until {say_moment(pat.valid_to)}: {warning.message}"
+    )
     return "\n".join(_say_problem(head, warning.fix))
 
 

@@ -25,11 +25,12 @@ COLUMNS = (
 
 
 _ACCOUNT = Column("account", may_go=True, lower=True)
+_IDENTIFIER = Column("authorization id", lower=True)
 WIDE_COLUMNS = (
     *COLUMNS,
     _ACCOUNT,
     Column("created", lower=True),
-    Column("authorization id", lower=True),
+    _IDENTIFIER,
 )
 
 
@@ -42,15 +43,10 @@ def describe_entry(entry: ScanEntry) -> Facts:
 
 
 def list_scan_rows(report: ScanReport, now: datetime) -> Iterator[tuple[str, ...]]:
-    """One row of `COLUMNS` per PAT; its state comes with whatever is special about it, in words.
-
-    Of those that look the same otherwise, it says the authorization id too.
-    """
-    rows = [(entry, _make_row(entry, known, now)) for entry in report.entries if (known := entry.pat or entry.record)]
-    seen = Counter((entry.account, *row) for entry, row in rows)
-    for entry, row in rows:
-        is_alone = seen[entry.account, *row] == 1
-        yield row if is_alone else (*row[:-1], f"{row[-1]}, id {entry.authorization_id}")
+    """One row of `COLUMNS` per PAT; its state comes with whatever is special about it, in words."""
+    for entry in report.entries:
+        if (known := entry.pat or entry.record) is not None:
+            yield _make_row(entry, known, now)
 
 
 def _make_row(entry: ScanEntry, known: Pat | ManagedPat, now: datetime) -> tuple[str, ...]:
@@ -64,12 +60,24 @@ def _make_row(entry: ScanEntry, known: Pat | ManagedPat, now: datetime) -> tuple
 
 
 def make_scan_table(report: ScanReport, now: datetime) -> tuple[tuple[Column, ...], list[tuple[str, ...]]]:
-    """Return columns and rows: `COLUMNS`, and after the name whose each PAT is, where several accounts have some."""
+    """Return columns and rows: `COLUMNS`, and after the name whose each PAT is, where several accounts have some.
+
+    The authorization id comes last where PATs look the same otherwise, of these only.
+    """
+    columns: tuple[Column, ...] = COLUMNS
     rows = list(list_scan_rows(report, now))
-    accounts = [clean(entry.account) for entry in report.entries if entry.pat or entry.record]
+    shown = [entry for entry in report.entries if entry.pat or entry.record]
+    accounts = [clean(entry.account) for entry in shown]
+    seen = Counter(zip(accounts, rows, strict=True))
+    if seen and max(seen.values()) > 1:
+        columns = (*columns, _IDENTIFIER)
+        rows = [
+            (*row, f"id {entry.authorization_id}" if seen[account, row] > 1 else "")
+            for entry, account, row in zip(shown, accounts, rows, strict=True)
+        ]
     if len(set(accounts)) < 2:
-        return COLUMNS, rows
-    columns = (COLUMNS[0], _ACCOUNT, *COLUMNS[1:])
+        return columns, rows
+    columns = (columns[0], _ACCOUNT, *columns[1:])
     return columns, [(row[0], account, *row[1:]) for account, row in zip(accounts, rows, strict=True)]
 
 
@@ -122,5 +130,6 @@ def render_scan_summary(report: ScanReport, now: datetime) -> Iterator[str]:
     if counts["untracked"]:
         yield (
             "Next: `rotator inventory adopt --all` adopts those that the policy covers; "
-            "`rotator inventory adopt ID --as NAME` adopts one whose name `--all` refuses."
+            "`rotator inventory adopt ID --as NAME` adopts one whose name `--all` refuses, and "
+            "`rotator scan -o wide` shows the ids."
         )

@@ -136,7 +136,8 @@ def render_others(conditions: Iterable[Condition], rows: Iterable[PatStatus] = (
 def _say_needed(name: str, needed: NeededSignIn, rows: Sequence[PatStatus], now: datetime) -> str:
     """`build-bot must sign in again (AADSTS50173, since 2026-12-01 21:40Z): 10 PATs wait, the first expires ...`."""
     refusal, since = needed.memory.refusal, needed.since
-    known = ("" if refusal is None else name_refusal(refusal), "" if since is None else f"since {say_moment(since)}")
+    why = "" if refusal is None else name_refusal(refusal).replace("_", " ")
+    known = (why, "" if since is None else f"since {say_moment(since)}")
     said = f"{clean(name)} must sign in{'' if needed.is_first else ' again'}"
     if any(known):
         said += f" ({', '.join(filter(None, known))})"

@@ -11,6 +11,7 @@ from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.documents.user_pats import count_users_pats
 from rotator.domain.user_pats import UserLook
+from rotator.domain.words import say_count
 from rotator.engine.scanning_users import OrganizationScan, UserPat
 
 COLUMNS = (
@@ -78,8 +79,9 @@ def render_summary(scans: Sequence[OrganizationScan]) -> Iterator[str]:
     yield f"{say_pats(counts['pats'])}{': ' if said else ''}{said}" if counts["ok"] else "No PATs could be listed."
     looks = {look.value: counts[look.value] for look in UserLook}
     services = sum(user.user.is_service for scan in scans for user in scan.users)
-    aside = f" ({services} of them an identity of a service, which has no PATs)" if services else ""
-    yield f"Of {counts['users']} users: {say_counts(looks)}{aside}."
+    who = "1 is the identity of a service" if services == 1 else f"{services} are identities of services"
+    aside = f"; {who} and not asked about" if services else ""
+    yield f"{say_count(counts['users'], 'user')}: {say_counts(looks)}{aside}."
     if counts["ok"] + services < counts["users"] or counts["unreadable"]:
         yield "Of users that are not ok, and of entries that cannot be read, nothing is known."
     yield UNKNOWN_USE

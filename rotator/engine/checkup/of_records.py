@@ -10,7 +10,7 @@ from rotator.domain.checkup import Remark, fail, praise, warn
 from rotator.domain.clocks import HOST, judge
 from rotator.domain.clocks import Verdict as ClockVerdict
 from rotator.domain.condition import Condition, ConditionKind
-from rotator.domain.job_run import find_colleagues, say_differences
+from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, find_colleagues, say_differences
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.obstacle import Obstacle, ObstacleKind
@@ -28,6 +28,7 @@ from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_keys import follow_keys
 from rotator.engine.verified import load_verified
 from rotator.errors import DatabaseError, RotatorError
+from rotator.ports.database import Reading
 
 MONTH = timedelta(days=30)
 MOST_MAILS = 300
@@ -99,7 +100,7 @@ def check_audit(patient: Patient) -> Iterator[Remark]:
     trust = follow_keys(database, patient.open_trust())
     summary, _ = verify_log(database, AnchorSight((), {}), trust, now, (), load_verified(database, trust, now))
     signed = f"; {summary.signed} of them are signed" if summary.signed else ""
-    new = f" since event {summary.since}" if summary.since else ""
+    new = f" ({summary.since} of them had been verified before)" if summary.since else ""
     yield praise("", f"{say_count(summary.events, 'event')}, the chain is intact{new}{signed}")
 
 
@@ -109,19 +110,16 @@ def check_work(patient: Patient) -> Iterator[Remark]:
         now, runs = reading.now(), load_run_times(reading)
         conditions, beats = tuple(reading.conditions.load()), reading.job_runs.load_heartbeats()
         is_empty = not reading.inventory.load_page("", 1)
+        newest = max(beats, key=lambda beat: beat.beat_at, default=None)
+        stopped_at = None if newest is None else _find_stop(reading, newest)
     if runs.started_at is None:
         if is_empty:
             yield praise("", "nothing has run yet, and no PAT is managed yet")
         else:
             yield fail("", "nothing has ever run here: no daemon, and no timer", _START)
         return
-    newest = max(beats, key=lambda beat: beat.beat_at, default=None)
     if runs.by_daemon and newest is not None and now - newest.beat_at > newest.lives_for:
-        yield fail(
-            "",
-            f"the daemon has given no sign of life since {say_moment(newest.beat_at)}",
-            "See `systemctl status rotator` and its log, and start it again.",
-        )
+        yield _say_silent(newest, stopped_at)
         return
     if differences := say_differences(find_colleagues(beats, now)):
         yield warn(
@@ -145,6 +143,23 @@ def check_work(patient: Patient) -> Iterator[Remark]:
         yield fail("", f"{last}: that is too long", f"`rotator status` says what is wrong. If nothing runs: {_START}")
     else:
         yield praise("", last)
+
+
+def _say_silent(newest: Heartbeat, stopped_at: datetime | None) -> Remark:
+    if stopped_at is not None:
+        return fail("", f"the daemon was stopped at {say_moment(stopped_at)}, and nothing has run since", _START)
+    return fail(
+        "",
+        f"the daemon has given no sign of life since {say_moment(newest.beat_at)}",
+        "Look at its log (under systemd also `systemctl status rotator`), and start it again.",
+    )
+
+
+def _find_stop(reading: Reading, newest: Heartbeat) -> datetime | None:
+    """Return when the daemon that beat last was stopped by a person; None where it was not."""
+    life = reading.job_runs.find_last(JobName.HEARTBEAT, newest.began_at)
+    is_its = life is not None and life.holder == newest.holder and life.outcome is JobOutcome.STOPPED
+    return life.ended_at if life is not None and is_its else None
 
 
 def _find_signed_out(patient: Patient, conditions: Iterable[Condition]) -> list[str]:
