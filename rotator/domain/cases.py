@@ -113,8 +113,8 @@ def advise_damaged_cache(place: str, accounts: Sequence[Account], *, is_file: bo
     )
 
 
-def advise_vanished(pat: ManagedPat, rule: Rule | None) -> Advice:
-    """About a PAT that somebody else revoked: whether rotator replaces it by itself."""
+def advise_vanished(pat: ManagedPat, rule: Rule | None, way_on: str) -> Advice:
+    """About a PAT that somebody else revoked: whether rotator replaces it by itself, by its rule; else the `way_on`."""
     general = CONDITIONS[ConditionKind.PAT_VANISHED]
     place = f"secret {pat.secret_name} in {pat.vault}"
     find_out = (
@@ -133,7 +133,7 @@ def advise_vanished(pat: ManagedPat, rule: Rule | None) -> Advice:
         general,
         otherwise=f"Consumers fail until a new PAT is in {place}. rotator stores none by itself, because the rule of "
         "the PAT does not say `on_leak: rotate`.",
-        fix=f"If consumers still need it, run `rotator rotate {pat.name}`: it stores a new PAT in {place}. "
+        fix=f"If consumers still need it, {way_on}. "
         f"{find_out} If nobody needs it any more: `rotator inventory forget {pat.name}`.",
     )
 

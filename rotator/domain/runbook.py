@@ -102,10 +102,13 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="The PAT expires, and its consumers fail from then on.",
         command="rotator status {subject}",
         fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate {subject}` tries again "
-        "immediately.",
+        "immediately. Where the PAT itself may not be rotated, make another one, adopt it, and move its consumers; "
+        "then `rotator revoke {subject}` and `rotator inventory forget {subject}` end this one, and the alarm.",
         reasons={
             "blocked": "The policy forbids rotating it: the message names the setting, such as a denied scope. Change "
-            "the policy, or replace the PAT by hand.",
+            "the policy, or replace the PAT by hand. For the new one to have the same name and secret: `rotator "
+            "inventory forget {subject}`, `rotator inventory adopt ID --as {subject} --secret SECRET`, `rotator rotate "
+            "{subject}`, then revoke the old one in Azure DevOps.",
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
             "read rotator's value. rotator does not know whether what they read works: try it.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",
@@ -120,7 +123,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="Consumers fail until a new PAT is in the secret. rotator stores one by itself only if the rule of "
         "the PAT says `on_leak: rotate`.",
         command="rotator status {subject}",
-        fix="If consumers need it, run `rotator rotate {subject}`, which stores a new PAT. Ask your team who revoked "
+        fix="If consumers need it, run `rotator rotate {subject}`, which stores a new PAT; where the policy forbids "
+        "that, `rotator status {subject}` says what to do instead. Ask your team who revoked "
         "it, and look at the mail of the account's user and at `rotator audit reconcile`. If nobody in your team did, "
         "it may be public: call your security team. If nobody needs it any more: `rotator inventory forget {subject}`.",
     ),

@@ -19,6 +19,7 @@ from rotator.domain.words import say_moment
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.explaining import say_next_of_revoked, say_way_on
 from rotator.engine.listing import ServerView, Sighting
 from rotator.engine.moments import find_earliest
 from rotator.engine.provenance import find_behind
@@ -70,11 +71,11 @@ def check_listed(held: ClaimedPat, view: ServerView) -> Pat:
 def _make_gone(held: ClaimedPat, seen: Sighting) -> PatGoneError:
     """Make the error for a PAT that counts as gone: it says no more than what is known."""
     pat = held.pat
-    way_on = f"`rotator rotate {pat.name}` makes a new one"
+    way_on = say_way_on(pat, held.run.policy, held.services.clock.now())
     if pat.hold is Hold.REVOKED_BY_HAND or held.load(lambda reading: _was_revoked_by_hand(held.run, reading, pat)):
         return RevokedByHandError(
             "it was revoked with `rotator revoke`, although the answer was lost",
-            fix=f"{way_on}, `rotator inventory forget {pat.name}` drops it.",
+            fix=say_next_of_revoked(pat, held.run.policy, held.services.clock.now()),
         )
     if pat.valid_to <= max(list_moments(held)):
         return PatGoneError(

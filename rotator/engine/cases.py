@@ -37,6 +37,7 @@ from rotator.domain.sign_in import NOT_SIGNED_IN
 from rotator.domain.telling import Notice
 from rotator.engine.auditing import find_lasting
 from rotator.engine.context import RunContext
+from rotator.engine.explaining import find_obstacle, say_way_on
 from rotator.engine.hooking import MOST_TRIES
 from rotator.ports.database import Reading
 
@@ -113,7 +114,9 @@ def _know_pat(
         advice = advise_refused_value(pat, notice.cause.code, find_account(run, pat.account))
         return replace(affected, hurt=Hurt.NOW, advice=advice)
     if kind is ConditionKind.PAT_VANISHED:
-        return replace(affected, hurt=Hurt.NOW, advice=advise_vanished(pat, rule))
+        is_forbidden = find_obstacle(pat, run.policy.decide(pat, now=now, longest=None)) is not None
+        advice = advise_vanished(pat, None if is_forbidden else rule, say_way_on(pat, run.policy, now))
+        return replace(affected, hurt=Hurt.NOW, advice=advice)
     decision = run.policy.decide(pat, now=now, longest=find_longest(reading.limits.load(), pat, now))
     wanted = (None if rule is None else rule.lifetime) or pat.meant_lifetime
     advice = advise_short_lifetime(pat, rule, wanted, decision.rotate_after)

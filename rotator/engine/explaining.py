@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, ManagedPat
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
-from rotator.domain.policy import FORBIDDEN, Decision
+from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction
 from rotator.domain.probe import RefusalCause
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
@@ -20,8 +20,14 @@ from rotator.engine.left_behind import LEFT_BEHIND, LeftBehind, LeftBehindKind
 from rotator.errors import FailureKind
 
 _SPLIT = (
-    "Create one PAT per organization with the same scopes, adopt them, move the consumers to them, then revoke this "
-    "one."
+    "Create one PAT per organization with the same scopes, adopt them, and move the consumers to them. Then `rotator "
+    "revoke NAME` and `rotator inventory forget NAME` end this one."
+)
+_REPLACE = (
+    "Create a PAT with only the scopes its consumers need. For it to have the name and secret of this one: `rotator "
+    "inventory forget NAME`, `rotator inventory adopt ID --as NAME --secret SECRET`, `rotator rotate NAME`, and revoke "
+    "this one in Azure DevOps when nobody uses it. Otherwise adopt it and move the consumers; then `rotator revoke "
+    "NAME` and `rotator inventory forget NAME` end this one."
 )
 _RUN_FIRST = "Run `rotator once` first."
 
@@ -31,6 +37,37 @@ def explain_decision(decision: Decision) -> Failure | None:
     if decision.obstacle is None:
         return None
     return replace(explain_obstacle(decision.obstacle), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
+
+
+def find_obstacle(pat: ManagedPat, decision: Decision) -> Obstacle | None:
+    """Return what keeps `rotator rotate` from making another PAT like this one."""
+    rule = decision.rule
+    if pat.all_organizations and rule is not None and rule.action is RuleAction.ROTATE:
+        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
+    return decision.obstacle
+
+
+def say_way_on(pat: ManagedPat, policy: Policy, now: datetime) -> str:
+    """Say, as a part of a sentence, how consumers of a PAT that is gone get another one."""
+    name, obstacle = pat.name, find_obstacle(pat, policy.decide(pat.as_ending(), now=now, longest=None))
+    if obstacle is None:
+        return f"`rotator rotate {name}` makes a new one"
+    message, fix = _say_obstacle(obstacle)
+    if obstacle.kind is ObstacleKind.ALL_ORGANIZATIONS:
+        return f"create one PAT per organization by hand and adopt them: rotator makes none like it, as {message}"
+    if obstacle.kind is ObstacleKind.SCOPE_DENIED:
+        return (
+            f"create a PAT with only the scopes they need, then `rotator inventory forget {name}`, `rotator inventory "
+            f"adopt ID --as {name} --secret {pat.secret_name}` and `rotator rotate {name}`: rotator makes none like "
+            f"this one, as {message}"
+        )
+    return f"change the policy ({message}): {fix[0].lower()}{fix[1:]} Then `rotator rotate {name}` makes a new one"
+
+
+def say_next_of_revoked(pat: ManagedPat, policy: Policy, now: datetime) -> str:
+    """Say what a person who revoked a PAT can do next."""
+    way_on = say_way_on(pat, policy, now)
+    return f"{way_on[0].upper()}{way_on[1:]}. `rotator inventory forget {pat.name}` drops it."
 
 
 def explain_uncovered(decision: Decision) -> Failure:
@@ -157,7 +194,7 @@ def _say_obstacle(obstacle: Obstacle) -> tuple[str, str]:
             full = " (full access)" if obstacle.scopes == (FULL_ACCESS,) else ""
             return (
                 f"its scope {', '.join(obstacle.scopes)}{full} is denied by guardrails.deny_scopes",
-                "Replace it by hand with a PAT that has only the scopes its consumers need, then adopt that one.",
+                _REPLACE,
             )
         case ObstacleKind.DUE_IMMEDIATELY:
             return (
@@ -290,8 +327,8 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             holds = explain_sight(refusal.sight) if refusal.sight is not None else "something else"
             return (
                 f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
-                f"If it may be overwritten: `rotator inventory adopt {refusal.reference} --replace-foreign`; else "
-                "choose another secret with --secret NAME.",
+                f"If it may be overwritten: `rotator inventory adopt {refusal.reference} --replace-foreign`, with --as "
+                "and --secret as you gave them; else choose another secret with --secret NAME.",
             )
         case RefusalKind.OCCUPIED | RefusalKind.LIST_INCOMPLETE:
             return _say_occupied(refusal)

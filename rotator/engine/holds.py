@@ -9,10 +9,13 @@ from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import FailureCleared, PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Hold, ManagedPat
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
+from rotator.engine.claiming import ClaimedPat
+from rotator.engine.context import RunMode
 from rotator.errors import (
     DatabaseBehindError,
     ForeignWriteError,
     PatGoneError,
+    PlanRefusedError,
     RevokedByHandError,
     RotatorError,
 )
@@ -53,6 +56,15 @@ def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
     hold = find_hold(error)
     is_kept = pat.hold is Hold.REVOKED_ELSEWHERE and hold is Hold.FOREIGN_WRITE
     return pat.hold if pat.hold is Hold.REVOKED_BY_HAND or is_kept else hold or pat.hold
+
+
+def is_only_asked(held: ClaimedPat, error: RotatorError) -> bool:
+    """Whether an error only answers what a person asked for, where the record says already what happened to its PAT.
+
+    That the policy forbids a new one changes nothing about that, and is known without the record.
+    """
+    is_refused = isinstance(error, PlanRefusedError) and find_hold(error) is None
+    return is_refused and held.run.mode is RunMode.BY_HAND and held.pat.hold is not None
 
 
 def make_retry_at(pat: ManagedPat, now: datetime) -> datetime:

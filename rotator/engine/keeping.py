@@ -20,6 +20,7 @@ from rotator.engine.choices import make_choice
 from rotator.engine.claiming import check_asked, check_managed, claimed
 from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.explaining import say_next_of_revoked
 from rotator.engine.listing import ServerView
 from rotator.engine.moments import find_earliest
 from rotator.engine.reconciling import GONE_HOLDS
@@ -47,7 +48,7 @@ def resume(run: RunContext, name: str) -> ManagedPat:
         if held.pat.hold is Hold.REVOKED_BY_HAND:
             raise UsageError(
                 f"{name} was revoked with `rotator revoke`, so there is nothing to resume",
-                fix=f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
+                fix=say_next_of_revoked(held.pat, run.policy, run.services.clock.now()),
             )
         record = replace(held.pat.healed(), state=ManagedPatState.ACTIVE)
         if record != held.pat:
@@ -231,7 +232,7 @@ def revoke_current(run: RunContext, name: str, asked: ManagedPat | None = None) 
         failure = Failure(
             Hold.REVOKED_BY_HAND.value,
             "it was revoked with `rotator revoke`",
-            f"`rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.",
+            say_next_of_revoked(pat, run.policy, run.services.clock.now()),
         )
         paused = replace(pat, state=ManagedPatState.PAUSED, blocked=False)
         record = replace(paused, last_failure=failure, hold=Hold.REVOKED_BY_HAND)

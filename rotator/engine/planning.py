@@ -61,6 +61,8 @@ def plan_one(
     if action.failure is not None or action.decision is None:
         return action
     failure = explain_decision(action.decision)
+    if failure is not None and pat.hold is not None and pat.last_failure is not None:
+        failure = pat.last_failure  # what happened to its PAT weighs more
     return action if failure is None else action._replace(failure=failure)
 
 

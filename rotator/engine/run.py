@@ -20,7 +20,7 @@ from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, rec
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
 from rotator.engine.forgotten import close_forgotten
-from rotator.engine.holds import find_next_hold, list_cleared, make_failure_event, make_retry_at
+from rotator.engine.holds import find_next_hold, is_only_asked, list_cleared, make_failure_event, make_retry_at
 from rotator.engine.in_force import load_in_force, put_in_force
 from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
@@ -245,6 +245,8 @@ class Run:
         self.report.add(PatOutcome.of_error(kind, pat, error, place))
         if blocked and is_refused_update(held, error):
             drop_wish(held, error)
+            return
+        if is_only_asked(held, error):
             return
         noted = replace(pat, failures=pat.failures + 1, retry_at=make_retry_at(pat, now))
         held.note_answer(error.answer_ids)

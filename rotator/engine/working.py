@@ -350,4 +350,4 @@ class PatWork:
         with self.run.services.database.read() as reading:
             longest = None if self._is_by_hand else find_longest(reading.limits.load(), pat, now)
             policy = put_in_force(reading, self.run.policy)
-        return policy.decide(pat, now=now, longest=longest)
+        return policy.decide(pat.as_ending(), now=now, longest=longest)

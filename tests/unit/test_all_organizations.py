@@ -172,8 +172,8 @@ def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -
     assert next(list_record_rows([shown], now))[-2:] == ("2026-12-01 (60m)", "blocked")
     assert list(render_record_notes([shown])) == [
         NOTE,
-        "    fix: Create one PAT per organization with the same scopes, adopt them, move the consumers to them, then "
-        "revoke this one.",
+        "    fix: Create one PAT per organization with the same scopes, adopt them, and move the consumers to "
+        "them. Then `rotator revoke NAME` and `rotator inventory forget NAME` end this one.",
     ]
     others = [replace(shown, name=name, blocked=False, last_failure=None) for name in ("a", "b")]
     assert list(render_record_notes(others)) == [NOTE.replace("everywhere: it is", "a, b: they are")]

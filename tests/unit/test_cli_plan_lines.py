@@ -95,7 +95,7 @@ def test_plan_names_reason_and_fix_when_blocked() -> None:
     lines = list(render_plan(_plan_for((_make_pat("old-admin", left=5, scope="app_token"), None))))
     assert lines[0].startswith("x old-admin  contoso  app_token  5d left, blocked  (")
     assert "full access" in lines[0]
-    assert lines[1].startswith("    fix: Replace it by hand")
+    assert lines[1].startswith("    fix: Create a PAT with only the scopes")
     assert lines[2] == "Plan: nothing to rotate, 1 blocked. No changes were made."
 
 
@@ -185,7 +185,7 @@ def test_plan_says_in_one_line_what_one_cause_keeps_many_from() -> None:
         "x 11 PATs  blocked  (its scope app_token (full access) is denied by guardrails.deny_scopes): "
         "denied00, denied01, denied02, denied03, denied04, denied05, denied06, denied07, denied08, denied09 and 1 more"
     )
-    assert fix.startswith("    fix: Replace it by hand")
+    assert fix.startswith("    fix: Create a PAT with only the scopes")
     assert postponed.startswith("~ 12 PATs  postponed by max_rotations_per_hour: late00, late01, ")
     assert total == "Plan: 1 to rotate, 12 postponed, 11 blocked. No changes were made."
     assert len(list(render_plan(plan, everything=True))) == 24 + 11 + 1

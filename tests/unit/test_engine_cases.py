@@ -31,6 +31,7 @@ from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
 from rotator.domain.telling import Cause, Notice, Phase
 from rotator.domain.words import say_moment
 from rotator.engine.delivering import deliver
+from rotator.engine.explaining import say_way_on
 from rotator.engine.outage import DeliveryMemory
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, VAULT, EngineWorld, make_world
 from tests.support.hooks import ScriptedHook
@@ -160,13 +161,14 @@ def test_revoked_pat_says_whether_rotator_replaces_it() -> None:
     pat = replace(world.record(), hold=Hold.REVOKED_ELSEWHERE)
     rule = world.policy.rule_for(pat)
     assert rule is not None
-    by_itself = advise_vanished(pat, replace(rule, on_leak=LeakAction.ROTATE))
-    by_hand = advise_vanished(pat, rule)
+    way_on = say_way_on(pat, world.policy, world.clock.now())
+    by_itself = advise_vanished(pat, replace(rule, on_leak=LeakAction.ROTATE), way_on)
+    by_hand = advise_vanished(pat, rule, way_on)
     place = f"secret {pat.secret_name} in {pat.vault}"
     assert f"a new PAT in {place} by itself" in by_itself.otherwise
     assert "rotator rotate" not in by_itself.fix
     assert "does not say `on_leak: rotate`" in by_hand.otherwise
-    assert f"`rotator rotate {NAME}`: it stores a new PAT in {place}" in by_hand.fix
+    assert f"`rotator rotate {NAME}` makes a new one" in by_hand.fix
 
 
 def test_revocation_that_is_not_confirmed_tells_the_old_pat_from_the_one_in_use() -> None:

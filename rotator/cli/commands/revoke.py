@@ -187,9 +187,18 @@ def _report(cli: CliContext, run: RunContext, wish: _Wish, result: _Result) -> N
     if wish.dry_run:
         say(cli, "A dry run: nothing was revoked.")
     elif result.revoked and not wish.previous:
-        name = result.revoked[0]["name"] if len(result.revoked) == 1 else "NAME"
-        say(cli, f"Next: `rotator rotate {name}` makes a new one, `rotator inventory forget {name}` drops it.")
+        say(cli, f"Next: {_say_next(run, [item['name'] for item in result.revoked])}")
     report_others(cli, result.failed.items())
+
+
+def _say_next(run: RunContext, names: Sequence[str]) -> str:
+    from rotator.engine.explaining import say_next_of_revoked
+
+    with run.services.database.read() as reading:
+        pat = reading.inventory.load(names[0]) if len(names) == 1 else None
+    if pat is None:
+        return "`rotator rotate NAME` makes a new one, `rotator inventory forget NAME` drops it."
+    return say_next_of_revoked(pat, run.policy, run.services.clock.now())
 
 
 def _say_revoked(cli: CliContext, wish: _Wish, result: _Result) -> None:

@@ -12,7 +12,7 @@ from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.words import say_duration, say_moment, say_names, say_span
-from rotator.engine.explaining import say_lacks_window
+from rotator.engine.explaining import find_obstacle, say_lacks_window
 
 _SIGNS = {
     ActionKind.ROTATE: "~",
@@ -202,9 +202,7 @@ def _say_reason(action: Action) -> str:
         case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN | ActionReason.ADOPTION_BLOCKED if (
             action.failure is not None
         ):
-            retry_at = action.pat.retry_at if action.reason is ActionReason.FAILED_BEFORE else None
-            again = f"; next try after {say_moment(retry_at)}" if retry_at else ""
-            return action.failure.message + again
+            return action.failure.message + _say_next_try(action)
         case ActionReason.SIGN_IN_NEEDED:
             return f"{action.pat.account} must sign in"
         case ActionReason.TO_BE_CREATED:
@@ -213,6 +211,15 @@ def _say_reason(action: Action) -> str:
             return f"asked for with `rotator {'update' if action.pat.wanted_account is None else 'inventory move'}`"
         case _:
             return _say_rule(action)
+
+
+def _say_next_try(action: Action) -> str:
+    """When a run tries again; nothing where it would only be refused again."""
+    retry_at, decision = action.pat.retry_at, action.decision
+    is_forbidden = decision is not None and find_obstacle(action.pat, decision) is not None
+    if retry_at is None or is_forbidden or action.reason is not ActionReason.FAILED_BEFORE:
+        return ""
+    return f"; next try after {say_moment(retry_at)}"
 
 
 def _say_rule(action: Action) -> str:
