@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rotator.report.verify_proofs import (
 )
 
 MANIFEST, SIGNATURE, KEYS, CHECKPOINTS = "manifest.json", "signature.json", "public-keys.txt", "checkpoints.jsonl"
+LATE = timedelta(hours=25)
 
 
 class Fault(Exception):
@@ -201,7 +203,9 @@ class Archive:
     def _check_events(self) -> None:
         first, last = self._manifest["first"], self._manifest["last"]
         peaks = [bytes.fromhex(peak) for peak in self._proofs["peaks"]]
-        size, previous, sealed = first - 1 if first else 0, "", 0
+        size, previous, sealed, begun = first - 1 if first else 0, "", 0, first
+        made = {found["size"]: datetime.fromisoformat(found["made_at"]) for found in self._checkpoints}
+        late, at = (LATE, 0, 0), datetime.fromisoformat(self._manifest["made_at"])
         for line in self._read_lines("events.jsonl"):
             event = json.loads(line)
             size += 1
@@ -214,7 +218,9 @@ class Archive:
                 self._compare(size - 1, peaks, event["previous_hash"])
             grow(peaks, size - 1, bytes.fromhex(previous))
             self._hashes[size] = previous
-            sealed = size if self._compare(size, peaks, previous) else sealed
+            at = datetime.fromisoformat(event["occurred_at"]) if size == begun else at
+            if self._compare(size, peaks, previous):
+                late, sealed, begun = max(late, (made[size] - at, size, begun)), size, size + 1
         if (size, previous or None) != (last if first else 0, self._manifest["head"]):
             raise Fault("the events do not end with the one that the manifest names")
         if 0 < size < self._size:
@@ -223,6 +229,10 @@ class Archive:
         if not first:
             self.open.append("The period has no events.")
             return
+        if late[1]:
+            what = "The checkpoint of {1} events was made {0} after event {2}, the oldest that only it covers:"
+            why = " nobody ran rotator in between, or somebody wrote the log anew."
+            self.open.append((what + why).format(str(late[0]).split(".")[0], *late[1:]))
         covered = f" Up to {sealed} they are those that the checkpoints cover." if sealed else ""
         self.proven.append(f"The events {first} to {last} follow each other, and none was altered.{covered}")
 

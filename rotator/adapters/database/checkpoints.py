@@ -100,7 +100,7 @@ def _make_checkpoint(row: Row[Any]) -> Checkpoint:
         anchors=row.anchors,
         key_id=row.key_id,
         signature=row.signature,
-        peaks=tuple(row.peaks),
+        peaks=row.peaks,
     )
 
 
