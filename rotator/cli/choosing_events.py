@@ -129,17 +129,6 @@ def check_follow(asked: Asked, *, follow: bool) -> None:
         raise UsageError("--follow has no end, and --until is one", fix="Leave one of them out.")
 
 
-def check_cursor(installation: Installation, after: int) -> None:
-    """UsageError for an event that the log does not have yet: nothing would ever come after it without a word."""
-    with installation.database.read() as reading:
-        newest = reading.audit.load_newest_number()
-    if after > newest:
-        raise UsageError(
-            f"the audit log has no event {after} yet: its newest is {newest}",
-            fix="If this database was restored from a backup, export again from an event that both logs have.",
-        )
-
-
 def make_pause(installation: Installation, stream: IO[str] | None) -> Callable[[], bool]:
     """Return what waits for the next turn, and tells whether anybody still reads the stream, if there is one."""
     from rotator.cli.streams import is_heard
