@@ -13,7 +13,7 @@ from rotator.cli.completing import complete, complete_events
 from rotator.cli.moments import parse_moment
 from rotator.cli.selection import check_known
 from rotator.domain.audit_event import Outcome
-from rotator.errors import NotManagedError, UsageError
+from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
 
 if TYPE_CHECKING:
@@ -127,18 +127,6 @@ def check_follow(asked: Asked, *, follow: bool) -> None:
     """UsageError when the events of a span that ends are to be followed."""
     if follow and asked.until is not None:
         raise UsageError("--follow has no end, and --until is one", fix="Leave one of them out.")
-
-
-def check_cursor(installation: Installation, after: int) -> None:
-    """UsageError for an event that the log does not have yet: nothing would ever come after it without a word."""
-    with installation.database.read() as reading:
-        newest = reading.audit.load_newest_number()
-    if after > newest:
-        raise UsageError(
-            f"the audit log has no event {after} yet: its newest is {newest}",
-            code=NotManagedError.code,
-            fix="If this database was restored from a backup, export again from an event that both logs have.",
-        )
 
 
 def make_pause(installation: Installation, stream: IO[str] | None) -> Callable[[], bool]:

@@ -56,9 +56,35 @@ def opened(path: Path | None, *, force: bool, grows: bool = False) -> Iterator[I
         yield sys.stdout
         sys.stdout.flush()
         return
-    open_it = opened_raw if grows else opened_whole
-    with open_it(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
+    if grows:
+        with opened_raw(path, force=force) as raw:
+            yield GrowingFile(raw.fileno())
+        return
+    with opened_whole(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
         yield stream
+
+
+class GrowingFile(io.TextIOBase):
+    """A file that others read, and empty, while it grows: each text is written at its end, whole or not at all."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self._number
+
+    def write(self, text: str, /) -> int:
+        """Write a text. OSError where it does not fit."""
+        size, left = os.fstat(self._number).st_size, memoryview(text.encode())
+        try:
+            while left:
+                left = left[os.write(self._number, left) :]
+        except OSError:
+            with suppress(OSError):  # a pipe gives nothing back
+                os.ftruncate(self._number, size)
+            raise
+        return len(text)
 
 
 @contextmanager
@@ -71,7 +97,7 @@ def opened_raw(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     try:
         # Without `force` a file that appears meanwhile is not overwritten either.
         once = 0 if force or path.exists() else os.O_EXCL
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | once, 0o600)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | once, 0o600)
         with os.fdopen(number, "wb") as stream:
             if stat.S_ISREG(os.fstat(number).st_mode):
                 os.fchmod(number, 0o600)

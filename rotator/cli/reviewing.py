@@ -8,7 +8,7 @@ from rotator.documents.inventory import make_inventory_document
 from rotator.documents.review import ReviewDocument
 from rotator.domain.period import Period
 from rotator.engine.anchoring import fetch_anchors, list_stamps
-from rotator.engine.checkpointing import seal
+from rotator.engine.checkpointing import check_begun, seal
 from rotator.engine.context import Trust
 from rotator.engine.gaps import load_accepted
 from rotator.engine.review.evidence import gather_evidence, spell_cited, spell_events
@@ -30,7 +30,9 @@ def seal_log(installation: Installation) -> str | None:
     if installation.settings.audit.signing_key is None:
         return None
     try:
-        seal(installation.make_run(), timedelta(0), counts_reads=True, may_begin=False)
+        run = installation.make_run()
+        check_begun(run)
+        seal(run, timedelta(0), counts_reads=True)
     except (AuditChainError, ConfigError, DatabaseError) as error:
         return error.message
     return None

@@ -1,8 +1,12 @@
 """Text in CSV that a spreadsheet must not take for a formula."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+import re
+
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(rf"^(?=[{_SIGNS}\t\r])|(?<=;)(?=[\"\s]*[{_SIGNS}])")
+"""Where a cell begins that is computed: some spreadsheets begin one after each semicolon, and read full-width signs."""
 
 
 def guard(text: str) -> str:
-    """Return the text, with an apostrophe before it if a spreadsheet would compute it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Return the text, with an apostrophe wherever a spreadsheet would begin to compute."""
+    return _FORMULA.sub("'", text)

@@ -102,7 +102,7 @@ class AcceptedGapDocument(Document):
 
     accepted: Annotated[
         list[str],
-        "Number and hash of an event that is missing; version of an anchor that is; `forged:` and an event.",
+        "Number and hash of an event, or version of an anchor, that is missing; `forged:` or `unsigned:` and an event.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from rotator.domain.canonical import encode_canonical
 from rotator.domain.checkpoint import Checkpoint, spell_public_key
@@ -17,7 +18,9 @@ MANIFEST_PURPOSE = "rotator-evidence"
 
 def spell_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Give a checkpoint as it is signed, with its signature in hex."""
-    signature = None if checkpoint.signature is None else base64.b64decode(checkpoint.signature).hex()
+    signature = checkpoint.signature
+    with suppress(ValueError):  # what somebody put in its place stays as it is, and does not fit
+        signature = None if signature is None else base64.b64decode(signature).hex()
     return encode_canonical({**json.loads(checkpoint.make_statement()), "signature": signature})
 
 

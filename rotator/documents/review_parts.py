@@ -278,6 +278,14 @@ class HeldAnchorsDocument(TypedDict):
     newest: Annotated[int, "The greatest number of an event that they name."]
 
 
+class LateSealDocument(TypedDict):
+    """A checkpoint that was made more than 25 hours after the first event that no earlier one covers."""
+
+    size: Annotated[int, "How many events it covers."]
+    first: Annotated[int, "Number of that event."]
+    seconds: Annotated[int, "How much later it was made."]
+
+
 class LogReviewDocument(TypedDict):
     """Whether the log is whole, and by what that is known."""
 
@@ -303,6 +311,9 @@ class LogReviewDocument(TypedDict):
     signed: Annotated[int, "How many events are covered by a checkpoint with a signature that holds."]
     sealed_at: Annotated[Moment | None, "When the newest checkpoint was made. Null: there is none."]
     newest_checkpoint: Annotated[CheckpointDocument | None, "The newest checkpoint. Null: there is none."]
+    late_seal: Annotated[
+        LateSealDocument | None, "The signed checkpoint that was made the latest. Null: none was late."
+    ]
     anchored: Annotated[
         list[AuditEventDocument], "New anchors that vaults and other places were given in the period, the newest."
     ]

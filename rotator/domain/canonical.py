@@ -12,7 +12,8 @@ from collections.abc import Mapping
 Scalar = str | int | bool | None
 """What a field may hold; one that is nested holds these only."""
 
-_LARGEST = 2**53 - 1
+LARGEST = 2**53 - 1
+"""The largest number that a field may hold."""
 quote = json.encoder.encode_basestring
 """The one spelling of a text."""
 _WORDS = {True: "true", False: "false", None: "null"}
@@ -46,7 +47,7 @@ def encode_fields(fields: Mapping[str, Scalar]) -> str:
             text = _WORDS[value]
         elif not isinstance(value, int):
             raise ValueError(f"{name} is neither text nor a whole number, a truth value or nothing")
-        elif not -_LARGEST <= value <= _LARGEST:
+        elif not -LARGEST <= value <= LARGEST:
             raise ValueError(f"{name} is too large a number")
         else:
             text = f"{value:d}"

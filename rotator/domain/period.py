@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 DEFAULT_SPAN = timedelta(days=90)
 """How far a review looks back if nobody says."""
@@ -51,12 +51,19 @@ def _read_range(text: str) -> Period:
     begin, _, end = text.partition("..")
     since, until = _read_moment(begin), _read_moment(end)
     try:
-        until += timedelta(days=1) if len(end) == len("2026-12-24") else timedelta(0)
+        until += timedelta(days=1) if _is_day(end) else timedelta(0)
     except OverflowError:
         raise ValueError(f'"{end}" is too far ahead') from None
     if until <= since:
         raise ValueError(f'"{text}" ends before it begins')
     return Period(re.sub(r"[^0-9T-]", "", begin) + "_" + re.sub(r"[^0-9T-]", "", end), since, until)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _read_moment(text: str) -> datetime:

@@ -7,12 +7,16 @@ outside of the database is what such a log cannot have.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.checkpoint import AT_LEAST_EVERY, AT_MOST_EVERY, ID_LENGTH, SIGNED_WITHIN, Checkpoint, make_key_id
 from rotator.domain.events.anchors import LogAnchored
+from rotator.domain.events.daemon import DaemonStarted
 from rotator.domain.events.places import ValuesRead
+from rotator.domain.events.revocations import PatRevoked
+from rotator.domain.events.rotations import PatMinted, RotationPlanned
 from rotator.domain.key_change import KeyChange
 from rotator.domain.merkle import GrowingTree
 from rotator.engine.context import RunContext
@@ -23,17 +27,20 @@ from rotator.errors import AuditChainError
 _PAGE = 10_000
 """How many hashes one transaction reads."""
 
+_WORK = frozenset(kind.type.name for kind in (DaemonStarted, RotationPlanned, PatMinted, PatRevoked))
+"""What only a run or the daemon writes, which seal the log."""
+
 _MOST_TRIES = 3
 """How often a change of the key is told anew, because somebody else made a checkpoint meanwhile."""
 
 
 def seal(
-    run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_reads: bool = False, may_begin: bool = True
+    run: RunContext, at_most_every: timedelta = AT_MOST_EVERY, *, counts_reads: bool = False, begins: bool = False
 ) -> Checkpoint | None:
     """Make a checkpoint if the log has grown since the last one, and that is old enough. Return one that was made.
 
-    `counts_reads`: although it grew by nothing but reads of values. `may_begin`: also as the first one that is signed,
-    of a log that should have had one long ago: whoever rewrote it deleted all of them.
+    `counts_reads`: although it grew by nothing but reads of values. `begins`: also as the first one that is signed of a
+    log that should have had one long ago. Whoever rewrote it deleted all of them: a person must say that it is ours.
     Of two processes that make one at the same time, one does. What is raised keeps the caller from its work: a log
     that cannot be sealed must not grow by what was done to a PAT.
     """
@@ -58,8 +65,8 @@ def seal(
         return None  # hosts with the old key made checkpoints all the while: without the change ours would fit none
     if newest == (last.size if last else 0) or not _is_due(last, run.services.clock.now(), at_most_every):
         return None
-    if not may_begin and signer is not None and (last is None or last.key_id is None) and _is_old(run):
-        raise _make_error(1, "is older than a day, and no signed checkpoint covers it, although there is a key")
+    if not begins and _lacks_beginning(run, last):
+        return None  # verifying the log tells of it, and a signature would end that
     waits = not counts_reads and not _is_due(last, run.services.clock.now(), AT_LEAST_EVERY)
     if waits and _is_only_read(run, last, newest):
         return None
@@ -79,11 +86,26 @@ def _is_due(last: Checkpoint | None, now: datetime, at_most_every: timedelta) ->
     return last is None or not timedelta(0) <= now - last.made_at < at_most_every
 
 
-def _is_old(run: RunContext) -> bool:
-    """Whether the log began so long ago that it should have a checkpoint. Its first events may be in an archive."""
+def check_begun(run: RunContext) -> None:
+    """AuditChainError if no signed checkpoint covers a log that should have had one long ago."""
     with run.services.database.read() as reading:
-        first = reading.audit.load(1)
-    return first is None or run.services.clock.now() - first.occurred_at > SIGNED_WITHIN
+        last = reading.checkpoints.load_newest()
+    if _lacks_beginning(run, last):
+        raise _make_error(1, "is older than a day, and no signed checkpoint covers it, although there is a key")
+
+
+def _lacks_beginning(run: RunContext, last: Checkpoint | None) -> bool:
+    """Whether there is a key, and none signed a log of which rotator worked long ago.
+
+    What people did before rotator first worked needs no checkpoint yet. The first events may be in an archive.
+    """
+    if run.services.signer is None or (last is not None and last.key_id is not None):
+        return False
+    with run.services.database.read() as reading:
+        if reading.audit.load_newest_number() and reading.audit.load(1) is None:
+            return True
+        first = reading.audit.load_named(_WORK, 0, 1)
+    return any(run.services.clock.now() - event.occurred_at > SIGNED_WITHIN for event in first)
 
 
 def _is_only_read(run: RunContext, last: Checkpoint | None, newest: int) -> bool:
@@ -128,11 +150,34 @@ def _choose_installation(run: RunContext, last: Checkpoint | None) -> str:
 
 def _grow(run: RunContext, last: Checkpoint | None, newest: int) -> tuple[GrowingTree, str]:
     """Return the tree over the first `newest` events, grown from the last checkpoint's, and the hash of the newest."""
+    if last is None:
+        return _add(run, GrowingTree(), "", newest)
     try:
-        tree = last.make_tree() if last else GrowingTree()
-    except ValueError as error:
-        raise _make_error(last.size if last else 0, f"cannot be continued: {error}") from error
-    head = last.head if last else ""
+        tree = last.make_tree()
+    except ValueError:  # somebody altered the peaks, which follow from the events: verifying the log tells of it
+        tree, head = _add(run, _find_tree(run, last.size), last.head, last.size)
+        if (tree.make_root().hex(), head) != (last.root, last.head):
+            raise _make_error(last.size, "does not end the events that its checkpoint covers") from None
+    return _add(run, tree, last.head, newest)
+
+
+def _find_tree(run: RunContext, size: int) -> GrowingTree:
+    """Return the greatest tree that a checkpoint of fewer events has."""
+    tree, after = GrowingTree(), 0
+    while True:
+        with run.services.database.read() as reading:
+            page = list(reading.checkpoints.load_after(after, _PAGE))
+        for found in page:
+            if found.size < size:
+                with suppress(ValueError):
+                    tree = found.make_tree()
+        if len(page) < _PAGE:
+            return tree
+        after = page[-1].size
+
+
+def _add(run: RunContext, tree: GrowingTree, head: str, newest: int) -> tuple[GrowingTree, str]:
+    """Add the hashes of the events up to a number to a tree; `head` is the hash of the last one that it has."""
     while tree.size < newest:
         after, count = tree.size, min(_PAGE, newest - tree.size)
         for number, digest in _load_hashes(run, after, count):

@@ -5,6 +5,7 @@ Both are taken note of by an event that our key signs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from rotator.domain.events.anchors import GapAccepted, LogArchived, SigningKeyCh
 from rotator.engine.anchoring import fetch_anchors, find_missing
 from rotator.engine.archives import load_archives, read_statements
 from rotator.engine.auditing import list_named, load_events, read_named, record
-from rotator.engine.checkpointing import seal
+from rotator.engine.checkpointing import check_begun, seal
 from rotator.engine.context import RunContext, Trust
 from rotator.engine.signing_keys import follow_keys, list_forged_changes
 from rotator.errors import AuditChainError
@@ -25,9 +26,16 @@ from rotator.ports.database import Database, Reading
 FORGED = "forged:"
 """How the key of a forged event begins."""
 
+UNSIGNED = "unsigned:"
+"""How the key of the last event begins of a log that no signed checkpoint covered, although there was a key."""
+
+NO_ANCHOR = (FORGED, UNSIGNED)
+"""How the keys begin of what no anchor names."""
+
 
 def accept_gap(run: RunContext) -> list[str]:
-    """Record what the log lacks of its anchors, and the forged events in it; signed if there is a key. Seal that.
+    """Record what the log lacks of its anchors, the forged events in it, and that it was not signed, although it should
+    have been; signed if there is a key. Seal that.
 
     Return it; nothing is fine.
     """
@@ -38,7 +46,8 @@ def accept_gap(run: RunContext) -> list[str]:
     archives = load_archives(run.services.database, trust and follow_keys(run.services.database, trust))
     sight = replace(sight, anchors=tuple(anchor for anchor in sight.anchors if not archives.covers(anchor.sequence)))
     events = load_events(run.services.database, after=archives.last or None)
-    missing = [key for key in (*find_missing(events, sight), *forged) if key not in accepted]
+    lacking = (*find_missing(events, sight), *forged, *_name_unsigned(run))
+    missing = [key for key in lacking if key not in accepted]
     if not missing:
         return missing
     with run.services.database.read() as reading:
@@ -49,8 +58,18 @@ def accept_gap(run: RunContext) -> list[str]:
         event = event.changed(key=make_key_id(signer.public_key), signature=signer.sign(statement))
     with run.services.database.begin() as work:
         record(work, run, AUDIT_LOG, event, run.services.clock.now())
-    seal(run, timedelta(0))
+    seal(run, timedelta(0), begins=True)
     return missing
+
+
+def _name_unsigned(run: RunContext) -> Iterator[str]:
+    try:
+        check_begun(run)
+    except AuditChainError:
+        with run.services.database.read() as reading:
+            last = reading.audit.load_head()
+        if last is not None:
+            yield f"{UNSIGNED}{last.sequence}:{last.hash[:16]}"
 
 
 def load_accepted(database: Database, trust: Trust | None) -> frozenset[str]:

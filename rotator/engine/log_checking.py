@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rotator.domain.archive import Archive
 from rotator.domain.audit_event import AuditEvent
@@ -26,7 +26,7 @@ from rotator.engine.anchoring import (
 from rotator.engine.archives import LogArchives, check_kept, check_missing, load_archives, load_everything
 from rotator.engine.auditing import ChainSummary, check_chain, stream_events
 from rotator.engine.context import Trust
-from rotator.engine.gaps import FORGED, check_forged, check_readable, load_accepted
+from rotator.engine.gaps import NO_ANCHOR, check_forged, check_readable, load_accepted
 from rotator.engine.signing_keys import follow_keys
 from rotator.errors import AuditChainError
 from rotator.ports.archive_file import ArchiveFile
@@ -46,7 +46,7 @@ class LogSummary:
     `archives` are those that the log names, with their files if any are at hand. `sealed` is that checkpoint.
     The first `since` events had been verified before, and were not checked again. `forged` are the numbers of events
     that somebody else wrote, as a person has accepted. `ahead` is the checkpoint of the latest time, if that has not
-    come yet.
+    come yet. `late` is what was sealed latest of all, if that is unusually late.
     """
 
     events: int
@@ -59,6 +59,20 @@ class LogSummary:
     since: int = 0
     forged: tuple[int, ...] = ()
     ahead: Checkpoint | None = None
+    late: LateSeal | None = None
+
+
+@dataclass(frozen=True)
+class LateSeal:
+    """A signed checkpoint, and the first event that no earlier one covers: it was long after that that it was made."""
+
+    checkpoint: Checkpoint
+    first: AuditEvent
+
+    @property
+    def lag(self) -> timedelta:
+        """How much later it was."""
+        return self.checkpoint.made_at - self.first.occurred_at
 
 
 def verify_log(
@@ -77,7 +91,7 @@ def verify_log(
     accepted = load_accepted(database, trust)
     summary = check_log(database, sight.anchors, trust, now, accepted, files, since)
     check_gone(sight, accepted)
-    return summary, sum(not key.startswith(FORGED) for key in accepted)
+    return summary, sum(not key.startswith(NO_ANCHOR) for key in accepted)
 
 
 def check_log(
@@ -141,7 +155,7 @@ def _check(
             sequence=1,
             expected="a checkpoint that is signed",
             found="none",
-            fix="If the key is new, run `rotator once`, which makes one. If not, " + _FIX,
+            fix="If the key is new, `rotator audit accept-gap --reason TEXT` signs the log as it is. If not, " + _FIX,
         )
     return LogSummary(
         summary.events,
@@ -153,6 +167,7 @@ def _check(
         walk.sealed,
         begin.checkpoint.size if begin else 0,
         ahead=walk.find_ahead(now),
+        late=walk.late,
     )
 
 
@@ -236,6 +251,8 @@ class _Walk:
         self.count = begin.count if begin else 0
         self.began_at: datetime | None = None
         self._latest = self.sealed
+        self._first: AuditEvent | None = None
+        self.late: LateSeal | None = None
 
     @property
     def signed(self) -> int:
@@ -254,6 +271,7 @@ class _Walk:
             yield event
             if self.began_at is None:
                 self.began_at = event.occurred_at
+            self._first = self._first or event
             self._tree.add(bytes.fromhex(event.hash))
             if self._next is not None and self._next.size == event.sequence:
                 self._compare(self._next, event)
@@ -281,6 +299,7 @@ class _Walk:
             what = f"the events {begins} to {found.size} are not those that it covers"
             raise _make_error(found, what, found.root, root)
         self._pass(found)
+        _make_tree(found)
 
     def _jump(self) -> None:
         """Pass over the events of archives that are not at hand, to the checkpoint at the end of each."""
@@ -297,10 +316,7 @@ class _Walk:
                     fix=_FIX,
                     checkpoint=archive.last,
                 )
-            try:
-                self._tree = found.make_tree()
-            except ValueError as error:
-                raise _make_error(found, f"it cannot be continued: {error}", found.root, "another root") from error
+            self._tree = _make_tree(found)
             self._pass(found)
 
     def _pass(self, found: Checkpoint) -> None:
@@ -330,6 +346,19 @@ class _Walk:
         if not self._trust.is_signed(found.make_statement(), found.signature, key):
             raise _make_error(found, "its signature does not fit", "a signature that fits", found.signature)
         self.sealed = found
+        if self._first is not None:
+            late = LateSeal(found, self._first)
+            self.late = (
+                max(self.late or late, late, key=lambda seal: seal.lag) if late.lag > SIGNED_WITHIN else self.late
+            )
+            self._first = None
+
+
+def _make_tree(found: Checkpoint) -> GrowingTree:
+    try:
+        return found.make_tree()
+    except ValueError as error:
+        raise _make_error(found, f"it cannot be continued: {error}", found.root, "another root") from error
 
 
 def _make_change_error(number: int, change: KeyChange, found: str) -> AuditChainError:

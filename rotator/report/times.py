@@ -7,4 +7,4 @@ from datetime import datetime
 
 def say_time(moment: str) -> str:
     """Write a time of a document as the page does, to the second, in UTC."""
-    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromisoformat(moment).replace(tzinfo=None).isoformat(" ", "seconds")

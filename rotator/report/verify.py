@@ -10,9 +10,12 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from rotator.report.verify_proofs import (
 )
 
 MANIFEST, SIGNATURE, KEYS, CHECKPOINTS = "manifest.json", "signature.json", "public-keys.txt", "checkpoints.jsonl"
+LATE = timedelta(hours=25)
 
 
 class Fault(Exception):
@@ -201,7 +205,7 @@ class Archive:
     def _check_events(self) -> None:
         first, last = self._manifest["first"], self._manifest["last"]
         peaks = [bytes.fromhex(peak) for peak in self._proofs["peaks"]]
-        size, previous, sealed = first - 1 if first else 0, "", 0
+        size, previous, sealed, begun = first - 1 if first else 0, "", 0, dict[int, str]()
         for line in self._read_lines("events.jsonl"):
             event = json.loads(line)
             size += 1
@@ -215,6 +219,8 @@ class Archive:
             grow(peaks, size - 1, bytes.fromhex(previous))
             self._hashes[size] = previous
             sealed = size if self._compare(size, peaks, previous) else sealed
+            if size == first or size - 1 in self._roots:
+                begun[size] = event["occurred_at"]
         if (size, previous or None) != (last if first else 0, self._manifest["head"]):
             raise Fault("the events do not end with the one that the manifest names")
         if 0 < size < self._size:
@@ -223,8 +229,22 @@ class Archive:
         if not first:
             self.open.append("The period has no events.")
             return
+        self._tell_late(begun)
         covered = f" Up to {sealed} they are those that the checkpoints cover." if sealed else ""
         self.proven.append(f"The events {first} to {last} follow each other, and none was altered.{covered}")
+
+    def _tell_late(self, begun: dict[int, str]) -> None:
+        """Tell of the checkpoint that was made the latest. `begun`: the time of the first event that each covers."""
+        sizes, late = list(self._roots), [(LATE, 0, 0)]
+        for number, at in begun.items():
+            if (place := bisect_left(sizes, number)) < len(sizes):
+                made = datetime.fromisoformat(self._checkpoints[place]["made_at"])
+                late.append((made - datetime.fromisoformat(at), sizes[place], number))
+        lag, size, first = max(late)
+        if size:
+            what = f"The checkpoint of {size} events was made {str(lag).split('.')[0]} after event {first}"
+            why = "the oldest here that only it covers: nobody ran rotator in between, or somebody wrote the log anew."
+            self.open.append(f"{what}, {why}")
 
     def _compare(self, size: int, peaks: list[bytes], head: str | None) -> bool:
         known = self._roots.get(size)
@@ -314,7 +334,15 @@ class Archive:
 
 def show(lines: list[str], code: int) -> int:
     """Print lines without what a terminal obeys: whoever changed the archive may have named files. Return the code."""
-    print("\n".join("".join(one if " " <= one <= "~" else "?" for one in line) for line in lines))
+    text = "\n".join("".join(one if " " <= one <= "~" else "?" for one in line) for line in lines)
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError) as error:  # it was closed before, or is full
+        sys.stdout = Path(os.devnull).open("w", encoding="ascii")  # noqa: SIM115 - else the end tries again
+        if sys.stderr is not None:
+            sys.stderr.write(f"FAILED: what was found could not be written: {error}.\n")
+        return 1
     return code
 
 

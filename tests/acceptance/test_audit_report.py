@@ -566,6 +566,10 @@ def test_report_overwrites_nothing_and_refuses_what_is_no_period(filled: Filled,
     done = filled.run("audit", "report", "--output", output, code=2)
     assert "exists" in done.stderr
     assert output.read_text(encoding="utf-8") == "a reviewer's\n"
+    same = tmp_path / "." / "same"
+    done = filled.run("audit", "report", "--output", same, "--archive", tmp_path / "same", "--force", code=2)
+    assert "--output and --archive name one file" in done.stderr
+    assert not same.exists()
     for text in (
         "2026-Q5",
         "2026-13",

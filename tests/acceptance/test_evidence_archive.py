@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from zipfile import ZipFile
@@ -379,6 +379,22 @@ def _sign_anew(folder: Path, other: Ed25519Signer) -> None:
     edit_lines("checkpoints.jsonl", sign)(folder)
     (folder / "public-keys.txt").write_text(decode_public_key(other.public_key).hex() + "\n", encoding="utf-8")
     seal_again(folder, other)
+
+
+def test_checkpoint_that_was_made_long_after_its_events_is_told(copy: Path, signer: Ed25519Signer) -> None:
+    """As where somebody wrote the log anew, and rotator signed it."""
+    assert "The checkpoint of" not in verify(copy)[1]
+    path = copy / "checkpoints.jsonl"
+    *lines, last = path.read_bytes().splitlines()
+    said = json.loads(last)
+    del said["signature"]
+    said["made_at"] = (datetime.fromisoformat(said["made_at"]) + timedelta(days=3)).isoformat(timespec="microseconds")
+    signature = base64.b64decode(signer.sign(encode_canonical(said))).hex()
+    path.write_bytes(b"".join(line + b"\n" for line in [*lines, encode_canonical({**said, "signature": signature})]))
+    seal_again(copy, signer)
+    code, told = verify(copy, "--public-key", signer.public_key)
+    assert code == 0, told
+    assert f"not proved: The checkpoint of {said['size']} events was made 3 days, " in told
 
 
 def _edit_log(folder: Path, **said: object) -> None:

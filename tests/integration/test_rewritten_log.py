@@ -82,7 +82,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             for number in range(work.audit.load_newest_number() + 1, size + 1):
                 work.audit.append(make_entry(subject=f"feed-{number}"), NOW + timedelta(seconds=number))
         if size in SIZES:
-            seal(run, timedelta(0))
+            seal(run, timedelta(0), begins=True)
     database.close()
     stage.keep()
     return stage

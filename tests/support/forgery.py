@@ -11,8 +11,8 @@ from rotator.adapters.database.schema import audit_event, checkpoint
 from rotator.adapters.database.unit_of_work import SqlDatabase
 from rotator.domain.audit_event import GENESIS_HASH, AuditEvent, make_hash
 from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.domain.merkle import GrowingTree
 from rotator.ports.signing import Signer
-from tests.support.whole_tree import make_root
 
 Change = Callable[[list[AuditEvent]], list[AuditEvent]]
 
@@ -70,8 +70,11 @@ def chain_anew(events: Sequence[AuditEvent]) -> list[AuditEvent]:
 def forge_checkpoint(old: Checkpoint, events: Sequence[AuditEvent], signer: Signer | None) -> Checkpoint:
     """Make a checkpoint that fits these events: with its old signature or, with a signer, another."""
     covered = events[: old.size]
-    root = make_root([bytes.fromhex(event.hash) for event in covered]).hex()
-    made = replace(old, size=len(covered), head=covered[-1].hash, root=root)
+    tree = GrowingTree()
+    for event in covered:
+        tree.add(bytes.fromhex(event.hash))
+    peaks = tuple(peak.hex() for peak in tree.peaks)
+    made = replace(old, size=len(covered), head=covered[-1].hash, root=tree.make_root().hex(), peaks=peaks)
     if signer is None:
         return made
     made = replace(made, key_id=make_key_id(signer.public_key))

@@ -50,7 +50,7 @@ def fill_old_log(url: str, signer: Ed25519Signer, sizes: Sequence[int], special:
             events.append(previous)
         insert_events(url, events)
         if size != sizes[-1]:
-            seal(make_old_run(database, signer), timedelta(0))
+            seal(make_old_run(database, signer), timedelta(0), begins=True)
     database.close()
 
 

@@ -18,7 +18,7 @@ from rotator.engine.anchoring import Anchor, AnchorSight
 from rotator.engine.checkpointing import seal
 from rotator.engine.context import Trust
 from rotator.engine.log_checking import LogSummary, check_log
-from rotator.errors import AuditChainError
+from rotator.errors import AuditChainError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import make_world
 from tests.support.fake_database import MemoryDatabase
@@ -193,3 +193,25 @@ def test_events_are_followed_once_each_until_nobody_wants_more() -> None:
     write("a", "b", "b")
     events = list(follow_events(database, 2, AuditFilter(subject="b"), pause))
     assert [event.sequence for event in events] == [3, 4, *range(6, 1206)]
+
+
+@pytest.mark.parametrize("kept", [2, 4])
+def test_following_ends_when_the_log_was_put_back_and_perhaps_went_on(kept: int) -> None:
+    """What has the numbers that were given before would never be given; of what is older nobody knows."""
+    database = MemoryDatabase()
+    with database.begin() as work:
+        for _ in range(4):
+            work.audit.append(make_entry(), NOW)
+
+    def pause() -> bool:
+        del database._tables.events[2:]
+        with database.begin() as work:
+            for number in range(2, kept):
+                work.audit.append(replace(make_entry(), subject=f"later-{number}"), NOW)
+        return True
+
+    following = follow_events(database, 2, AuditFilter(), pause)
+    assert [next(following).sequence, next(following).sequence] == [3, 4]
+    with pytest.raises(UsageError, match="no event 4 yet" if kept == 2 else "another event 4 than before") as caught:
+        next(following)
+    assert "restored from a backup" in caught.value.fix

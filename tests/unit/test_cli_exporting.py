@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rotator.cli.exporting import opened, opened_raw, opened_whole
+from rotator.cli.spreadsheets import guard
 from rotator.errors import UsageError
 
 KILLED = """
@@ -95,3 +97,42 @@ def test_file_that_grows_is_there_from_the_beginning(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with opened_raw(path, force=False):
         assert path.exists()
+
+
+def test_growing_file_goes_on_at_its_end_when_somebody_emptied_it(tmp_path: Path) -> None:
+    """As `logrotate` does with copytruncate."""
+    path = tmp_path / "events.jsonl"
+    with opened(path, force=False, grows=True) as stream:
+        stream.write("one\n")
+        assert path.read_bytes() == b"one\n"
+        os.truncate(path, 0)
+        stream.write("two\n")
+    assert path.read_bytes() == b"two\n"
+
+
+def test_growing_file_has_no_half_line_when_there_is_no_more_room(tmp_path: Path) -> None:
+    path, limits = tmp_path / "events.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(path, force=False, grows=True) as stream:
+        stream.write("one\n")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6, limits[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                stream.write("two\n")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "guarded"),
+    [
+        ("=1", "'=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ('x;=HYPERLINK("u");y', 'x;\'=HYPERLINK("u");y'),
+        ('x; "=1', "x;' \"=1"),
+        ("a; b = 1", "a; b = 1"),
+    ],
+)
+def test_no_spreadsheet_computes_a_part_of_a_cell(text: str, guarded: str) -> None:
+    """Some divide at semicolons."""
+    assert guard(text) == guarded

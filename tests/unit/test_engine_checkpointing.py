@@ -12,11 +12,13 @@ import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.domain.checkpoint import Checkpoint, make_key_id
+from rotator.engine.anchoring import AnchorSight
 from rotator.engine.auditing import load_events
-from rotator.engine.checkpointing import seal
-from rotator.engine.context import Services, Trust
+from rotator.engine.checkpointing import check_begun, seal
+from rotator.engine.context import RunContext, Services, Trust
+from rotator.engine.gaps import accept_gap
 from rotator.engine.jobs import work_due
-from rotator.engine.log_checking import check_log
+from rotator.engine.log_checking import check_log, verify_log
 from rotator.engine.run import run_once
 from rotator.engine.sealing import sealed
 from rotator.errors import AuditChainError, DatabaseError, StoppedError
@@ -262,20 +264,91 @@ def test_altered_peaks_of_any_kind_are_an_error_in_words(peak: object) -> None:
         replace(made, peaks=(cast("str", peak),) * len(made.peaks)).make_tree()
 
 
-def test_log_that_should_have_had_a_signed_checkpoint_gets_none_from_whoever_may_not_begin() -> None:
-    """As the archive of a report: it must not sign what somebody may have rewritten."""
+def make_rewritten(world: EngineWorld) -> RunContext:
+    """Let somebody delete the checkpoints of a log of which rotator worked two days ago; return a run after that."""
+    run(world)
+    world.database._tables.checkpoints.clear()
+    world.advance(days=2)
+    append(world)
+    services = replace(make_services(world), trust=Trust((KEY.public_key,), is_signed))
+    return replace(world.make_run(services), reason="the key is new")
+
+
+def test_log_that_should_have_had_a_signed_checkpoint_is_signed_by_a_persons_word_only() -> None:
+    """A run goes on with its work; its signature would end the alarm about a log that somebody rewrote."""
+    world = make_world()
+    context = make_rewritten(world)
+    trust = context.services.trust
+    assert sealed(run_once)(context).outcomes
+    assert list_checkpoints(world) == []
+    with pytest.raises(AuditChainError, match="no signed checkpoint") as caught:
+        check_log(world.database, (), trust, world.clock.now())
+    assert "accept-gap" in caught.value.fix
+    with pytest.raises(AuditChainError, match="no signed checkpoint covers it"):
+        check_begun(context)
+    [accepted] = accept_gap(context)
+    assert accepted.startswith("unsigned:")
+    summary, anchors = verify_log(world.database, AnchorSight((), {}), cast("Trust", trust), world.clock.now())
+    assert (summary.signed, anchors) == (summary.events, 0)
+    assert accept_gap(context) == []
+    check_begun(context)
+    append(world)
+    assert seal(context, timedelta(0)) is not None
+
+
+def test_checkpoint_that_comes_late_is_told() -> None:
+    """As after days in which nobody ran rotator, or of a log that somebody wrote anew."""
     world = make_world()
     append(world)
-    context = world.make_run(make_services(world))
-    assert seal(context, may_begin=False) is not None, "a young log"
-    old = make_world()
-    run(old, None)
-    old.advance(days=2)
-    append(old)
-    context = old.make_run(make_services(old))
-    with pytest.raises(AuditChainError, match="no signed checkpoint covers it"):
-        seal(context, timedelta(0), may_begin=False)
-    assert not any(found.key_id for found in list_checkpoints(old))
-    assert seal(context, timedelta(0)) is not None
-    append(old)
-    assert seal(context, timedelta(0), may_begin=False) is not None
+    seal(world.make_run(make_services(world)))
+    append(world, 2)
+    world.clock.advance(timedelta(days=3))
+    seal(world.make_run(make_services(world)))
+    append(world)
+    world.clock.advance(timedelta(hours=24))
+    seal(world.make_run(make_services(world)))
+    late = check_log(world.database, (), Trust((KEY.public_key,), is_signed)).late
+    assert late is not None
+    assert (late.first.sequence, late.checkpoint.size, late.lag) == (2, 3, timedelta(days=3))
+
+
+def test_first_checkpoint_is_made_when_people_worked_for_days_before_rotator_did() -> None:
+    """As they set it up."""
+    world = make_world()
+    with world.database.begin() as work:
+        work.audit.append(replace(make_entry(), event="signed_in"), world.clock.now())
+    world.clock.advance(timedelta(days=3))
+    run(world)
+    assert check(world, KEY) == len(list(load_events(world.database)))
+
+
+@pytest.mark.parametrize("peaks", [(), ("ab" * 32,), ("zz",)])
+def test_run_goes_on_when_somebody_altered_peaks_and_verifying_names_them(peaks: tuple[str, ...]) -> None:
+    world = make_world()
+    append(world, 3)
+    for size in (3, 6, 11):
+        seal(world.make_run(make_services(world)), timedelta(0))
+        append(world, 5 if size == 6 else 3)
+    checkpoints = world.database._tables.checkpoints
+    for size in (3, 6):
+        checkpoints[size] = replace(checkpoints[size], peaks=peaks)
+    newest = max(checkpoints)
+    checkpoints[newest] = replace(checkpoints[newest], peaks=peaks)
+    world.clock.advance(QUARTER)
+    run(world)
+    made = list_checkpoints(world)[-1]
+    assert made.size > newest
+    assert made.make_tree().size == made.size
+    with pytest.raises(AuditChainError, match="checkpoint of 3 audit events does not hold: it cannot be continued"):
+        check(world, KEY)
+
+
+def test_altered_peaks_over_other_events_end_the_run() -> None:
+    world = make_world()
+    append(world, 3)
+    seal(world.make_run(make_services(world)))
+    checkpoints = world.database._tables.checkpoints
+    checkpoints[3] = replace(checkpoints[3], peaks=(), root="ab" * 32)
+    append(world)
+    with pytest.raises(AuditChainError, match="does not end the events that its checkpoint covers"):
+        seal(world.make_run(make_services(world)), timedelta(0))

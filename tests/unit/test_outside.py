@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rotator.domain.outside import find_id, make_canonical, make_harmless
+from rotator.domain.outside import find_id, make_canonical, make_harmless, show_hidden
 
 ID = "0000000a-1111-4222-8333-44444444444b"
 
@@ -28,3 +28,8 @@ def test_id_has_one_spelling(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "not-a-guid", ID[:-1], ID.replace("-", ""), f"{ID}\n{ID}"])
 def test_text_is_no_id_when_it_lacks_the_form(text: str) -> None:
     assert find_id(text) is None
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\xad", "\ufeff", "\u2060", "\U000e0041"])
+def test_what_has_no_width_is_seen(hidden: str) -> None:
+    assert show_hidden(f"npm{hidden}-feed") == f"npm{hidden.encode('unicode_escape').decode()}-feed"

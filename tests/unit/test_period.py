@@ -74,3 +74,8 @@ def test_default_period_ends_with_now() -> None:
     period = make_default_period(now)
     assert now in period
     assert (_say(period.since), period.name) == ("2026-09-04", "2026-09-04_2026-12-03")
+
+
+@pytest.mark.parametrize("end", ["20261201", "2026-W49-2", "2026-12-01"])
+def test_day_as_an_end_belongs_to_the_period_however_it_is_spelled(end: str) -> None:
+    assert read_period(f"20260101..{end}").until == datetime(2026, 12, 2, tzinfo=UTC)

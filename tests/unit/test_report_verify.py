@@ -6,6 +6,8 @@ import base64
 import hashlib
 import os
 import re
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -147,3 +149,12 @@ def test_link_or_pipe_is_no_file_of_an_archive(tmp_path: Path) -> None:
     for path in (link, pipe, tmp_path):
         with pytest.raises(Fault, match="is not a file of its own"):
             check_kind(path)
+
+
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_verifier_fails_when_nobody_can_read_what_it_found(where: str) -> None:
+    program = 'import sys; from rotator.report.verify import show; sys.exit(show(["proved"], 0))'
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" {where}', sys.executable, program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.partition(":")[0], done.stderr.count("\n")) == (1, "FAILED", 1)

@@ -31,6 +31,7 @@ from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.postgresql import lock_and
 from rotator.adapters.database.schema import audit_event as table
 from rotator.domain.audit_event import AuditEntry, AuditEvent, make_event
+from rotator.domain.canonical import LARGEST
 from rotator.domain.managed_pat import check_aware
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import EVERY_EVENT, AuditFilter
@@ -103,7 +104,7 @@ class SqlAuditLogReader:
         query = select(table.c.sequence, table.c.occurred_at).where(table.c.sequence > after)
         found = self._connection.execute(query.order_by(table.c.sequence).limit(limit))
         try:
-            return [(row[0], check_aware(row[1])) for row in found]
+            return [(_check_number(row[0]), check_aware(row[1])) for row in found]
         except _UNREADABLE as error:
             raise _make_unreadable(None) from error
 
@@ -216,16 +217,26 @@ def _make_event(row: Row[Any]) -> AuditEvent:
     for text in (event, subject, actor, run_id, previous_hash, digest):
         if not isinstance(text, str):
             raise TypeError("a column holds a value of another type")
-    if not isinstance(details, dict):
+    if not isinstance(details, dict) or not isinstance(encoding, int):
         raise TypeError("a column holds a value of another type")
+    sequence = _check_number(sequence)
     entry = AuditEntry(event, subject, outcome, actor, run_id, details)
     return AuditEvent(sequence, check_aware(occurred_at), entry, previous_hash, digest, encoding)
+
+
+def _check_number(number: Any) -> int:
+    """Return the number of an event; TypeError or ValueError for what rotator never counts to."""
+    if not isinstance(number, int):  # SQLite takes anything in any column
+        raise TypeError("the number of an event is no number")
+    if not 0 < number <= LARGEST:
+        raise ValueError("the number of an event is none that can be hashed")
+    return number
 
 
 def _make_unreadable(number: Any) -> AuditChainError:
     return AuditChainError(
         f"audit event {number} was altered after it was written: it cannot be read",
-        sequence=number,
+        sequence=number if isinstance(number, int) else 0,
         expected="an event as rotator writes it",
         found="a row that cannot be read",
         fix="Keep the database as it is for the investigation, and compare it with a backup from this event on.",

@@ -12,6 +12,7 @@ from rotator.adapters.database.engine import lock_topic
 from rotator.adapters.database.failures import DamagedValueError
 from rotator.adapters.database.schema import checkpoint as table
 from rotator.adapters.database.schema import verified_log
+from rotator.domain.canonical import LARGEST
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.verified_log import VerifiedLog
 from rotator.errors import AuditChainError
@@ -85,7 +86,7 @@ class SqlCheckpoints(SqlCheckpointsReader):
 
 def _make_checkpoint(row: Row[Any]) -> Checkpoint:
     """Make a checkpoint; raises one of `_UNREADABLE` for what rotator never writes."""
-    numbers = isinstance(row.size, int) and isinstance(row.anchors, int)
+    numbers = all(isinstance(number, int) and 0 <= number <= LARGEST for number in (row.size, row.anchors))
     optional = (row.key_id, row.signature)
     if not numbers or not all(isinstance(getattr(row, name), str) for name in _TEXTS):
         raise TypeError("a column holds a value of another type")
@@ -100,14 +101,14 @@ def _make_checkpoint(row: Row[Any]) -> Checkpoint:
         anchors=row.anchors,
         key_id=row.key_id,
         signature=row.signature,
-        peaks=tuple(row.peaks),
+        peaks=row.peaks,
     )
 
 
 def _make_unreadable(size: Any) -> AuditChainError:
     return AuditChainError(
         f"the checkpoint of {size} audit events was altered after it was written: it cannot be read",
-        sequence=size,
+        sequence=size if isinstance(size, int) else 0,
         expected="a checkpoint as rotator writes it",
         found="a row that cannot be read",
         fix="Keep the database as it is for the investigation, and compare it with a backup.",

@@ -162,6 +162,19 @@ class Texts(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(json.loads(value))
 
 
+class Peaks(Texts):
+    """The peaks of a checkpoint's tree; none if they cannot be read, because they follow from the events."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...]:
+        """From the database."""
+        try:
+            return super().process_result_value(value, dialect) or ()
+        except DamagedValueError:
+            return ()
+
+
 class Details(TypeDecorator[Mapping[str, Detail]]):
     """The details of an audit event, as a JSON object with its keys sorted."""
 

@@ -38,7 +38,7 @@ from sqlalchemy import (
     text,
 )
 
-from rotator.adapters.database.columns import Boot, Details, Moment, Span, Texts, Word
+from rotator.adapters.database.columns import Boot, Details, Moment, Peaks, Span, Texts, Word
 from rotator.domain.audit_event import Outcome
 from rotator.domain.condition import ConditionKind
 from rotator.domain.job_run import JobName, JobOutcome
@@ -220,7 +220,7 @@ checkpoint = Table(
     Column("anchors", BigInteger, nullable=False),
     Column("key_id", String(16)),
     Column("signature", Text),
-    Column("peaks", Texts, nullable=False),
+    Column("peaks", Peaks, nullable=False),
 )
 
 verified_log = Table(

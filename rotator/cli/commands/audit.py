@@ -258,7 +258,7 @@ def accept(cli: CliContext) -> int:
     from rotator.cli.output.audit import say_number
     from rotator.cli.session import open_installation
     from rotator.documents.audit import make_gap_document
-    from rotator.engine.gaps import FORGED, accept_gap
+    from rotator.engine.gaps import FORGED, UNSIGNED, accept_gap
 
     if cli.reason is None:
         raise UsageError("accepting a gap needs a reason", fix="Say with --reason TEXT why the log lacks something.")
@@ -267,13 +267,15 @@ def accept(cli: CliContext) -> int:
     if cli.as_json:
         print_json(make_gap_document(missing))
         return 0
-    forged = sum(key.startswith(FORGED) for key in missing)
+    forged, unsigned = (sum(key.startswith(one) for key in missing) for one in (FORGED, UNSIGNED))
     if not missing:
         say(cli, "The log lacks nothing that the vaults name.")
-    if lacking := len(missing) - forged:
+    if lacking := len(missing) - forged - unsigned:
         say(cli, f"Accepted: the log lacks {lacking} of the anchors that the vaults name or named.")
     if forged:
         say(cli, f"Accepted: {say_number(forged, 'event')} in the log {'is' if forged == 1 else 'are'} forged.")
+    if unsigned:
+        say(cli, "Accepted: no signature covered the log until now. It is signed as it is.")
     return 0
 
 

@@ -12,7 +12,6 @@ import click
 from rotator.cli.choosing_events import (
     CURSOR,
     Asked,
-    check_cursor,
     check_follow,
     event_filters,
     make_filter,
@@ -20,6 +19,7 @@ from rotator.cli.choosing_events import (
 )
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
+from rotator.errors import UsageError
 
 if TYPE_CHECKING:
     from rotator.domain.audit_event import AuditEvent
@@ -77,15 +77,31 @@ def export(
 
     check_follow(asked, follow=follow)
     check_syslog(syslog, form, has_output=output is not None)
-    with open_installation(cli) as installation, ExitStack() as stack:
-        if follow or syslog is not None:
-            stack.enter_context(stop_on_signals(installation.stop, tell=lambda *_: None))
-        if syslog is not None:
-            events = _find_events(installation, asked, after, None, follow=follow)
-            send_events(cli, installation, syslog, form, events, follow=follow)
-            return 0
-        stream = stack.enter_context(opened(output, force=force, grows=follow))
-        count = write_events(_find_events(installation, asked, after, stream, follow=follow), stream, form)
+    written: AuditEvent | None = None
+
+    def note_written(events: Iterator[AuditEvent]) -> Iterator[AuditEvent]:
+        nonlocal written
+        for event in events:
+            yield event
+            written = event  # whoever asks for the next one has written it
+
+    try:
+        with open_installation(cli) as installation, ExitStack() as stack:
+            if follow or syslog is not None:
+                stack.enter_context(stop_on_signals(installation.stop, tell=lambda *_: None))
+            if syslog is not None:
+                events = _find_events(installation, asked, after, None, follow=follow)
+                send_events(cli, installation, syslog, form, events, follow=follow)
+                return 0
+            stream = stack.enter_context(opened(output, force=force, grows=follow))
+            events = _find_events(installation, asked, after, stream, follow=follow)
+            count = write_events(note_written(events), stream, form)
+    except UsageError as error:
+        if written is not None and follow and output is not None:
+            error.fix += (
+                f" The file has the events up to {written.sequence}: --since-sequence {written.sequence} goes on."
+            )
+        raise
     if output is not None:
         note(cli, f"{count} events written to {output}")
     return 0
@@ -94,12 +110,13 @@ def export(
 def _find_events(
     installation: Installation, asked: Asked, after: int | None, stream: IO[str] | None, *, follow: bool
 ) -> Iterator[AuditEvent]:
-    from rotator.cli.following import follow_events
+    from rotator.cli.following import check_cursor, follow_events
     from rotator.engine.auditing import load_events
 
     wanted = make_filter(installation, asked)
     if after is not None:
-        check_cursor(installation, after)
+        with installation.database.read() as reading:
+            check_cursor(after, reading.audit.load_newest_number())
     if follow:
         return follow_events(installation.database, after or 0, wanted, make_pause(installation, stream))
     return iter(load_events(installation.database, wanted, after=after))

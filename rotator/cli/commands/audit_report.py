@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,8 @@ def report(
         now = _end_second(installation.clock.now())
         asked = _find_period(period, now)
         path = output or Path(f"rotator-audit-{asked.name}.html")
+        if archive is not None and os.path.realpath(path) == os.path.realpath(archive):
+            raise UsageError("--output and --archive name one file", fix="Give the page and the archive a file each.")
         for target in filter(None, (path, archive)):
             check_free(target, force=force)
         unsealed, unsigned = (None if archive is None else seal_log(installation)), None
