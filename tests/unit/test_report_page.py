@@ -485,7 +485,7 @@ def test_summary_of_a_period_that_was_never_compared_says_so_although_another_wa
     details = {"since": write_moment(NOW - 90 * DAY), "until": write_moment(NOW - 2 * DAY)}
     compared = AuditEntry("service_log_compared", "bot/contoso", Outcome.SUCCEEDED, "me@host", "run", details)
     events = [AuditEvent(1, NOW - 2 * DAY, compared, "", "")]
-    assert "compared with it for 1 of 1 organization" in list(summarize(make_document(events)))[-1]
+    assert "compared with it for every organization" in list(summarize(make_document(events)))[-1]
     before = make_document(events, period=Period("long ago", NOW - 400 * DAY, NOW - 300 * DAY))
     assert list(summarize(before))[-1] == "Nothing of the period was compared with Azure DevOps' own log."
 
