@@ -78,6 +78,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "mint_not_created": "The answer to the mint was lost, and no PAT was created.",
         "mint_without_value": "Azure DevOps created the new PAT and did not show its value.",
         "not_listed": "A list of PATs lacks a managed one, which alone proves nothing.",
+        "old_account_signed_out": "The old PAT is of the account that it was moved from, which a person must sign in.",
         "overlap_restarted": "A late write was undone, so the overlap begins again.",
         "pat_not_issued": "Azure DevOps could not issue the PAT this time.",
         "policy_unreadable": "Azure DevOps could not read the policies of the tenant or the organization.",

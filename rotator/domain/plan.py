@@ -65,7 +65,8 @@ class Action(NamedTuple):
     `expires_at` is when the new PAT would expire (ROTATE), `retires_at` when the old PAT would be or is revoked.
     `failure` is what keeps a run from doing more: the last failure, until the record's `retry_at`, or what blocks it.
     `held_back` is what it waits for, `held_until` when it continues by itself. `despite` is what it does not wait for.
-    `lack` is what it will not wait for, as no window opens in time: it continues at `held_until`.
+    `lack` is what it will not wait for, as no window opens in time: it continues at `held_until`. `signed_out` is the
+    account whose sign-in it waits for.
     """
 
     kind: ActionKind
@@ -80,6 +81,7 @@ class Action(NamedTuple):
     held_until: datetime | None = None
     despite: HeldBack | None = None
     lack: HeldBack | None = None
+    signed_out: str = ""
 
     @property
     def lacks_window(self) -> bool:

@@ -17,6 +17,8 @@ WARNING_DAYS = (21, 7, 1)
 """How many days before a sign-in ends a person is told."""
 NOT_SIGNED_IN = "not_signed_in"
 """The code of the refusal when there is no sign-in at all."""
+GONE_USERS = frozenset({"user_disabled", "user_unknown"})
+"""The codes of refusals that say that a user has left."""
 ENDED_BY_FREQUENCY = "sign_in_frequency"
 """The code of the refusal that comes a fixed time after each sign-in by a person, by a policy of the tenant."""
 _ENTRA_NUMBER = re.compile(r"AADSTS\d+")

@@ -142,11 +142,16 @@ class ServerView:
         self.refresh_account(account)
         self._raise_if_down(account, organization)
 
-    def can_work(self, account: str, organization: str) -> bool:
-        """Whether the account can do anything in the organization. Whatever is only for now is raised."""
+    def can_work(self, account: str, organization: str, *, is_lapse_raised: bool = False) -> bool:
+        """Whether the account can do anything in the organization. Whatever is only for now is raised.
+
+        `is_lapse_raised`: so is that a person must sign it in.
+        """
         try:
             self.fetch_listing(account, organization)
-        except CANNOT_WORK:
+        except CANNOT_WORK as error:
+            if is_lapse_raised and isinstance(error, SignInRequiredError):
+                raise
             return False
         return True
 

@@ -84,9 +84,9 @@ class PatOutcome:
     """One thing that a run did with a ManagedPat, as fields; an account that is down has no authorization id.
 
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
-    `revoked_id`: the PAT that was revoked. `left_id`: the old PAT that nobody can revoke, as the account that it moved
-    from cannot work (rotated). `secret_name`: where the value of a new PAT is. `overlap_until`: how long the old PAT
-    stays valid (rotated).
+    `revoked_id`: the PAT that was revoked. `left_id`: the old PAT that nobody can revoke now, as the account that it
+    moved from cannot work (rotated), or that was left alive at the end of its overlap (recovered). `secret_name`: where
+    the value of a new PAT is. `overlap_until`: how long the old PAT stays valid (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
     whose revocation is not confirmed (both settling). `decision`: why it was rotated. `held_back`: what it waits for,
     until `held_until`. `despite`: what it did not wait for (rotated, retired). `place`: what is down, an account, an

@@ -18,10 +18,12 @@ from rotator.domain.events.rotations import (
     SecretVersionDisabled,
 )
 from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
+from rotator.domain.policy import Verdict
 from rotator.domain.rotation import (
     RotationChanges,
     RotationState,
 )
+from rotator.domain.sign_in import GONE_USERS
 from rotator.engine.accounting import find_other_keeper
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.claiming import ClaimedPat
@@ -48,6 +50,7 @@ from rotator.errors import (
     ForeignValueError,
     PlanRefusedError,
     RotationError,
+    SignInRequiredError,
     VerificationError,
 )
 from rotator.ports.database import UnitOfWork
@@ -59,9 +62,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
 
     That is so when it has expired, which ends the overlap, when it was gone already, and when it is left behind: a rule
     had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone; or
-    it belongs to an account that cannot work. A person may ask for its end (`is_asked`). A run by hand ends the overlap
-    early; the rest of the guard still applies. The rotation is closed with the answer, and the revocation is pending
-    until it is proven.
+    it belongs to an account that cannot work (RotationError while a person may sign that in again). A person may ask
+    for its end (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is
+    closed with the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING
@@ -76,7 +79,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if is_expired:
         complete(held, PredecessorExpired(authorization_id=rotation.predecessor_id))
         return False
-    if rotation.is_move and not is_asked and not view.can_work(*rotation.predecessor_place):
+    if rotation.is_move and not is_asked and not _can_owner_work(held, view):
         _leave_with_account(held)
         return False
     if _is_gone_already(held, view):
@@ -114,6 +117,29 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     if held.load(lambda reading: bool(reading.revocations.load_by_ids([old]))):
         return True
     return view.look_for(*rotation.predecessor_place, old).is_proven
+
+
+def _can_owner_work(held: ClaimedPat, view: ServerView) -> bool:
+    """Whether the account that the old PAT belongs to can revoke it. RotationError while a person may sign it in again.
+
+    Nothing waits for a user who has left, nor where the current PAT is due: an open rotation would keep it from that.
+    """
+    account, organization = held.rotation.predecessor_place
+    try:
+        return view.can_work(account, organization, is_lapse_raised=True)
+    except SignInRequiredError as error:
+        pat, now = held.pat.as_ending(), held.services.clock.now()
+        is_due = held.run.policy.decide(pat, now=now, longest=None).verdict is Verdict.DUE
+        if error.code in GONE_USERS or is_due:
+            return False
+        raise RotationError(
+            f"its overlap is over, but its old PAT ({held.rotation.predecessor_id}) is of {account}, which a person "
+            "must sign in",
+            code="old_account_signed_out",
+            fix=f"Run `rotator login {account}`: a later run then revokes the old PAT. If its user has left, remove "
+            f"{account} from the settings when no PAT is managed for it: the old PAT is then left behind, for an "
+            "administrator to revoke.",
+        ) from error
 
 
 def _leave_with_account(held: ClaimedPat) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -184,19 +184,29 @@ def hold_for_sign_ins(plan: Plan, needed: Mapping[str, NeededSignIn], waiting: M
     """
 
     def hold(action: Action) -> Action:
-        account = needed.get(action.pat.next_account)
+        name = _find_signed_out(action, needed)
+        account = needed.get(name)
         if account is None or action.held_back == PAUSED:
             return action
         if action.kind not in (*CHANGES, *_AHEAD) and action.pat.name not in waiting:
             return action
-        reason = ActionReason.SIGN_IN_NEEDED
-        return Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=account.failure)
+        reason, failure = ActionReason.SIGN_IN_NEEDED, account.failure
+        blocked = Action(ActionKind.BLOCKED, action.pat, reason, action.decision, action.rotation, failure=failure)
+        return blocked._replace(signed_out=name)
 
     actions = tuple(map(hold, plan.actions))
     held = {action.pat.name for action in actions if action.reason is ActionReason.SIGN_IN_NEEDED}
     postponed = tuple(name for name in plan.postponed if name not in held)
     counts = Counter(waiting.values())
     return replace(plan, actions=actions, postponed=postponed, signed_out=tuple(sorted(needed)), waiting=counts)
+
+
+def _find_signed_out(action: Action, needed: Collection[str]) -> str:
+    """Name the account whose sign-in an action waits for: to revoke the old PAT of a move, that of its account too."""
+    rotation, name = action.rotation, action.pat.next_account
+    if action.kind is ActionKind.RETIRE and rotation is not None and rotation.predecessor_place[0] in needed:
+        return rotation.predecessor_place[0]
+    return name
 
 
 @dataclass(frozen=True)

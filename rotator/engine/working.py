@@ -340,6 +340,8 @@ class PatWork:
             if is_revoked:
                 fields = OutcomeFields(revoked_id=rotation.predecessor_id, despite=policy.find_held_back(held.pat, now))
                 self.report.add(PatOutcome.of(OutcomeKind.RETIRED, held.pat, **fields))
+            elif held.rotation.keeps_predecessor and not rotation.keeps_predecessor:
+                self.report.add(PatOutcome.of(OutcomeKind.RECOVERED, held.pat, left_id=rotation.predecessor_id))
 
     def _decide(self, pat: ManagedPat) -> Decision:
         """Return the policy's decision on a ManagedPat.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import OTHER_USER_ID, OTHER_USERNAME, USER_ID, VAULT
@@ -74,9 +75,21 @@ def test_move_works_without_the_user_who_left_and_reports_the_pat_that_stays(
     sandbox.world.users[USER_ID].enabled = False
     assert managed("logout", "build-bot", "--yes").returncode == 0
     assert old.authorization_id in managed(*MOVE, "--dry-run").stdout
-    [rotated] = read(managed, *MOVE, "--yes")["rotated"]
+    moved = read(managed, *MOVE, "--yes", code=3)  # there is no overlap: the old PAT would be revoked now
+    [rotated], [waiting] = moved["rotated"], moved["failed"]
     assert rotated["left_behind_authorization_id"] == old.authorization_id
+    assert waiting["error"]["code"] == "old_account_signed_out"
     read(managed, "once", code=10)
+    [row] = [row for row in read(managed, "status")["pats"] if row["name"] == NAME and row["last_error"]]
+    assert (row["last_error"]["code"], row["account"]) == ("old_account_signed_out", HEIR)
+    assert "rotator login build-bot" in row["last_error"]["fix"]
+    settings = sandbox.addresses.config_path
+    document = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    document["accounts"] = [account for account in document["accounts"] if account["name"] == HEIR]
+    settings.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert managed("inventory", "resume", NAME).returncode == 0  # tried again at once
+    left_now = managed("once")
+    assert f"the old PAT ({old.authorization_id}) is left behind" in left_now.stdout, left_now.stdout + left_now.stderr
     rows = {row["authorization_id"]: row for row in read(managed, "status")["pats"]}
     left = rows[old.authorization_id]
     assert (left["state"], left["account"], left["last_error"]["code"]) == ("untracked", "build-bot", "left_behind")

@@ -25,7 +25,9 @@ def make_current(policy: Policy | None = None) -> EngineWorld:
 
 def leave(world: EngineWorld) -> None:
     """The user of the old account is disabled."""
-    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("the user is disabled", account=ACCOUNT, fix="Sign in.")
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError(
+        "the user is disabled", account=ACCOUNT, code="user_disabled", fix="Sign in."
+    )
     world.pats.signed_out.add(ACCOUNT)
 
 

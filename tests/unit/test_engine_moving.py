@@ -9,7 +9,9 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.log_comparison import OwnAction
+from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Guardrails, Match, RuleAction
+from rotator.domain.sign_in import SignInMemory
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehindKind, load_left_behind, revoke_left_behind
 from rotator.engine.looking import look
@@ -18,7 +20,8 @@ from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.records import known_in
 from rotator.engine.report import OutcomeKind
-from rotator.engine.status import PatState
+from rotator.engine.signing_in import hold_for_sign_ins
+from rotator.engine.status import NeededSignIn, PatState
 from rotator.engine.updating import Change, make_change, preview, update
 from rotator.errors import (
     DeniedError,
@@ -563,3 +566,81 @@ def test_list_of_the_old_account_is_looked_at_while_the_old_pat_that_was_left_th
     end_overlap(world)
     with world.database.read() as reading:
         assert known_in(reading, world.clock.now()).left_in == {(ACCOUNT, ORGANIZATION)}
+
+
+def lapse(world: EngineWorld) -> None:
+    """The sign-in of the old account has ended; its user is still there."""
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("a password has changed", account=ACCOUNT, fix="Sign in.")
+    world.pats.signed_out.add(ACCOUNT)
+
+
+def test_old_pat_waits_while_its_account_only_has_to_sign_in_again_and_is_revoked_then() -> None:
+    world = make_current()
+    old = world.record().authorization_id
+    move(world)
+    lapse(world)
+    end_overlap(world)
+    assert (world.states()[-1], old in world.live_ids()) == ("overlapping", True)
+    assert "predecessor_kept succeeded" not in world.events()
+    [row] = world.show_status()
+    assert row.last_error is not None
+    assert (row.last_error.code, f"rotator login {ACCOUNT}" in row.last_error.fix) == ("old_account_signed_out", True)
+    world.heal()
+    end_overlap(world)
+    check_moved(world)
+    assert world.revoked_ids()[-1] == old
+
+
+def test_old_pat_waits_for_a_sign_in_no_longer_than_until_it_expires() -> None:
+    world = make_current()
+    old = world.record().authorization_id
+    move(world)
+    lapse(world)
+    world.advance(days=31)
+    world.run()
+    assert world.states()[-2] == "completed"
+    assert old not in world.live_ids()
+
+
+def test_current_pat_is_rotated_in_time_although_the_old_account_must_sign_in() -> None:
+    world = make_world(policy=make_policy(replace(RULE, overlap=OVERLAP, lifetime=timedelta(days=8))))
+    world.run()
+    world.advance(hours=25)
+    world.run()
+    world.heal()
+    world.policy = make_policy(replace(RULE, overlap=OVERLAP, lifetime=timedelta(days=4)))
+    old = world.record().authorization_id
+    move(world)
+    lapse(world)
+    left: list[str | None] = []
+    for _ in range(12):
+        world.advance(hours=7)
+        report = world.run()
+        left = [outcome.left_id for outcome in report.of_kind(OutcomeKind.RECOVERED)]
+        if left:
+            break
+    assert (left, world.record().valid_to > world.clock.now()) == ([old], True)
+    assert names_of(report, OutcomeKind.ROTATED) == [NAME]
+    assert world.is_live()
+
+
+def test_old_pat_is_left_when_a_person_takes_its_signed_out_account_from_the_settings() -> None:
+    world = make_current()
+    old = world.record().authorization_id
+    move(world)
+    lapse(world)
+    end_overlap(world)
+    world.accounts = tuple(account for account in world.accounts if account.name != ACCOUNT)
+    end_overlap(world)
+    check_moved(world, besides=(old,))
+
+
+def test_plan_promises_no_revocation_that_waits_for_the_old_accounts_sign_in() -> None:
+    world = make_current()
+    move(world)
+    world.advance(hours=25)
+    needed = {ACCOUNT: NeededSignIn(None, SignInMemory(ACCOUNT))}
+    [action] = hold_for_sign_ins(make_plan(world.make_run()), needed, {}).actions
+    assert (action.kind, action.reason) == (ActionKind.BLOCKED, ActionReason.SIGN_IN_NEEDED)
+    assert action.failure is not None
+    assert ACCOUNT in action.failure.fix

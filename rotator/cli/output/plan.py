@@ -204,7 +204,7 @@ def _say_reason(action: Action) -> str:
         ):
             return action.failure.message + _say_next_try(action)
         case ActionReason.SIGN_IN_NEEDED:
-            return f"{action.pat.account} must sign in"
+            return f"{action.signed_out} must sign in"
         case ActionReason.TO_BE_CREATED:
             return "asked for with `rotator create`"
         case ActionReason.TO_BE_UPDATED:

@@ -62,7 +62,7 @@ def render_done(report: RunReport, now: datetime, *, together: bool = False) -> 
                 if outcome.held_back is not None:
                     continues = say_until(outcome.held_until, now) if outcome.held_until is not None else RESUME_ALL
                     said = f"{say_held_back(outcome.held_back)}; it continues {continues}"
-                if outcome.left_id is not None:
+                if outcome.left_id is not None and kind is OutcomeKind.ROTATED:
                     said += f"{'; ' if said else ''}{say_left(outcome.left_id)}"
                 if outcome.despite is not None:
                     said += f"{'; ' if said else ''}{say_held_back(outcome.despite)}, but this did not wait"
@@ -178,6 +178,11 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             )
         case OutcomeKind.RETIRED:
             return f"the old PAT ({outcome.revoked_id})"
+        case OutcomeKind.RECOVERED if outcome.left_id is not None:
+            return (
+                f"its overlap is over, and the old PAT ({outcome.left_id}) is left behind, not revoked: see `rotator "
+                "status`"
+            )
         case OutcomeKind.SETTLING if outcome.pending_id is not None:
             return f"the revocation of {outcome.pending_id} is not confirmed yet; each run checks again"
         case OutcomeKind.SETTLING:
@@ -193,8 +198,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
 def say_left(authorization_id: str) -> str:
     """Say what becomes of an old PAT that the account it moves from cannot revoke."""
     return (
-        f"its account cannot be used, so rotator cannot revoke the old PAT ({authorization_id}) and will leave it "
-        "behind: once nobody uses it, revoke it in Azure DevOps"
+        f"its account cannot be used, so rotator cannot revoke the old PAT ({authorization_id}) now. Once a person has "
+        "signed the account in, a run revokes it; if its user has left, revoke it in Azure DevOps when nobody uses it"
     )
 
 
