@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 import click
 
@@ -58,7 +58,7 @@ def opened(path: Path | None, *, force: bool, grows: bool = False) -> Iterator[I
         return
     if grows:
         with opened_raw(path, force=force) as raw:
-            yield GrowingFile(raw.fileno())
+            yield cast("IO[str]", GrowingFile(raw.fileno()))
         return
     with opened_whole(path, force=force) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as stream:
         yield stream

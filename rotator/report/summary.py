@@ -244,6 +244,12 @@ def list_unseen(review: ReviewDocument) -> Iterator[str]:
             f"Azure DevOps' own log was not compared with this one {said}. What somebody else did to these PATs then, "
             "or what this log says and never was, would not show here."
         )
+    if odd := [row for row in outside["logs"] if row["unreadable"]]:
+        named = ", ".join(f"{row['unreadable']} of {row['organization']}" for row in odd[:_MOST_NAMES])
+        yield (
+            f"The newest comparison could not read some entries of Azure DevOps' own log ({named}): what they tell is "
+            "not known, and nothing of rotator's doing counts as lacking there."
+        )
     looked = {scan["organization"] for scan in outside["scans"]}
     if alone := [row["organization"] for row in outside["logs"] if row["organization"] not in looked]:
         yield (

@@ -250,6 +250,9 @@ def test_entry_is_not_of_others_while_nobody_says_who_the_user_of_an_account_is(
     found = compare(world, their)
     assert (found.undecided, found.others, found.findings, found.lacking) == (1, 1, (), ())
     assert find_code((found,)) == (3 if is_down else 10)
+    another, theirs = make_replaced_world()
+    theirs.add(EntryKind.REVOKED_BY_SYSTEM, actor="", owner="Build-Bot")
+    assert find_code((found, compare(another, theirs))) == 4, "what a person must look at comes first"
     if is_down:
         with pytest.raises(TransientError):
             reconcile_audit(world.make_run(), their)

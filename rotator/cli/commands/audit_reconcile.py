@@ -93,7 +93,7 @@ def _print(cli: CliContext, found: tuple[OrganizationLog, ...], now: datetime) -
 
 
 def find_code(found: tuple[OrganizationLog, ...]) -> int:
-    """Find the exit code: what was not compared, or not told apart, before what a person must look at.
+    """Find the exit code: what a person must look at, before what was not compared, or not told apart.
 
     What could not be read comes last: it may be about no PAT of ours.
     """
@@ -101,9 +101,9 @@ def find_code(found: tuple[OrganizationLog, ...]) -> int:
     from rotator.domain.exit_code import PARTLY_FAILED
     from rotator.engine.exit_codes import find_code_of_errors
 
+    if any(item.needs_person for item in found):
+        return ATTENTION
     errors = [item.error for item in found if item.error is not None]
     done = any(item.error is None or item.undecided for item in found)
     code = find_code_of_errors(errors, done=done)
-    if code or not any(item.needs_person for item in found):
-        return code or (PARTLY_FAILED if any(item.read.unreadable for item in found) else 0)
-    return ATTENTION
+    return code or (PARTLY_FAILED if any(item.read.unreadable for item in found) else 0)
