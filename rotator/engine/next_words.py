@@ -54,6 +54,10 @@ def say_next(row: PatStatus, now: datetime, postponed: Postponed = NONE_POSTPONE
         if row.waits_for_resume:
             return f"after resume {row.name if name is None else name}"
         return "after resume --all" if row.waits_for_all else ""
+    if row.next_action is NextAction.ROTATE and not row.authorization_id:
+        said = "create"
+    if row.next_action is NextAction.RETIRE and row.revoke_after is None:
+        said = "end overlap"  # its hook has not succeeded, or a person decides about the old PAT
     if row.signed_out and row.next_action is NextAction.REPLACE_BY_HAND:
         said += ", sign in"
     if row.next_at is not None and row.next_at > now:

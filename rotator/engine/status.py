@@ -359,7 +359,7 @@ def _make_row(matter: Matter, outlook: Outlook, decision: Decision) -> PatStatus
         expires_at=pat.valid_to,
         rotate_after=None if pat.all_organizations else decision.rotate_after,
         by_hand=decision.verdict is Verdict.ALERT,
-        revoke_after=rotation.overlap_until if rotation and not is_awaiting else None,
+        revoke_after=rotation.overlap_until if rotation and not (is_awaiting or rotation.keeps_predecessor) else None,
         next_at=step.at,
         next_action=step.action,
         vault=pat.vault,

@@ -215,10 +215,12 @@ class PatWork:
         self.report.add(outcome)
 
     def _find_end_of_old(self, held: ClaimedPat, despite: HeldBack | None) -> datetime | None:
-        """Return when a run revokes the old PAT; None: a person can say. It reads nothing, as a stop may be set."""
+        """Return when a run revokes the old PAT, if it ever does by itself. It reads nothing, as a stop may be set."""
         until, now = held.rotation.overlap_until, self.run.services.clock.now()
         policy = replace(self.run.policy, is_paused=despite == PAUSED)
-        return None if until is None else policy.find_retirement(held.pat, held.rotation, until, now)
+        if until is None or held.rotation.keeps_predecessor:
+            return None
+        return policy.find_retirement(held.pat, held.rotation, until, now)
 
     def _revoke_again(self, held: ClaimedPat) -> None:
         """Ask again for the revocation of what lives on. What goes wrong here holds up no rotation: it is reported.

@@ -87,6 +87,8 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
         (OK, "rotate in 10 days"),
         (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate at the next run"),
         (make_next(NextAction.RETIRE, hours=24), "revoke old in 24 h"),
+        (replace(make_next(NextAction.RETIRE, hours=24), revoke_after=None), "end overlap in 24 h"),
+        (replace(OK, authorization_id="", rotate_after=NOW, next_at=NOW), "create at the next run"),
         (make_next(NextAction.RETIRE), "revoke old at the next run"),
         (replace(make_next(NextAction.NONE), state=PatState.PAUSED), "-"),
         (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.output.plan import render_plan
 from rotator.domain.managed_pat import Failure, Pat
 from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Decision, Guardrails, Match, RuleAction, Verdict
@@ -19,6 +20,7 @@ from rotator.engine.choices import Choice
 from rotator.engine.keeping import forget, revoke_current, revoke_previous
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.looking import look
+from rotator.engine.next_words import say_next
 from rotator.engine.planning import make_plan
 from rotator.engine.rebuilding import rebuild
 from rotator.engine.report import OutcomeKind
@@ -139,6 +141,13 @@ def test_first_predecessor_is_left_behind_and_reported_when_its_successor_is_in_
     assert names_of(world.run(), OutcomeKind.ADOPTED, OutcomeKind.ROTATED) == [HOOK, HOOK, "npm-feed"]
     assert not world.record(HOOK).taken_over
     assert world.rotations(HOOK)[0].keeps_predecessor
+    (row,) = (row for row in world.show_status() if row.name == HOOK)
+    assert (row.revoke_after, say_next(row, world.clock.now())) == (None, "end overlap in 24 h")
+    world.advance(hours=24)
+    said = "\n".join(render_plan(make_plan(world.make_run())))
+    assert f"- {HOOK} " in said
+    assert "leave the old PAT behind" in said
+    assert "1 to leave behind" in said
     for _ in range(3):
         world.advance(hours=25)
         world.run()
@@ -474,7 +483,7 @@ def test_nothing_is_written_when_the_first_pat_was_taken_over_by_another_run() -
     world = make_adopting_world()
     add(world, HOOK)
     world.run()
-    with pytest.raises(UsageError, match="not left behind"):
+    with pytest.raises(UsageError, match="is the current PAT"):
         revoke_left_behind(world.make_run(), world.record(HOOK).authorization_id)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rotator.cli.console import clean
 from rotator.cli.output.details import say_details
-from rotator.cli.output.words import render_causes, say_all_paused, say_both, say_counts, say_expiry, say_pats
+from rotator.cli.output.words import NO_PAT, render_causes, say_all_paused, say_both, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.managed_pat import ManagedPat
@@ -45,7 +45,6 @@ BLOCKED = "blocked"
 _MOST_ALONE = 20
 """So many PATs that are alike have a line each when they are adopted."""
 _ABSENT = "    the secret does not exist yet"
-NO_PAT = "not created yet"
 """In place of what only a PAT has, while the first one is still to be made."""
 
 

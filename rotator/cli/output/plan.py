@@ -11,6 +11,7 @@ from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_
 from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
+from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration, say_moment, say_names, say_span
 from rotator.engine.explaining import find_obstacle, say_lacks_window
 
@@ -166,7 +167,7 @@ def _say_action(action: Action, now: datetime, *, postponed: bool) -> str:
             end = "until `rotator inventory resume --all`" if action.despite == PAUSED else end
             return left + new + (f"  old PAT valid {end}" if end else "")
         case ActionKind.RETIRE:
-            return "revoke the old PAT"
+            return "leave the old PAT behind" if _is_kept(action) else "revoke the old PAT"
         case ActionKind.RECOVER:
             return "finish what was interrupted"
         case ActionKind.ADOPT:
@@ -187,16 +188,10 @@ def _say_reason(action: Action) -> str:
             return "paused by hand"
         case ActionReason.INTERRUPTED if action.rotation is not None:
             return f"a rotation was interrupted while {action.rotation.state.value}"
-        case ActionReason.OVERLAP_OVER if action.rotation is not None:
-            return f"the overlap of {say_duration(action.rotation.overlap)} is over, the old PAT can be revoked"
-        case ActionReason.EXPIRED if action.rotation is not None:
-            return "the old PAT has expired, so the overlap is over"
-        case ActionReason.HOOK_AWAITED if action.rotation is not None:
-            return (
-                f"rotated; the old PAT stays valid until a hook succeeds ({', '.join(action.rotation.awaited_hooks)})"
-            )
-        case ActionReason.OVERLAPPING if action.retires_at is not None:
-            return f"rotated; the old PAT stays valid until {say_moment(action.retires_at)}"
+        case (
+            ActionReason.OVERLAP_OVER | ActionReason.OVERLAPPING | ActionReason.EXPIRED | ActionReason.HOOK_AWAITED
+        ) if action.rotation is not None:
+            return _say_overlap(action, action.rotation)
         case ActionReason.TO_BE_ADOPTED if action.decision is not None and action.decision.rule is not None:
             return f"rule {action.decision.rule.name}: adopt"
         case ActionReason.FAILED_BEFORE | ActionReason.FORBIDDEN | ActionReason.ADOPTION_BLOCKED if (
@@ -246,13 +241,32 @@ def _say_rule(action: Action) -> str:
     return f"rule {rule.name}: {said}"
 
 
+def _say_overlap(action: Action, rotation: Rotation) -> str:
+    if action.reason is ActionReason.HOOK_AWAITED:
+        return f"rotated; the old PAT stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
+    if action.reason is ActionReason.EXPIRED:
+        return "the old PAT has expired, so the overlap is over"
+    if _is_kept(action):
+        return "rotated; no run revokes the old PAT: a person decides about it"
+    if action.reason is ActionReason.OVERLAPPING:
+        until = f"until {say_moment(action.retires_at)}" if action.retires_at else RESUME_ALL
+        return f"rotated; the old PAT stays valid {until}"
+    return f"the overlap of {say_duration(rotation.overlap)} is over, the old PAT can be revoked"
+
+
+def _is_kept(action: Action) -> bool:
+    """Whether no run revokes the old PAT: a rule took it over, and nobody said that its users read the secret."""
+    return action.rotation is not None and action.rotation.keeps_predecessor
+
+
 def _sum_up(plan: Plan) -> str:
     rotate = len(plan.of_kind(ActionKind.ROTATE)) - len(plan.postponed)
     counts = {
         "to finish": len(plan.of_kind(ActionKind.RECOVER)),
         "to take over": len(plan.of_kind(ActionKind.ADOPT)),
         "to rotate": rotate,
-        "to revoke": len(plan.of_kind(ActionKind.RETIRE)),
+        "to revoke": sum(not _is_kept(action) for action in plan.of_kind(ActionKind.RETIRE)),
+        "to leave behind": sum(map(_is_kept, plan.of_kind(ActionKind.RETIRE))),
         "postponed": len(plan.postponed),
         "waiting": len(plan.of_kind(ActionKind.WAIT)),
         "to replace by hand": len(plan.of_kind(ActionKind.ALERT)),

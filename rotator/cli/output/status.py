@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
-from rotator.cli.output.words import render_causes, say_all_paused, say_counts, say_expiry, say_pats
+from rotator.cli.output.words import NO_PAT, render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
 from rotator.domain.cases import REPLACED_BY_HAND, advise_refused_value, advise_replacement
@@ -174,7 +174,7 @@ def list_status_rows(
             clean(row.name),
             clean(row.organization),
             row.state.value,
-            say_expiry(row.expires_at, now),
+            say_expiry(row.expires_at, now) if row.authorization_id else NO_PAT,
             clean(say_next(row, now, postponed)) or "-",
         )
 

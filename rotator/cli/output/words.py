@@ -19,8 +19,10 @@ NOT_CONFIRMED = (
 )
 """What is said of a revocation that is not proven."""
 
-
 RESUME_ALL = "after `rotator inventory resume --all`"
+
+NO_PAT = "not created yet"
+"""In place of the expiry of a PAT whose first one is still to be made."""
 
 
 def render_causes(failures: Iterable[tuple[str, Failure]]) -> Iterator[str]:
