@@ -88,7 +88,6 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
         (replace(OK, state=PatState.DUE, rotate_after=NOW, next_at=NOW), "rotate at the next run"),
         (make_next(NextAction.RETIRE, hours=24), "revoke old in 24 h"),
         (replace(make_next(NextAction.RETIRE, hours=24), revoke_after=None), "end overlap in 24 h"),
-        (replace(OK, authorization_id="", rotate_after=NOW, next_at=NOW), "create at the next run"),
         (make_next(NextAction.RETIRE), "revoke old at the next run"),
         (replace(make_next(NextAction.NONE), state=PatState.PAUSED), "-"),
         (replace(make_next(NextAction.NONE), state=PatState.UNTRACKED, rotate_after=None), "-"),
@@ -105,6 +104,12 @@ def test_status_row_has_words_for_every_next_action(action: NextAction) -> None:
 def test_status_row_says_what_comes_next_when_in_state(row: PatStatus, expected: str) -> None:
     [cells] = list_status_rows([row], NOW)
     assert cells == ("npm-feed", "contoso", row.state.value, "2026-12-21 (20d)", expected)
+
+
+def test_status_row_shows_no_expiry_of_a_pat_that_is_not_created_yet() -> None:
+    row = replace(OK, state=PatState.DUE, authorization_id="", rotate_after=NOW, next_at=NOW)
+    [cells] = list_status_rows([row], NOW)
+    assert cells[-2:] == ("not created yet", "create at the next run")
 
 
 def test_status_row_says_that_the_limit_postpones_what_expires_last() -> None:
