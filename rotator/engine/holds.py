@@ -27,6 +27,9 @@ _HOLDS = {
     DatabaseBehindError: Hold.DATABASE_BEHIND,
 }
 
+OVERLAP_NOT_OVER = "overlap_not_over"
+"""The code of a rotation that a person asked for while the old PAT of the one before it is not revoked."""
+
 
 def make_failure_event(error: RotatorError, *, blocked: bool, down: str = "") -> Event:
     """Make the event that tells of a failure of work on a record. `blocked`: a person has to act; `down`: the place."""
@@ -59,12 +62,15 @@ def find_next_hold(pat: ManagedPat, error: RotatorError) -> Hold | None:
 
 
 def is_only_asked(held: ClaimedPat, error: RotatorError) -> bool:
-    """Whether an error only answers what a person asked for, where the record says already what happened to its PAT.
+    """Whether an error only answers what a person asked for, and says nothing about the PAT.
 
-    That the policy forbids a new one changes nothing about that, and is known without the record.
+    Its overlap is not over, so nothing is wrong with it. Or the record says already what happened to it: that the
+    policy forbids a new one changes nothing about that, and is known without the record.
     """
+    if held.run.mode is not RunMode.BY_HAND:
+        return False
     is_refused = isinstance(error, PlanRefusedError) and find_hold(error) is None
-    return is_refused and held.run.mode is RunMode.BY_HAND and held.pat.hold is not None
+    return error.code == OVERLAP_NOT_OVER or (is_refused and held.pat.hold is not None)
 
 
 def make_retry_at(pat: ManagedPat, now: datetime) -> datetime:

@@ -23,6 +23,7 @@ from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import say_next_of_revoked
 from rotator.engine.listing import ServerView
 from rotator.engine.moments import find_earliest
+from rotator.engine.overlapping import make_unfinished_error
 from rotator.engine.reconciling import GONE_HOLDS
 from rotator.engine.records import LATE_STORE_SPAN
 from rotator.engine.retiring import retire_predecessor
@@ -111,12 +112,7 @@ def check_revocable(reading: Reading, name: str) -> ManagedPat:
 
 def _check_finished(reading: Reading, name: str) -> None:
     for rotation in reading.journal.load_open_for([name]):
-        raise _make_unfinished(rotation)
-
-
-def _make_unfinished(rotation: Rotation) -> UsageError:
-    text = f"{rotation.name} has an unfinished rotation ({rotation.state.value})"
-    return UsageError(text, fix=_say_how_to_finish(rotation))
+        raise make_unfinished_error(rotation)
 
 
 def _check_has_pat(pat: ManagedPat) -> None:
@@ -151,12 +147,6 @@ def _was_refused(rotation: Rotation) -> bool:
     return failure is not None and failure.kind is FailureKind.WRITE_REFUSED
 
 
-def _say_how_to_finish(rotation: Rotation) -> str:
-    if rotation.state is RotationState.OVERLAPPING:
-        return f"Wait for the end of its overlap, or end it now with `rotator revoke {rotation.name} --previous`."
-    return "Run `rotator once` until it is finished, then try again."
-
-
 def check_overlapping(run: RunContext, reading: Reading, name: str, *, without_hook: bool = False) -> Rotation:
     """Return the rotation of a ManagedPat that is in its overlap. NotManagedError or UsageError unless there is one.
 
@@ -183,7 +173,7 @@ def _check_overlap(name: str, rotation: Rotation | None) -> Rotation:
             fix="`rotator recover` looks, and revokes it if it lives.",
         )
     if rotation.state is not RotationState.OVERLAPPING:
-        raise _make_unfinished(rotation)
+        raise make_unfinished_error(rotation)
     return rotation
 
 

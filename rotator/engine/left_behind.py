@@ -18,6 +18,7 @@ from rotator.engine.auditing import record
 from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.context import RunContext
 from rotator.engine.listing import ServerView
+from rotator.engine.overlapping import make_unfinished_error
 from rotator.engine.records import load_known, load_listed
 from rotator.engine.restoring import restore_committed
 from rotator.engine.revoking import confirm_requested
@@ -158,10 +159,7 @@ def _check_record(left: LeftBehind) -> None:
 def _revoke(run: RunContext, left: LeftBehind) -> None:
     with claimed(run, left.name) as held:
         if held.has_open_rotation:
-            raise UsageError(
-                f"{held.pat.name} has an unfinished rotation ({held.rotation.state.value})",
-                fix="Run `rotator once` until it is finished, then try again.",
-            )
+            raise make_unfinished_error(held.rotation)
         if left.rotation is None:
             raise RotationError("a PAT was left behind without a rotation", code="internal")
         revoke_left_pat(held, left.rotation, left.pat, RevocationKind.BY_HAND)

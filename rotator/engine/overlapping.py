@@ -18,12 +18,13 @@ from rotator.domain.events.rotations import (
     VanishedPatReplaced,
 )
 from rotator.domain.managed_pat import Hold, ManagedPat, ManagedPatState
-from rotator.domain.rotation import RotationState
+from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.secret_value import SecretValue
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunMode
 from rotator.engine.freezing import freeze
+from rotator.engine.holds import OVERLAP_NOT_OVER
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
 from rotator.engine.moments import read_clocks
@@ -36,6 +37,7 @@ from rotator.engine.restoring import undo_late_write
 from rotator.engine.settling import find_unsettled
 from rotator.errors import (
     RotationError,
+    UsageError,
     VerificationError,
 )
 from rotator.ports.secret_store import StoredSecret
@@ -211,14 +213,22 @@ def make_overlap_error(name: str, *, is_over: bool = False) -> RotationError:
     if is_over:
         return RotationError(
             f"{name} was already rotated, and its old PAT is not revoked yet",
-            code="overlap_not_over",
+            code=OVERLAP_NOT_OVER,
             fix="The overlap is over: `rotator once` revokes the old PAT. Then rotate again.",
         )
     return RotationError(
         f"{name} was already rotated, and its old PAT is still in its overlap",
-        code="overlap_not_over",
+        code=OVERLAP_NOT_OVER,
         fix=f"Wait for the overlap to end, or end it now with `rotator revoke {name} --previous`.",
     )
+
+
+def make_unfinished_error(rotation: Rotation) -> UsageError:
+    """Make the error for what a person asks of a ManagedPat whose rotation is not finished."""
+    fix = "Run `rotator once` until it is finished, then try again."
+    if rotation.state is RotationState.OVERLAPPING:
+        fix = f"Wait for the end of its overlap, or end it now with `rotator revoke {rotation.name} --previous`."
+    return UsageError(f"{rotation.name} has an unfinished rotation ({rotation.state.value})", fix=fix)
 
 
 def identify_current(held: ClaimedPat, latest: StoredSecret) -> Identity:

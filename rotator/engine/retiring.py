@@ -31,6 +31,7 @@ from rotator.engine.clocks import check_clocks, list_moments
 from rotator.engine.context import RunMode
 from rotator.engine.copies import was_interrupted
 from rotator.engine.freezing import freeze
+from rotator.engine.holds import OVERLAP_NOT_OVER
 from rotator.engine.in_force import check_not_paused
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
@@ -74,7 +75,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if is_overlapping and not is_expired and awaited:
         raise make_awaiting_error(held.pat.name, awaited)
     if is_early and held.run.mode is not RunMode.BY_HAND:
-        raise RotationError("the overlap is not over", code="overlap_not_over")
+        raise RotationError("the overlap is not over", code=OVERLAP_NOT_OVER)
     guard_revocation(held, view)
     if is_expired:
         complete(held, PredecessorExpired(authorization_id=rotation.predecessor_id))

@@ -386,12 +386,12 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
 
 
 def check_overlap(run: RunContext, names: list[str]) -> None:
-    """Raise NotManagedError for a name without a record, RotationError while the old PAT of one is not revoked."""
+    """Raise NotManagedError for a name without a record, RotationError while no old PAT of them is revoked yet."""
     now = run.services.clock.now()
     with run.services.database.read() as reading:
         policy, pats = put_in_force(reading, run.policy), [check_managed(reading, name) for name in names]
         overlapping = {r.name: r for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
-    for pat in pats:
-        if pat.name in overlapping:
-            action = choose(Matter(pat, overlapping[pat.name]), policy, {}, now)
-            raise make_overlap_error(pat.name, is_over=action.kind is ActionKind.RETIRE)
+    if pats and all(pat.name in overlapping for pat in pats):  # else each is a failure of its own
+        pat = pats[0]
+        action = choose(Matter(pat, overlapping[pat.name]), policy, {}, now)
+        raise make_overlap_error(pat.name, is_over=action.kind is ActionKind.RETIRE)

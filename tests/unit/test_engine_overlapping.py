@@ -14,6 +14,7 @@ from rotator.engine.keeping import pause
 from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
+from rotator.errors import RotationError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
 from tests.support.engine import NAME, codes_of, make_world, names_of
@@ -191,6 +192,18 @@ def test_old_value_is_put_back_by_a_later_run_when_the_vault_was_away() -> None:
     world.advance(hours=7)
     world.run()
     assert world.latest().value.reveal() == world.pats.pats[old].value
+
+
+def test_pat_in_its_overlap_keeps_none_of_the_others_from_being_rotated() -> None:
+    world = make_world("a", NAME)
+    world.rotate(NAME)
+    before = world.record()
+    report = world.rotate(NAME, "a")
+    assert codes_of(report, OutcomeKind.FAILED) == ["overlap_not_over"]
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+    assert replace(world.record(), epoch=before.epoch) == before
+    with pytest.raises(RotationError, match="still in its overlap"):
+        world.rotate(NAME, "a")
 
 
 def test_person_is_told_when_another_run_has_rotated_since_the_command_looked() -> None:
