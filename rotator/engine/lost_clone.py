@@ -45,9 +45,11 @@ def _return_to_predecessor(
     held: ClaimedPat, old: Pat | None, *, admit: Callable[[UnitOfWork], None] | None = None
 ) -> CloneLostError:
     rotation = held.rotation
+    back = "" if old is None else "`rotator recover` puts the old value back now, as the next run does. "
     error = CloneLostError(
         f"the clone {rotation.new_authorization_id} was revoked outside rotator",
-        fix=f"If that was intended, `rotator inventory pause {held.pat.name}` keeps rotator from making a new one.",
+        fix=f"{back}If that was intended, `rotator inventory pause {held.pat.name}` keeps rotator from making a new "
+        "one.",
     )
     pat = held.pat
     if old is not None:

@@ -108,13 +108,16 @@ def test_revoke_goes_on_with_the_others_when_one_cannot_be_revoked(sandbox: Sand
 
 
 def test_revoke_of_several_in_use_says_each_and_what_comes_next_once(managed: Rotator) -> None:
-    done = managed("revoke", "npm-feed", "ghost", "docs-*", "--yes")
-    assert done.returncode == 3
+    for options in (["--yes"], ["--dry-run"], ["--previous", "--yes"]):
+        mistyped = managed("revoke", "npm-feed", "ghost", "docs-*", *options)
+        assert (mistyped.returncode, mistyped.stdout) == (2, "")
+        assert mistyped.stderr.startswith('error: there is no managed PAT named "ghost"')
+    done = managed("revoke", "npm-feed", "docs-*", "--yes")
+    assert done.returncode == 0
     first, second, last = done.stdout.splitlines()
     assert first.startswith("revoked  npm-feed: the PAT in use (")
     assert second.startswith("revoked  docs-site: the PAT in use (")
     assert last == "Next: `rotator rotate NAME` makes a new one, `rotator inventory forget NAME` drops it."
-    assert done.stderr.startswith('error: there is no managed PAT named "ghost"')
     assert managed("logout", "build-bot", "--yes").returncode == 0
     assert managed("revoke", "ci-build", "docs-site", "--yes").returncode == 10
 

@@ -14,7 +14,7 @@ from rotator.cli.confirming import check_can_confirm, is_sure, yes_option
 from rotator.cli.context import CliContext, common_options, examples, reason_option
 from rotator.cli.selection import expand
 from rotator.engine.context import RunContext
-from rotator.errors import RotationError, RotatorError, StoppedError, UsageError
+from rotator.errors import NotManagedError, RotationError, RotatorError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from rotator.documents.revocation import RevokedDocument, Which
@@ -69,7 +69,7 @@ def revoke(
     """Revoke PATs now: those that consumers use, or with --previous the old PATs of their overlaps.
 
     Revoking the PAT in use breaks its consumers and pauses its record; `rotator rotate NAME` makes a new one. A NAME
-    may be a glob. If one PAT cannot be revoked, the others still are.
+    may be a glob. If one PAT cannot be revoked, the others still are; if one NAME is unknown, none is.
 
     While a required hook has not succeeded, the old PAT stays: --without-hook revokes it anyway, and needs
     --reason, which the audit log keeps.
@@ -114,7 +114,10 @@ def revoke(
 
 
 def _find_revocable(run: RunContext, names: Sequence[str], wish: _Wish, result: _Result) -> list[ManagedPat]:
-    """Look up what can be revoked. What cannot be is a failure of its own, or if it is the only one, of the command."""
+    """Look up what can be revoked. What cannot be is a failure of its own, or if it is the only one, of the command.
+
+    NotManagedError for a name that no record has: nothing is revoked beside a mistyped name.
+    """
     from rotator.documents.revocation import make_revoked_document
     from rotator.engine.claiming import check_managed
     from rotator.engine.keeping import check_overlapping, check_revocable
@@ -128,7 +131,7 @@ def _find_revocable(run: RunContext, names: Sequence[str], wish: _Wish, result: 
                 if wish.previous:
                     goes = check_overlapping(run, reading, name, without_hook=wish.without_hook).predecessor_id
             except (UsageError, RotationError) as error:
-                if len(names) == 1:
+                if len(names) == 1 or isinstance(error, NotManagedError):
                     raise
                 result.failed[name] = error
             else:
