@@ -13,7 +13,7 @@ from rotator.cli.completing import complete, complete_events
 from rotator.cli.moments import parse_moment
 from rotator.cli.selection import check_known
 from rotator.domain.audit_event import Outcome
-from rotator.errors import NotManagedError, UsageError
+from rotator.errors import UsageError
 from rotator.ports.audit_log import AuditFilter
 
 if TYPE_CHECKING:
@@ -136,7 +136,6 @@ def check_cursor(installation: Installation, after: int) -> None:
     if after > newest:
         raise UsageError(
             f"the audit log has no event {after} yet: its newest is {newest}",
-            code=NotManagedError.code,
             fix="If this database was restored from a backup, export again from an event that both logs have.",
         )
 
