@@ -17,8 +17,8 @@ TELL_AFTER = timedelta(minutes=15)
 class RevocationKind(StrEnum):
     """Why a PAT was to be revoked.
 
-    `rotated`: its successor is in use. `abandoned`: it was a clone that cannot be used. `late`: its mint took effect
-    after the rotation went on without it. `by hand`: a person said so.
+    `rotated`: its successor is stored and works. `abandoned`: it was a clone that cannot be used. `late`: its mint took
+    effect after the rotation went on without it. `by hand`: a person said so.
     """
 
     ROTATED = "rotated"

