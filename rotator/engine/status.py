@@ -18,7 +18,7 @@ from rotator.domain.pending_revocation import PendingRevocation, group_pending
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN, SignInMemory
-from rotator.engine.accounting import get_ids
+from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.awaiting import make_awaiting_error
 from rotator.engine.explaining import explain_decision, explain_left_behind
 from rotator.engine.in_force import put_in_force
@@ -176,9 +176,8 @@ def status_in(
     policy, pats = put_in_force(reading, policy), reading.inventory.load_all()
     rotations, pending = reading.journal.load_open(), reading.revocations.load()
     managed = list_managed(reading, policy, pats, rotations, pending, now, settle=settle, lease=lease, missing=missing)
-    return arrange(
-        managed, list_untracked(reading, now), (found for rotation in rotations for found in get_ids(rotation))
-    )
+    at_work = find_at_work(reading, rotations, now)
+    return arrange(managed, list_untracked(reading, now), (found for ids in at_work.values() for found in ids))
 
 
 def list_managed(
@@ -214,6 +213,21 @@ def list_untracked(reading: Reading, now: datetime) -> list[PatStatus]:
     left_behind = {item.pat.authorization_id: item for item in load_left_behind(reading, now)}
     found = reading.inventory.load_untracked()
     return [_make_untracked(item, item.pat.as_ending(), left_behind.get(item.pat.authorization_id)) for item in found]
+
+
+def find_at_work(reading: Reading, rotations: Iterable[Rotation], now: datetime) -> dict[str, tuple[str, ...]]:
+    """Return the PATs that open rotations account for, by name: also what an unanswered mint made, or may have."""
+    rotations = tuple(rotations)
+    found = {rotation.name: get_ids(rotation) for rotation in rotations}
+    if all(item.new_authorization_id or item.state is RotationState.PLANNED for item in rotations):
+        return found
+    seen = reading.inventory.load_untracked()
+    keepers = load_keepers(reading, [item.pat.authorization_id for item in seen], now)
+    for item in seen:
+        keeper = keepers.find(item.pat, item.account, item.organization)
+        if keeper is not None and keeper.is_open and keeper.name in found:
+            found[keeper.name] += (item.pat.authorization_id,)
+    return found
 
 
 def arrange(

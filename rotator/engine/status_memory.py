@@ -21,13 +21,13 @@ from rotator.domain.measurements import PatFigures
 from rotator.domain.next_step import BY_HAND
 from rotator.domain.policy import Policy
 from rotator.domain.urgency import find_last_span
-from rotator.engine.accounting import get_ids
 from rotator.engine.in_force import put_in_force
 from rotator.engine.status import (
     NeededSignIn,
     PatState,
     PatStatus,
     arrange,
+    find_at_work,
     list_managed,
     list_untracked,
     load_needed,
@@ -160,7 +160,7 @@ class StatusMemory:
                 self._at_work.pop(name, None)
         fresh = list_managed(reading, basis.policy, pats, rotations, pending, now, settle=settle, lease=lease)
         self._managed |= {row.name: row for row in fresh}
-        self._at_work |= {rotation.name: get_ids(rotation) for rotation in rotations}
+        self._at_work |= find_at_work(reading, rotations, now)
         at_work = (found for ids in self._at_work.values() for found in ids)
         self._show(Board(arrange(self._managed.values(), self._untracked, at_work), works), now)
 

@@ -249,7 +249,11 @@ INTERRUPTED = OutcomeReason.INTERRUPTED
             "settling  feed  (contoso): interrupted while minting; its last request may still take effect "
             "until Tue 09:09Z (in 9 min)",
         ),
-        (OutcomeKind.HELD, {}, "left alone  feed  (contoso): another run is working on it"),
+        (
+            OutcomeKind.HELD,
+            {},
+            "left alone  feed  (contoso): another run is working on it; if that one died, try again in a minute",
+        ),
         (OutcomeKind.ROTATED, {}, "rotated  feed  (contoso)"),
         (
             OutcomeKind.CREATED,

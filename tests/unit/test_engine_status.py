@@ -14,6 +14,7 @@ from rotator.engine.next_words import say_next
 from rotator.engine.status import ATTENTION, PatStatus, load_effective
 from rotator.errors import DeniedError, RotatorError
 from tests.support.engine import ACCOUNT, CANARY, NAME, SCOPE, EngineWorld, make_world
+from tests.support.engine_fakes import ProcessDied
 from tests.support.engine_scenarios import make_busy
 from tests.support.policies import RULE, make_policy
 
@@ -169,6 +170,20 @@ def test_untracked_pats_come_last_and_once_when_a_run_has_seen_them() -> None:
         ("everywhere", "untracked"),
     ]
     assert (rows[-1].vault, rows[-1].secret_name, rows[-1].rotate_after) == (None, None, None)
+
+
+def test_pat_that_an_unanswered_mint_made_is_not_called_untracked() -> None:
+    """Its run died before it knew the PAT, and another one looked everywhere before it could take over."""
+    world = make_world()
+    world.database.dies_before = "minted"
+    with pytest.raises(ProcessDied):
+        world.run()
+    world.database.revive()
+    world.run()
+    assert world.states() == ["minting"]
+    with world.database.read() as reading:
+        assert len(reading.inventory.load_untracked()) == 1
+    assert [row.name for row in world.show_status()] == [NAME]
 
 
 def test_attention_is_asked_for_when_a_human_may_have_to_act() -> None:

@@ -190,7 +190,7 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
             end = f" until {say_until(until, now)}" if until else ""
             return f"{_say_interrupted(outcome)}; its last request may still take effect{end}"
         case OutcomeKind.HELD:
-            return "another run is working on it"
+            return "another run is working on it; if that one died, try again in a minute"
         case _:
             return _say_reason(outcome)
 
