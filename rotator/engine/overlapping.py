@@ -27,7 +27,7 @@ from rotator.engine.freezing import freeze
 from rotator.engine.holds import OVERLAP_NOT_OVER
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.moments import read_clocks
+from rotator.engine.moments import read_clocks, read_moments
 from rotator.engine.provenance import (
     make_foreign,
 )
@@ -85,11 +85,13 @@ def confirm_stored(held: ClaimedPat, view: ServerView, value: SecretValue | None
         )
         held.step(RotationState.COMPLETED, created, RotationCompleted(), pat=pat, secret_version=latest.version.version)
         return
-    unsettled = find_unsettled(held, rotation.predecessor_id)
+    unsettled, moments = held.load(
+        lambda reading: (find_unsettled(held, rotation.predecessor_id, reading), read_moments(run, reading))
+    )
     is_dead = is_predecessor_dead(held)
     overlap = timedelta(0) if is_dead else max(rotation.overlap, unsettled)
     awaited = () if is_dead else run.policy.find_hooks_to_await(pat)
-    until, began = make_overlap(held, overlap)
+    until, began = max(moments) + overlap, held.services.boot.read_boot()
     is_leak = _is_replacing_vanished(held) and run.mode is not RunMode.BY_HAND
     replaced = VanishedPatReplaced(predecessor_id=rotation.predecessor_id)
     updated = PatUpdated(

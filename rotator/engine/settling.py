@@ -9,6 +9,7 @@ from rotator.domain.settling import is_sent_ahead, make_settled_at
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import list_moments
 from rotator.engine.context import Services
+from rotator.ports.database import Reading
 
 
 def is_settled(held: ClaimedPat) -> bool:
@@ -32,9 +33,9 @@ def is_late_settled(rotation: Rotation, services: Services) -> bool:
     return sent_at is None or is_sent_ahead(rotation, now) or now >= sent_at + services.timing.settle
 
 
-def find_unsettled(held: ClaimedPat, authorization_id: str) -> timedelta:
+def find_unsettled(held: ClaimedPat, authorization_id: str, reading: Reading) -> timedelta:
     """Return for how long a write to the vault of that PAT's value, whose answer was lost, may still take effect."""
     now, settle = held.services.clock.now(), held.services.timing.settle
-    rotations = held.load(lambda reading: reading.journal.load_for(held.pat.name))
+    rotations = reading.journal.load_for(held.pat.name)
     sent = (r.sent_at or r.created_at for r in rotations if r.tried_store and r.stored_id == authorization_id)
     return min(settle, max((moment + settle - now for moment in sent), default=timedelta(0)))

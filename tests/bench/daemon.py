@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rotator.adapters.database.unit_of_work import SqlDatabase
@@ -65,6 +66,8 @@ class RunningDaemon:
 
     def __init__(self, stage: Stage, process: subprocess.Popen[str], url: str) -> None:
         self._stage, self._process, self._url = stage, process, url
+        self.resumed_at = datetime.now(UTC)
+        """When it last went on after it stood still."""
 
     @property
     def pid(self) -> int:
@@ -103,6 +106,7 @@ class RunningDaemon:
         try:
             yield
         finally:
+            self.resumed_at = datetime.now(UTC)
             self._process.send_signal(signal.SIGCONT)
 
     def _wait(self, is_so: Callable[[], bool]) -> None:
@@ -145,7 +149,7 @@ def _time(
 ) -> RotationTiming:
     """Wait for the tick that does it, then send the same requests bare while the daemon stands still."""
     what, outcome, pats = wanted
-    before = read_cpu(daemon.pid)
+    before, resumed_at = read_cpu(daemon.pid), daemon.resumed_at
     done = daemon.await_work(outcome, pats)
     spent = read_cpu(daemon.pid) - before
     assert done.ended_at is not None
@@ -153,7 +157,8 @@ def _time(
         counts = stage.count_requests()
         seconds = bare.measure(counts, PARALLEL)
         stage.count_requests()
-    taken = (done.ended_at - done.began_at).total_seconds()
+    # It may have stood still in the middle of a tick, which then goes on with what is due.
+    taken = (done.ended_at - max(done.began_at, resumed_at)).total_seconds()
     return RotationTiming(database, f"daemon: {what}", pats, taken, spent, seconds, counts)
 
 
