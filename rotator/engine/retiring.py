@@ -28,6 +28,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks, list_moments
 from rotator.engine.context import RunMode
 from rotator.engine.copies import was_interrupted
+from rotator.engine.elsewhere import find_reader
 from rotator.engine.freezing import freeze
 from rotator.engine.in_force import check_not_paused
 from rotator.engine.listing import ServerView
@@ -59,9 +60,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
 
     That is so when it has expired, which ends the overlap, when it was gone already, and when it is left behind: a rule
     had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone; or
-    it belongs to an account that cannot work. A person may ask for its end (`is_asked`). A run by hand ends the overlap
-    early; the rest of the guard still applies. The rotation is closed with the answer, and the revocation is pending
-    until it is proven.
+    it belongs to an account that cannot work; or another secret of ours holds it too. A person may ask for its end
+    (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with
+    the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING
@@ -84,6 +85,8 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
         return False
     if rotation.keeps_predecessor and is_overlapping and not is_asked:
         complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
+        return False
+    if is_overlapping and _leave_if_read_elsewhere(held, is_asked=is_asked):
         return False
     check_clocks(held.run, revokes=True)
     _announce(held)
@@ -114,6 +117,22 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     if held.load(lambda reading: bool(reading.revocations.load_by_ids([old]))):
         return True
     return view.look_for(*rotation.predecessor_place, old).is_proven
+
+
+def _leave_if_read_elsewhere(held: ClaimedPat, *, is_asked: bool) -> bool:
+    """Leave the old PAT behind when another secret of ours holds it too; a person who asks for its end is told."""
+    reader, old = find_reader(held), held.rotation.predecessor_id
+    if reader is None:
+        return False
+    if is_asked:
+        raise PlanRefusedError(
+            f"secret {reader.secret_name} in {reader.vault} of {reader.name} holds the value of {old} too, which "
+            "somebody wrote there; nothing was revoked",
+            code="predecessor_in_use",
+            fix=f"Stop that writer, then `rotator rotate {reader.name}`.",
+        )
+    complete(held, PredecessorKept(authorization_id=old, read_in=reader.secret_name), keeps_predecessor=True)
+    return True
 
 
 def _leave_with_account(held: ClaimedPat) -> None:
