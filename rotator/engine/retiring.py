@@ -83,10 +83,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if _is_gone_already(held, view):
         complete(held, keeps_predecessor=False)
         return False
-    if rotation.keeps_predecessor and is_overlapping and not is_asked:
-        complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
-        return False
-    if is_overlapping and _leave_if_read_elsewhere(held, is_asked=is_asked):
+    if is_overlapping and _leave_if_kept(held, is_asked=is_asked):
         return False
     check_clocks(held.run, revokes=True)
     _announce(held)
@@ -119,9 +116,16 @@ def _is_gone_already(held: ClaimedPat, view: ServerView) -> bool:
     return view.look_for(*rotation.predecessor_place, old).is_proven
 
 
-def _leave_if_read_elsewhere(held: ClaimedPat, *, is_asked: bool) -> bool:
-    """Leave the old PAT behind when another secret of ours holds it too; a person who asks for its end is told."""
-    reader, old = find_reader(held), held.rotation.predecessor_id
+def _leave_if_kept(held: ClaimedPat, *, is_asked: bool) -> bool:
+    """Leave the old PAT behind where it is to be kept, unless a person asks for its end, or another secret holds it.
+
+    That is told to a person who asks for its end. Return whether it was left behind.
+    """
+    old = held.rotation.predecessor_id
+    if held.rotation.keeps_predecessor and not is_asked:
+        complete(held, PredecessorKept(authorization_id=old))
+        return True
+    reader = find_reader(held)
     if reader is None:
         return False
     if is_asked:
