@@ -41,6 +41,4 @@ def follow_events(
 def check_cursor(after: int, newest: int) -> None:
     """UsageError for an event that the log does not have yet: nothing would ever come after it without a word."""
     if after > newest:
-        raise UsageError(
-            f"the audit log has no event {after} yet: its newest is {newest}", fix=_FIX
-        )
+        raise UsageError(f"the audit log has no event {after} yet: its newest is {newest}", fix=_FIX)

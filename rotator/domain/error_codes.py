@@ -135,6 +135,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "list_incomplete": "The secret may hold a PAT that could not be read in the server's list.",
         "occupied": "The secret holds something already.",
         "same_name": "Two PATs would have the same name.",
+        "served": "The secret of a managed PAT holds its value, so the database is older than the vault.",
         "something_else": "The secret holds something that is not this PAT.",
     },
     ConditionKind.PROBE_FAILING: {
@@ -308,6 +309,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "token_cache_unwritable": "The file of the token cache cannot be written, or the cache is too large.",
         "total_timeout": "The answer was not complete in time.",
         "transient": "The request had no effect, and may work later.",
+        "twin_unread": "The secret may be a copy, and what it is a copy of may be what could not be read.",
         "two_secrets": "Two secrets say that they hold the same PAT.",
         "uncovered": "No rule of the policy says that the PAT is rotated.",
         "unknown": "No active PAT that is not managed has this id or display name.",

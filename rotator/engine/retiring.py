@@ -30,6 +30,7 @@ from rotator.engine.claiming import ClaimedPat
 from rotator.engine.clocks import check_clocks, list_moments
 from rotator.engine.context import RunMode
 from rotator.engine.copies import was_interrupted
+from rotator.engine.elsewhere import find_reader
 from rotator.engine.freezing import freeze
 from rotator.engine.holds import OVERLAP_NOT_OVER
 from rotator.engine.in_force import check_not_paused
@@ -66,6 +67,11 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     it belongs to an account that cannot work (RotationError while a person may sign that in again). A person may ask
     for its end (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is
     closed with the answer, and the revocation is pending until it is proven.
+
+
+    it belongs to an account that cannot work; or another secret of ours holds it too. A person may ask for its end
+    (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with
+    the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING
@@ -86,8 +92,7 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
     if _is_gone_already(held, view):
         complete(held, keeps_predecessor=False)
         return False
-    if rotation.keeps_predecessor and is_overlapping and not is_asked:
-        complete(held, PredecessorKept(authorization_id=rotation.predecessor_id))
+    if is_overlapping and _leave_if_kept(held, is_asked=is_asked):
         return False
     check_clocks(held.run, revokes=True)
     _announce(held)
@@ -141,6 +146,29 @@ def _can_owner_work(held: ClaimedPat, view: ServerView) -> bool:
             f"{account} from the settings when no PAT is managed for it: the old PAT is then left behind, for an "
             "administrator to revoke.",
         ) from error
+
+
+def _leave_if_kept(held: ClaimedPat, *, is_asked: bool) -> bool:
+    """Leave the old PAT behind where it is to be kept, unless a person asks for its end, or another secret holds it.
+
+    That is told to a person who asks for its end. Return whether it was left behind.
+    """
+    old = held.rotation.predecessor_id
+    if held.rotation.keeps_predecessor and not is_asked:
+        complete(held, PredecessorKept(authorization_id=old))
+        return True
+    reader = find_reader(held)
+    if reader is None:
+        return False
+    if is_asked:
+        raise PlanRefusedError(
+            f"secret {reader.secret_name} in {reader.vault} of {reader.name} holds the value of {old} too, which "
+            "somebody wrote there; nothing was revoked",
+            code="predecessor_in_use",
+            fix=f"Stop that writer, then `rotator rotate {reader.name}`.",
+        )
+    complete(held, PredecessorKept(authorization_id=old, read_in=reader.secret_name), keeps_predecessor=True)
+    return True
 
 
 def _leave_with_account(held: ClaimedPat) -> None:

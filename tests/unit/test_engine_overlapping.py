@@ -10,14 +10,16 @@ import pytest
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Pat
 from rotator.engine.auditing import load_events
-from rotator.engine.keeping import pause
+from rotator.engine.keeping import pause, revoke_previous
+from rotator.engine.left_behind import LeftBehind, load_left_behind
 from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
-from rotator.errors import RotationError
+from rotator.engine.tags import AUTHORIZATION_TAG
+from rotator.errors import PlanRefusedError, RotationError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatList
-from tests.support.engine import NAME, codes_of, make_world, names_of
+from tests.support.engine import NAME, EngineWorld, codes_of, make_world, names_of
 from tests.support.engine_scenarios import make_overlapping
 from tests.support.policies import RULE, make_policy
 
@@ -393,3 +395,31 @@ def test_second_write_of_the_same_value_is_ours() -> None:
     ours = world.latest()
     world.secrets.write_foreign(world.location(), ours.value.reveal(), dict(ours.version.tags))
     world.finish()
+
+
+@pytest.mark.parametrize("with_tags", [False, True])
+def test_old_pat_is_left_behind_when_somebody_copied_its_value_into_another_managed_secret(with_tags: bool) -> None:
+    """That secret is frozen, and its consumers read the old PAT. A person who asks for its end is told."""
+    world = make_world("a", "b")
+    world.finish("a")
+    copied = world.latest("a")
+    world.secrets.write_foreign(
+        world.location("b"), copied.value.reveal(), dict(copied.version.tags) if with_tags else {}
+    )
+    world.advance(days=24)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["database_behind" if with_tags else "foreign_write"]
+    world.advance(hours=1)
+    with pytest.raises(PlanRefusedError, match="contoso-b"):
+        revoke_previous(world.make_run(), "a")
+    for _ in range(4):
+        world.advance(hours=13)
+        world.run()
+    assert world.states("a")[-1] == "completed"
+    assert copied.version.tags[AUTHORIZATION_TAG] in world.live_ids("a")
+    assert world.is_live("b")
+    assert {left.pat.authorization_id for left in load_left(world)} == {copied.version.tags[AUTHORIZATION_TAG]}
+
+
+def load_left(world: EngineWorld) -> tuple[LeftBehind, ...]:
+    with world.database.read() as reading:
+        return load_left_behind(reading, world.clock.now())

@@ -145,6 +145,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "needs_restart": _word("needs a restart: {}"),
     "to": _word("to {}"),
     "cannot_work": _word("{} cannot be used"),
+    "read_in": _word("secret {} holds it too"),
     "users": _word("{} users"),
     "denied": _word("{} denied"),
     "skipped": _word("{} skipped"),

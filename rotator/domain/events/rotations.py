@@ -142,10 +142,11 @@ class RotationCompleted(Event, name="rotation_completed", subject=SubjectKind.MA
 
 
 class PredecessorKept(Event, name="predecessor_kept", subject=SubjectKind.MANAGED_PAT):
-    """The old PAT is left behind: a rule took it over, it only seems to be gone, or its account cannot revoke it."""
+    """The old PAT is left behind: a rule took it over, it seems to be gone, it cannot be revoked, or it is in use."""
 
     authorization_id: str
     cannot_work: str | None = None
+    read_in: str | None = None
 
 
 class PredecessorExpired(Event, name="predecessor_expired", subject=SubjectKind.MANAGED_PAT):
