@@ -176,7 +176,10 @@ def _write_detail(event: str, key: str, value: Detail) -> Detail:
     """A time with `Z`, like every time of a document; the hash is made of the form that the audit log has."""
     if (event, key) not in _TIMES or not isinstance(value, str):
         return value
-    return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError):  # somebody altered it
+        return value
 
 
 def make_events_document(events: Iterable[AuditEvent]) -> AuditEventsDocument:

@@ -35,6 +35,8 @@ from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database
 
 _PAGE = 1000
+_ODD = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What an event raises that somebody altered."""
 _OVERLAPPING = (RotationState.OVERLAPPING, RotationState.RETIRING)
 _NO_END = 2**63 - 1
 """What is read up to if the number of the newest event cannot be read."""
@@ -54,7 +56,7 @@ def make_review(
 
     A log that is not whole is reviewed too, as far as it can be read.
     """
-    findings = _collect(database, period, now, log.newest)
+    findings = _collect(database, period, now, log)
     accounts = tuple(accounts)
     owners = {account.name: account.username for account in accounts}
     with database.read() as reading:
@@ -174,13 +176,19 @@ def load_readable(database: Database, newest: int, *, after: int = 0) -> Iterato
             yield broken
 
 
-def _collect(database: Database, period: Period, now: datetime, newest: int) -> Findings:
+def _collect(database: Database, period: Period, now: datetime, log: LogState) -> Findings:
+    """Return what the events say. In a log that somebody altered, one may lack what rotator writes into each."""
     collector = Collector(period, now, load_misdated(database, now))
-    for event in load_readable(database, newest):
+    for event in load_readable(database, log.newest):
         if isinstance(event, int):
             collector.found.unreadable.add(event)
-        else:
+            continue
+        try:
             collector.take(event)
+        except _ODD:
+            if log.fault is None:
+                raise
+            collector.found.unreadable.add(event.sequence)
     return collector.finish()
 
 
