@@ -17,10 +17,11 @@ from rotator.documents.report import make_report_document
 from rotator.domain.events.event import Event
 from rotator.domain.plan import Plan
 from rotator.engine.context import RunContext, RunMode
+from rotator.engine.needs import Need, count_needs
 from rotator.engine.planning import make_plan
 from rotator.engine.report import RunReport, RunSkewedError
 from rotator.engine.sealing import sealed
-from rotator.engine.status import Need, count_needs, status_from
+from rotator.engine.status import status_from
 from rotator.errors import StoppedError
 from rotator.ports.progress import Progress
 

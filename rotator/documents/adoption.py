@@ -12,7 +12,7 @@ from rotator.domain.refusal import Refusal
 from rotator.domain.sight import Holding
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.proposing import Proposal
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 from rotator.documents.document import SCHEMA_VERSION, Document, FailureDocument, make_failure_document
 from rotator.documents.pat import PatReference, make_reference
 from rotator.domain.refusal import Refusal
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.looking import Rebuild
 from rotator.engine.rebuilt import Found
 from rotator.engine.tags import AUTHORIZATION_TAG

@@ -17,9 +17,10 @@ from rotator.domain.notification import make_digest_notification
 from rotator.engine.context import RunContext
 from rotator.engine.delivering import deliver
 from rotator.engine.jobs import JobResult
+from rotator.engine.needs import Need, find_need
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.receiver_claim import CLAIMED_FOR
-from rotator.engine.status import Need, PatStatus, find_need, status_from
+from rotator.engine.status import PatStatus, status_from
 from rotator.errors import AuditChainError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading

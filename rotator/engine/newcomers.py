@@ -12,7 +12,7 @@ from rotator.domain.policy import Decision, Policy, Rule, RuleAction, Verdict
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.engine.accounting import get_ids, load_keepers
 from rotator.engine.choices import Choice
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.records import Known
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Reading

@@ -64,14 +64,9 @@ def retire_predecessor(held: ClaimedPat, view: ServerView, *, is_asked: bool = F
 
     That is so when it has expired, which ends the overlap, when it was gone already, and when it is left behind: a rule
     had taken it over, and nobody said that its users read the secret; or it counted as dead, and is not proven gone; or
-    it belongs to an account that cannot work (RotationError while a person may sign that in again). A person may ask
-    for its end (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is
-    closed with the answer, and the revocation is pending until it is proven.
-
-
-    it belongs to an account that cannot work; or another secret of ours holds it too. A person may ask for its end
-    (`is_asked`). A run by hand ends the overlap early; the rest of the guard still applies. The rotation is closed with
-    the answer, and the revocation is pending until it is proven.
+    it belongs to an account that cannot work (RotationError while a person may sign that in again); or another secret
+    of ours holds it too. A person may ask for its end (`is_asked`). A run by hand ends the overlap early; the rest of
+    the guard still applies. The rotation is closed with the answer, and the revocation is pending until it is proven.
     """
     rotation = held.rotation
     is_overlapping = rotation.state is RotationState.OVERLAPPING

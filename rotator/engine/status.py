@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -42,16 +41,6 @@ class PatState(StrEnum):
 
 
 ATTENTION = frozenset({PatState.EXPIRED, PatState.BLOCKED, PatState.FAILED})
-
-
-class Need(StrEnum):
-    """Why a PAT waits for a person, in the words that its count is said with."""
-
-    REPLACEMENT = "to replace by hand"
-    SIGN_IN = "without a sign-in"
-    EXPIRED = "expired"
-    BLOCKED = "blocked"
-    LEFT_BEHIND = "left behind"
 
 
 SIGN_IN_REQUIRED = SignInRequiredError.code
@@ -131,24 +120,6 @@ class PatStatus:
     def needs_sign_in(self) -> bool:
         """Whether it waits for its account's sign-in, and for nothing else."""
         return self.next_action is NextAction.SIGN_IN
-
-
-def find_need(row: PatStatus) -> Need | None:
-    """Return why a PAT waits for a person; None for what passes by itself, is tried again, or was paused by one."""
-    if row.by_hand and row.next_action is NextAction.REPLACE_BY_HAND:
-        return Need.REPLACEMENT
-    if row.needs_sign_in:
-        return Need.SIGN_IN
-    if row.state is PatState.UNTRACKED:
-        is_left = row.next_action is NextAction.NONE and row.last_error is not None
-        return Need.LEFT_BEHIND if is_left else None
-    return {PatState.EXPIRED: Need.EXPIRED, PatState.BLOCKED: Need.BLOCKED}.get(row.state)
-
-
-def count_needs(rows: Iterable[PatStatus]) -> dict[Need, int]:
-    """Count the PATs that wait for a person, by why: what `status`, `once` and the digest all say."""
-    found = Counter(map(find_need, rows))
-    return {need: found[need] for need in Need if found[need]}
 
 
 def status_from(

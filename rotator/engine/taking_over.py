@@ -17,7 +17,8 @@ from rotator.engine.auditing import find_lasting, record
 from rotator.engine.choices import Choice, Choices
 from rotator.engine.comparing import ScanKind
 from rotator.engine.context import RunContext
-from rotator.engine.explaining import explain_decision, explain_refusal
+from rotator.engine.explaining import explain_decision
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.listing import Listing, ServerView
 from rotator.engine.newcomers import find_adopting_rule, refuse_past
 from rotator.engine.proposing import (

@@ -25,9 +25,10 @@ from rotator.domain.next_step import NextAction
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
-from rotator.engine.status import Need, PatState, PatStatus
+from rotator.engine.status import PatState, PatStatus
 from rotator.errors import RejectedError, SignInRequiredError
 
 NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)

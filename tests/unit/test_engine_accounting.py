@@ -13,7 +13,7 @@ from rotator.engine.accounting import Keepers, find_other_keeper, load_keepers
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
 from rotator.engine.comparing import ScanKind
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.engine.scanning import scan
 from rotator.ports.pat_service import MintedPat

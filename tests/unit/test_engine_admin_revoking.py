@@ -16,7 +16,7 @@ from rotator.engine.admin_revoking import check_account, check_foreign, revoke_a
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.comparing_logs import reconcile_logs
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.scanning_users import FoundPat, look_for_pat
 from rotator.errors import ClockSkewError, RotatorError, UsageError
 from rotator.ports.audit_log import AuditFilter

@@ -16,7 +16,7 @@ from rotator.domain.refusal import RefusalKind
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.auditing import load_events
 from rotator.engine.choices import Choice, make_choice
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.keeping import forget
 from rotator.engine.report import OutcomeKind
 from rotator.errors import DatabaseError, SignInRequiredError, TransientError, UsageError

@@ -17,9 +17,10 @@ from rotator.domain.plan import ActionKind, ActionReason
 from rotator.domain.policy import Decision, Match, Policy, RuleAction
 from rotator.domain.sign_in import SignInMemory
 from rotator.engine.keeping import pause, rename
+from rotator.engine.needs import Need, find_need
 from rotator.engine.overview import view_plan, view_record, view_status
 from rotator.engine.planning import make_plan
-from rotator.engine.status import Need, NeededSignIn, PatState, find_need, status_in
+from rotator.engine.status import NeededSignIn, PatState, status_in
 from rotator.ports.database import Database, Reading, UnitOfWork
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy

@@ -16,7 +16,7 @@ from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
 from rotator.engine.claiming import claimed
 from rotator.engine.exit_codes import find_code_of_report
-from rotator.engine.explaining import explain_refusal
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.keeping import forget, pause, rename, revoke_current
 from rotator.engine.looking import UNCOVERED_OVERLAP, Rebuild, look
 from rotator.engine.rebuilding import rebuild

@@ -13,7 +13,8 @@ from rotator.domain.policy import RuleAction
 from rotator.domain.sight import Holding
 from rotator.engine.adopting import AdoptionPlan, adopt, propose
 from rotator.engine.choices import Choice
-from rotator.engine.explaining import explain_refusal, explain_sight
+from rotator.engine.explaining import explain_sight
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.report import OutcomeKind
 from rotator.engine.tags import INTENT_TAG, OUR_TAGS, RESTORED_TAG, ROTATION_TAG
 from rotator.ports.secret_store import MOST_TAGS, SecretLocation, SecretVersion

@@ -8,7 +8,8 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
-from rotator.engine.explaining import explain_obstacle, explain_refusal, explain_sight
+from rotator.engine.explaining import explain_obstacle, explain_sight
+from rotator.engine.explaining_refusals import explain_refusal
 
 
 def test_explaining_has_words_of_its_own_when_any_refusal_is_asked_for() -> None:

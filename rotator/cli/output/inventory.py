@@ -21,7 +21,8 @@ from rotator.domain.words import say_did_you_mean, say_duration, say_moment, say
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
-from rotator.engine.explaining import explain_refusal, explain_sight, say_ends_with_all
+from rotator.engine.explaining import explain_sight, say_ends_with_all
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 from rotator.errors import FailureKind

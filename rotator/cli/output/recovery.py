@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rotator.cli.console import clean
 from rotator.domain.words import say_duration, say_moment
-from rotator.engine.explaining import explain_left_behind, explain_refusal
+from rotator.engine.explaining import explain_left_behind
+from rotator.engine.explaining_refusals import explain_refusal
 from rotator.engine.left_behind import LeftBehind
 from rotator.engine.looking import Rebuild
 from rotator.engine.rebuilt import Found

@@ -14,8 +14,8 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
 from rotator.domain.words import say_names
+from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
-from rotator.engine.status import Need
 
 _WORDS = {
     OutcomeKind.ADOPTED: "taken over",

@@ -18,9 +18,10 @@ from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import begin_sentence, say_ago, say_in, say_moment, say_names
 from rotator.engine.explaining import say_ends_with_all
+from rotator.engine.needs import Need, count_needs, find_need
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
-from rotator.engine.status import Need, NeededSignIn, PatState, PatStatus, count_needs, find_need
+from rotator.engine.status import NeededSignIn, PatState, PatStatus
 from rotator.engine.subjects import name_vault_at
 from rotator.errors import FailureKind
 

@@ -9,7 +9,7 @@ from rotator.cli.console import clean
 from rotator.domain.managed_pat import Failure
 from rotator.domain.timetable import HeldBack, HeldBackBy
 from rotator.domain.words import say_in, say_moment, say_names, say_span
-from rotator.engine.status import Need
+from rotator.engine.needs import Need
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
