@@ -5,6 +5,7 @@ from __future__ import annotations
 from rotator.domain.managed_pat import Failure
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding
+from rotator.engine.explaining import explain_sight
 
 _RUN_FIRST = "Run `rotator once` first."
 
