@@ -184,7 +184,7 @@ def _fetch_own(run: RunContext, places: list[SecretLocation], made: _Made, searc
     """Note the anchors in one vault's secrets of ours, and which versions are gone, or have lost what they named."""
     secrets, first = run.services.secrets, places[0]
     names = {place.name for place in places}
-    listed = secrets.fetch_names(first.vault, first.account, SIZE_TAG)
+    listed = secrets.fetch_tagged(first.vault, first.account, SIZE_TAG)
     search.others |= {name.removeprefix(PREFIX) for name in listed if name not in names and name.startswith(PREFIX)}
     for place in places:
         versions = secrets.fetch_versions(place)

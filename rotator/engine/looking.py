@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -97,9 +98,9 @@ class _Look:
 
     def read(self, vault: str, account: str) -> None:
         """Read every secret of a vault whose newest version a rotation for this account wrote."""
-        names: tuple[str, ...] = ()
+        names: Collection[str] = ()
         try:
-            names = self._run.services.secrets.fetch_names(vault, account, ROTATION_TAG)
+            names = self._run.services.secrets.fetch_tagged(vault, account, ROTATION_TAG)
         except RotatorError as error:
             self._unread[SecretLocation(vault, "", account)] = ""
             self._note(error)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.marker import strip_mark
@@ -147,10 +148,10 @@ def refuse_served(
 
     Whoever reads that secret uses it. The secret of a namesake that cannot be read is in the way too.
     """
-    seen: dict[str, str | Failure | None] = {}
+    sights = _Sights(run)
     free = []
     for proposal in proposals:
-        refusal = next((found for item in records if (found := _find_served(run, proposal, item, seen))), None)
+        refusal = next((found for item in records if (found := _find_served(proposal, item, sights))), None)
         if refusal is None:
             free.append(proposal)
         else:
@@ -158,28 +159,55 @@ def refuse_served(
     return free
 
 
-def _find_served(
-    run: RunContext, proposal: Proposal, record: ManagedPat, seen: dict[str, str | Failure | None]
-) -> Refusal | None:
+def _find_served(proposal: Proposal, record: ManagedPat, sights: _Sights) -> Refusal | None:
     """Say that a record's secret holds the PAT, as far as that may be: its clone is no older than its PAT."""
     pat, (_, listed) = proposal.record, proposal.listed
     if record.organization != pat.organization or (record.has_pat and listed.valid_from < record.valid_from):
         return None
-    if record.name not in seen:
-        try:
-            versions = fetch_history(run.services.secrets, SecretLocation.of(record))
-            seen[record.name] = versions[0].tags.get(AUTHORIZATION_TAG) if versions else None
-        except (DatabaseError, StoppedError):
-            raise
-        except RotatorError as error:
-            seen[record.name] = Failure.of(error)
-    found, identifier = seen[record.name], pat.authorization_id
+    is_namesake = strip_mark(listed.display_name) == strip_mark(record.display_name)
+    found, identifier = sights.find_held(record, closely=is_namesake), pat.authorization_id
     if isinstance(found, Failure):
-        is_namesake = strip_mark(listed.display_name) == strip_mark(record.display_name)
         return Refusal(RefusalKind.UNREADABLE, identifier, failure=found) if is_namesake else None
     if found != identifier:
         return None
     return Refusal(RefusalKind.SERVED, identifier, record.name, vault=record.vault, secret_name=record.secret_name)
+
+
+_Found = TypeVar("_Found")
+
+
+class _Sights:
+    """Which PAT each secret holds, by the tags of its newest version: each vault is listed once."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._close: dict[str, str | Failure | None] = {}
+        self._listed: dict[tuple[str, str], Mapping[str, str] | Failure] = {}
+
+    def find_held(self, record: ManagedPat, *, closely: bool) -> str | Failure | None:
+        """Return the id that the tags of a record's secret name. `closely`: what a list shows may be old."""
+        if closely:
+            if record.name not in self._close:
+                self._close[record.name] = self._look(lambda: self._find_newest(record))
+            return self._close[record.name]
+        place = record.vault, record.account
+        if place not in self._listed:
+            secrets = self._run.services.secrets
+            self._listed[place] = self._look(lambda: secrets.fetch_tagged(*place, AUTHORIZATION_TAG))
+        listed = self._listed[place]
+        return listed if isinstance(listed, Failure) else listed.get(record.secret_name)
+
+    def _find_newest(self, record: ManagedPat) -> str | None:
+        versions = fetch_history(self._run.services.secrets, SecretLocation.of(record))
+        return versions[0].tags.get(AUTHORIZATION_TAG) if versions else None
+
+    def _look(self, look: Callable[[], _Found]) -> _Found | Failure:
+        try:
+            return look()
+        except (DatabaseError, StoppedError):
+            raise
+        except RotatorError as error:
+            return Failure.of(error)
 
 
 def _find_contested(covered: list[tuple[Listed, Rule]]) -> dict[str, set[str]]:

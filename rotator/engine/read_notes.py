@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -80,9 +80,9 @@ class NotedSecrets:
             self._notes.note(location, found)
         return found
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
         """See the port; it reads no value."""
-        return self._inner.fetch_names(vault, account, tag)
+        return self._inner.fetch_tagged(vault, account, tag)
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -149,10 +149,10 @@ class StoppableSecretStore:
         self._stop.check()
         return self._inner.prove_access(location)
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
         """See the port."""
         self._stop.check()
-        return self._inner.fetch_names(vault, account, tag)
+        return self._inner.fetch_tagged(vault, account, tag)
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""

@@ -64,9 +64,9 @@ class WatchedVaults:
         """See the port."""
         return self._ask(VaultRequest.CHANGE, location.vault, lambda: self._secrets.prove_access(location))
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
         """See the port."""
-        return self._ask(VaultRequest.READ, vault, lambda: self._secrets.fetch_names(vault, account, tag))
+        return self._ask(VaultRequest.READ, vault, lambda: self._secrets.fetch_tagged(vault, account, tag))
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, Self
@@ -97,8 +98,8 @@ class SecretStore(SecretAccess, Protocol):
         firewall raises RejectedError or DeniedError, each with its fix.
         """
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
-        """Return the names of the secrets whose newest version carries a tag of that name, sorted."""
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
+        """Return the value of a tag on the newest version of each secret that has it, by the secret's name, sorted."""
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """Return the newest version, as a consumer reads it; None if there is none, RejectedError if it is disabled."""

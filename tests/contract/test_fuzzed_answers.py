@@ -254,7 +254,7 @@ def test_vault_raises_only_our_errors_when_the_answer_is_odd(
     calls: Mapping[str, Callable[[], object]] = {
         "latest": lambda: vault.store.fetch_latest(location),
         "versions": lambda: vault.store.fetch_versions(location),
-        "names": lambda: vault.store.fetch_names(location.vault, "", "rotator-attempt"),
+        "names": lambda: vault.store.fetch_tagged(location.vault, "", "rotator-attempt"),
         "store": lambda: vault.put("value"),
         "disable": lambda: vault.store.disable(location, "0" * 32, permit=unclaimed),
         "prove": lambda: vault.store.prove_writable(location, {"a": "b"}, permit=unclaimed),

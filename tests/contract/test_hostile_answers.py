@@ -244,7 +244,7 @@ def test_vaults_list_ends_when_each_page_names_itself_as_the_next(
     }
     calls: dict[str, Callable[[], object]] = {
         "versions": lambda: store.fetch_versions(location),
-        "names": lambda: store.fetch_names(location.vault, "", "rotator-attempt"),
+        "names": lambda: store.fetch_tagged(location.vault, "", "rotator-attempt"),
         "prove": lambda: store.prove_writable(location, {}, permit=unclaimed),
     }
     headers = {"Content-Type": "application/json"}

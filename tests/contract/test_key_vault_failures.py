@@ -233,7 +233,7 @@ def test_fetch_gives_up_when_the_vault_stays_broken(vault: SandboxVault, status:
 def test_broken_vault_that_is_asked_for_all_names_names_no_secret(vault: SandboxVault) -> None:
     plant(vault, "status", "GET", status=503, times=None)
     with pytest.raises(TransientError) as caught:
-        vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
+        vault.store.fetch_tagged(vault.location.vault, "", "rotator-attempt")
     assert "when asked for its secrets" in caught.value.message
 
 

@@ -207,7 +207,7 @@ def test_token_stays_at_its_vault_when_a_list_goes_on_elsewhere(vault: SandboxVa
     headers, body = {"Content-Type": "application/json"}, json.dumps({"value": [], "nextLink": link})
     vault.world.faults.add(Fault("key_vault", "status", "GET", times=3, status=200, body=body, headers=headers))
     with pytest.raises(TransientError) as caught:
-        vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
+        vault.store.fetch_tagged(vault.location.vault, "", "rotator-attempt")
     assert caught.value.code == "vault_answer"
     assert len(vault.requests("GET")) == 3, "one for each try, and none for a second page"
 
@@ -233,7 +233,7 @@ def test_no_request_leaves_for_another_host_that_only_one_parser_sees(vault: San
         headers, body = {"Content-Type": "application/json"}, json.dumps({"value": [], "nextLink": link})
         vault.world.faults.add(Fault("key_vault", "status", "GET", times=1, status=200, body=body, headers=headers))
         with suppress(RemoteError):
-            vault.store.fetch_names(vault.location.vault, "", "rotator-attempt")
+            vault.store.fetch_tagged(vault.location.vault, "", "rotator-attempt")
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.accept()

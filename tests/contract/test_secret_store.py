@@ -287,7 +287,7 @@ def test_each_method_is_denied_when_its_permission_is_missing(subject: Subject, 
     calls: dict[str, list[Callable[[], object]]] = {
         "list": [
             lambda: store.fetch_versions(location),
-            lambda: store.fetch_names(location.vault, location.account, "rule"),
+            lambda: store.fetch_tagged(location.vault, location.account, "rule"),
         ],
         "get": [lambda: store.fetch_latest(location), lambda: store.fetch_version(location, version)],
         "set": [lambda: put(subject, "new"), lambda: store.disable(location, version, permit=unclaimed)],
@@ -304,8 +304,8 @@ def put_as(subject: Subject, name: str, **tags: str) -> None:
     subject.store.store(location, SecretValue("x"), expires_at=EXPIRES_AT, tags=tags, permit=unclaimed)
 
 
-def fetch_names(subject: Subject, tag: str) -> tuple[str, ...]:
-    return subject.store.fetch_names(subject.location.vault, subject.location.account, tag)
+def fetch_tagged(subject: Subject, tag: str) -> tuple[str, ...]:
+    return tuple(subject.store.fetch_tagged(subject.location.vault, subject.location.account, tag))
 
 
 def test_fetch_names_gives_the_tagged_ones_sorted_when_there_are_many(subject: Subject) -> None:
@@ -316,7 +316,7 @@ def test_fetch_names_gives_the_tagged_ones_sorted_when_there_are_many(subject: S
     put_as(subject, "a-last", rotation="")
     put_as(subject, "no-tag")
     put_as(subject, "another-tag", rule="ci", rotations="r1")
-    assert fetch_names(subject, "rotation") == ("a-last", *expected)
+    assert fetch_tagged(subject, "rotation") == ("a-last", *expected)
 
 
 def test_fetch_names_goes_by_the_newest_version_when_tags_differ(subject: Subject) -> None:
@@ -327,23 +327,23 @@ def test_fetch_names_goes_by_the_newest_version_when_tags_differ(subject: Subjec
     put_as(subject, "lost")
     put(subject, "old", rule="ci")
     subject.store.disable(subject.location, put(subject, "new", rotation="r1"), permit=unclaimed)
-    assert fetch_names(subject, "rotation") == tuple(sorted(["gained", subject.location.name]))
+    assert fetch_tagged(subject, "rotation") == tuple(sorted(["gained", subject.location.name]))
 
 
 def test_fetch_names_leaves_out_what_is_deleted(subject: Subject) -> None:
     put(subject, "old", rotation="r1")
     subject.soft_delete()
-    assert fetch_names(subject, "rotation") == ()
+    assert fetch_tagged(subject, "rotation") == ()
 
 
 def test_fetch_names_is_empty_when_the_vault_is(subject: Subject) -> None:
-    assert fetch_names(subject, "rotation") == ()
+    assert fetch_tagged(subject, "rotation") == ()
 
 
 def test_fetch_names_is_denied_with_what_to_grant_when_listing_is_not_allowed(subject: Subject) -> None:
     subject.deny("list")
     with pytest.raises(DeniedError) as caught:
-        fetch_names(subject, "rotation")
+        fetch_tagged(subject, "rotation")
     assert caught.value.code == "vault_denied"
     assert "`list`" in caught.value.fix
     if isinstance(subject, SandboxVault):
@@ -353,5 +353,5 @@ def test_fetch_names_is_denied_with_what_to_grant_when_listing_is_not_allowed(su
 def test_fetch_names_is_denied_when_the_firewall_keeps_us_out(subject: Subject) -> None:
     subject.close_firewall()
     with pytest.raises(DeniedError) as caught:
-        fetch_names(subject, "rotation")
+        fetch_tagged(subject, "rotation")
     assert (caught.value.code, caught.value.kind) == ("vault_firewall", FailureKind.DENIED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -912,10 +912,10 @@ class MortalSecrets:
         self._life.check()
         return self._inner.prove_access(location)
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
         """See the port."""
         self._life.check()
-        return self._inner.fetch_names(vault, account, tag)
+        return self._inner.fetch_tagged(vault, account, tag)
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -172,18 +172,15 @@ class FakeSecretStore:
             versions = self._alive(location).versions
             return self._readable(location, versions[-1]).version if versions else None
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
         """As the port says."""
         location = SecretLocation(vault, "", account)
-        with self._lock, self._call("fetch_names", location, _LIST):
-            here = ((name, secret) for (place, name), secret in self._secrets.items() if place == vault)
-            return tuple(
-                sorted(
-                    name
-                    for name, secret in here
-                    if secret.versions and not secret.deleted and tag in secret.versions[-1].version.tags
-                )
-            )
+        with self._lock, self._call("fetch_tagged", location, _LIST):
+            here = sorted((name, secret) for (place, name), secret in self._secrets.items() if place == vault)
+            newest = {
+                name: secret.versions[-1].version for name, secret in here if secret.versions and not secret.deleted
+            }
+            return {name: version.tags[tag] for name, version in newest.items() if tag in version.tags}
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """As the port says."""

@@ -321,7 +321,7 @@ def test_anchors_of_other_installations_are_told_and_no_fault() -> None:
 
 def test_vault_that_cannot_be_listed_is_named_and_is_no_fault() -> None:
     world = make_anchored_world()
-    world.secrets.fail("fetch_names", TransientError("busy", service="key_vault", operation="list", code="busy"))
+    world.secrets.fail("fetch_tagged", TransientError("busy", service="key_vault", operation="list", code="busy"))
     assert list(look(world).unread) == [VAULT]
     assert check(world)
 

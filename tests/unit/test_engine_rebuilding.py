@@ -600,7 +600,7 @@ def test_vaults_of_the_policy_are_read_once_each_when_written_with_a_slash() -> 
     world = make_restored()
     world.policy = replace(world.policy, rules=tuple(replace(rule, vault=f"{VAULT}/") for rule in world.policy.rules))
     look_at(world)
-    assert {call[1].vault for call in world.secrets.calls if call[0] == "fetch_names"} == {VAULT}
+    assert {call[1].vault for call in world.secrets.calls if call[0] == "fetch_tagged"} == {VAULT}
 
 
 def test_run_says_revoked_when_the_pat_was_revoked_and_the_vault_knows_of_no_other_rotation() -> None:
@@ -723,7 +723,7 @@ def test_neither_of_two_secrets_with_one_pats_tags_is_taken_when_no_record_tells
     assert refused == {(copy.vault, copy.name) for copy in (place, *copies)}
 
 
-@pytest.mark.parametrize("fails", ["fetch_names", "fetch_versions", "fetch_identity"])
+@pytest.mark.parametrize("fails", ["fetch_tagged", "fetch_versions", "fetch_identity"])
 def test_copy_of_a_secret_is_not_taken_for_it_while_that_cannot_be_read(fails: str) -> None:
     """The database is lost, and only the copy can be read: who reads the other one must not lose it."""
     world = make_lost(overlap_is_over=True)

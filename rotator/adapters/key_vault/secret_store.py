@@ -8,7 +8,7 @@ loads the Azure libraries, which takes about 140 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -120,20 +120,20 @@ class KeyVaultSecretStore:
         self._check_change(location, writing, unclaimed)
         return newest[1]
 
-    def fetch_names(self, vault: str, account: str, tag: str) -> tuple[str, ...]:
-        """Return the names of the vault's secrets whose newest version has a tag with that name, sorted."""
+    def fetch_tagged(self, vault: str, account: str, tag: str) -> Mapping[str, str]:
+        """Return the value of a tag on the newest version of each secret of the vault that has it, by name, sorted."""
         location = SecretLocation(vault, "", account)
         call = self._make_call(location, "fetch_secret_names", "list")
         found = self._repeat(
             call,
             location,
             lambda client: [
-                item.name
+                (item.name, str(item.tags[tag]))
                 for item in _read_all(client.list_properties_of_secrets())
-                if item.name and tag in (item.tags or {})
+                if item.name and item.tags and tag in item.tags
             ],
         )
-        return tuple(sorted(found))
+        return dict(sorted(found))
 
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """Return the newest version, as a consumer would read it; None if there is none.
