@@ -14,6 +14,7 @@ from rotator.domain.managed_pat import Pat
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import RotationState
 from rotator.engine.adopting import adopt, propose
+from rotator.engine.choices import Choice
 from rotator.engine.claiming import claimed
 from rotator.engine.exit_codes import find_code_of_report
 from rotator.engine.explaining_refusals import explain_refusal
@@ -439,9 +440,9 @@ def test_record_is_refused_with_what_to_forget_when_its_pat_was_adopted_under_an
     """Adopted before the rebuild, while old and new lived: the handle went to the old one."""
     world = make_lost()
     old, clone = world.live_ids()
-    run = world.make_run()
+    run, choice = world.make_run(), Choice("npm-feed-contoso", "contoso-npm-feed-contoso")
+    adopt(run, propose(run, [clone], everything=False, choice=choice))
     adopt(run, propose(run, [old], everything=False))
-    adopt(run, propose(run, [clone], everything=False))
     [refusal] = do(world).refusals
     assert refusal.reference == NAME
     assert "rotator inventory forget npm-feed-contoso" in explain_refusal(refusal).fix
