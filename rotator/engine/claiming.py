@@ -21,7 +21,7 @@ from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
-from rotator.engine.lives import be_heard, give_back, leaving, watch_silent
+from rotator.engine.lives import be_heard, give_back, leaving, tell_takeover, watch_silent
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
@@ -354,6 +354,7 @@ def _claim(run: RunContext, name: str, begun: Claim | None) -> tuple[ClaimedPat,
         taken.append(claim)
         pat = replace(found, epoch=claim.epoch)
         rotation = next(iter(work.journal.load_open_for([name])), None)
+        tell_takeover(work, run, claim, pat, rotation)
     return ClaimedPat(run, claim, pat, rotation, heard), claim
 
 

@@ -245,7 +245,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
         with run.services.database.begin() as work:
             told: list[tuple[str, Event]] = []
             if pulse.has_begun:
-                told += [(run.actor, back) for back in keep_life(work, pulse.holder, pulse.began_at)]
+                told += [(run.actor, back) for back in keep_life(work, pulse)]
             else:
                 told += [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))

@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.events.daemon import DaemonCrashed, DaemonReturned, DaemonsAgreed, DaemonsMixed, DaemonStopped
+from rotator.domain.events.daemon import (
+    ClaimTakenOver,
+    DaemonCrashed,
+    DaemonReturned,
+    DaemonsAgreed,
+    DaemonsMixed,
+    DaemonStopped,
+)
 from rotator.domain.events.event import Event
 from rotator.domain.job_run import (
     BEATS_WITHIN,
@@ -18,9 +25,12 @@ from rotator.domain.job_run import (
     JobRun,
     find_colleagues,
     find_latest,
+    find_process,
     say_differences,
 )
-from rotator.engine.auditing import find_lasting, record_logged
+from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.rotation import Rotation
+from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.pulse import Pulse
 from rotator.errors import AuditChainError, DatabaseError, StoppedError
@@ -47,17 +57,31 @@ def begin_life(work: UnitOfWork, holder: str, began_at: datetime, now: datetime)
     return crashed
 
 
-def keep_life(work: UnitOfWork, holder: str, began_at: datetime) -> list[DaemonReturned]:
+def keep_life(work: UnitOfWork, pulse: Pulse) -> list[DaemonReturned]:
     """Note again that a daemon lives whose end others have noted, or whose life a failover lost; return what is told.
 
-    It stood still, or was cut off, for so long that they took it for dead.
+    It stood still, or was cut off, for so long that they took it for dead, or might take over what it was at.
     """
-    life = work.job_runs.find_last(JobName.HEARTBEAT, began_at)
-    is_known = life is not None and life.holder == holder and life.period == began_at
-    if life is not None and is_known and life.outcome is None:
-        return []
-    work.job_runs.begin(JobRun(JobName.HEARTBEAT, began_at, holder, began_at))
-    return [DaemonReturned(began_at=began_at)] if is_known else []
+    life = work.job_runs.find_last(JobName.HEARTBEAT, pulse.began_at)
+    is_known = life is not None and life.holder == pulse.holder and life.period == pulse.began_at
+    is_ended = life is None or not is_known or life.outcome is not None
+    if is_ended:
+        work.job_runs.begin(JobRun(JobName.HEARTBEAT, pulse.began_at, pulse.holder, pulse.began_at))
+    seconds = None if pulse.silence is None else round(pulse.silence.total_seconds())
+    is_told = (is_ended and is_known) or seconds is not None
+    return [DaemonReturned(began_at=pulse.began_at, silent_seconds=seconds)] if is_told else []
+
+
+def tell_takeover(work: UnitOfWork, run: RunContext, claim: Claim, pat: ManagedPat, rotation: Rotation | None) -> None:
+    """Tell from which daemon a claim was taken over that it did not give back, if it was another one's."""
+    process = find_process(claim.taken_from or "")
+    if not process or process == find_process(claim.claimant):
+        return
+    holders = [beat.actor or beat.holder for beat in work.job_runs.load_heartbeats() if beat.process == process]
+    place = {"rotation_id": rotation.id} if rotation is not None else {}
+    for holder in holders[:1]:
+        event, now = ClaimTakenOver(holder=holder), run.services.clock.now()
+        record(work, run, pat.name, event, now, account=pat.account, organization=pat.organization, **place)
 
 
 def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -> list[tuple[str, DaemonCrashed]]:

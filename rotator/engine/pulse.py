@@ -58,6 +58,9 @@ class Pulse:
         self._dead: list[str] = []
         self._noted: deque[Event] = deque()
         self._seen: dict[str, tuple[datetime, timedelta]] = {}
+        self.silence: timedelta | None = None
+        """For how long this daemon wrote no heartbeat, so that its claims were over; None: that is told, or was not."""
+        self._beat_at: timedelta | None = None
         self._giving, self._left = threading.Lock(), list[Claim]()
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
@@ -84,10 +87,13 @@ class Pulse:
             began, before = boot.read_boot().elapsed, self._heard
             if only_late and began < before.until:
                 return
+            if self.binds_for is not None and self._beat_at is not None and began - self._beat_at >= self.binds_for:
+                self.silence = began - self._beat_at
             until = self._find_until(began)
             self._heard = _Heard(before.row, min(before.until, until))  # others may see it before we know of it
             commit()
             until = min(until, self._find_until(began))  # a reload may have shortened the span meanwhile
+            self._beat_at = began
             is_in_time = boot.read_boot().elapsed < self._heard.until
             self._heard = _Heard(before.row if is_in_time else before.row + 1, until)
 
@@ -174,7 +180,7 @@ class Pulse:
 
     def note_written(self, deaths: int) -> None:
         """Note that a heartbeat was written, with so many threads that died."""
-        self._has_begun = True
+        self._has_begun, self.silence = True, None
         del self._dead[:deaths]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -12,13 +12,15 @@ from typing import Protocol
 class Claim:
     """The right to work on one ManagedPat until `expires_at`; `epoch` grows with each claim and fences writes.
 
-    It belongs to one piece of work. `claimant` names the run and the process that hold it.
+    It belongs to one piece of work. `claimant` names the run and the process that hold it; `taken_from`: the one whose
+    claim was over and not given back.
     """
 
     name: str
     claimant: str
     epoch: int
     expires_at: datetime
+    taken_from: str | None = field(default=None, compare=False)
 
 
 class ClaimsReader(Protocol):

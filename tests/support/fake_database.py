@@ -589,7 +589,7 @@ class _MemoryClaims(_MemoryClaimsReader):
         self._tables.pats[name] = replace(pat, epoch=pat.epoch + 1)
         self._tables.claims[name] = Held(claimant, now + span, self._clocks.read_boot())
         self._tables.entries[name] = replace(self._tables.entries.get(name, _NO_ENTRY), next_at=LONG_AGO)
-        return Claim(name, claimant, pat.epoch + 1, now + span)
+        return Claim(name, claimant, pat.epoch + 1, now + span, None if held is None else held.claimant)
 
     def renew(self, claim: Claim, *, now: datetime, span: timedelta) -> Claim:
         self._tables.check_order()

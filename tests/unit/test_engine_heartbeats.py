@@ -353,6 +353,32 @@ def test_daemon_of_another_host_that_died_is_told_once_by_one_of_the_others() ->
     assert find_crashes(world) == [("rotator@a", dead.pulse.began_at.isoformat())]
 
 
+def test_daemon_that_stood_still_for_minutes_says_for_how_long_and_who_takes_over_from_whom() -> None:
+    """Not long enough to be called dead: once each, and nothing where it was merely late."""
+    world, first, second = make_replicas()
+    told = ("daemon_crashed", "daemon_returned", "claim_taken_over")
+
+    def list_told() -> list[tuple[str, str, object, object]]:
+        events = [event.entry for event in load_events(world.database) if event.entry.event in told]
+        return [(e.event, e.actor, e.details.get("holder"), e.details.get("silent_seconds")) for e in events]
+
+    world.database.interrupts["planned"] = world.database.die
+    with pytest.raises(ProcessDied):
+        first.run()
+    world.database.revive()
+    for _ in range(3):
+        world.clock.advance(BEAT)
+        second.beat()
+    second.run()
+    taken = ("claim_taken_over", "rotator@b", "rotator@a", None)
+    assert list_told() == [taken]
+    for _ in range(3):
+        first.beat()
+        world.clock.advance(BEAT)
+    assert list_told() == [taken, ("daemon_returned", "rotator@a", None, 90)]
+    world.finish()
+
+
 def test_daemon_that_was_told_as_crashed_and_goes_on_says_so_once() -> None:
     """From then on it lives again: its next crash is told as the first one was."""
     world = make_world()

@@ -243,7 +243,7 @@ class SqlClaims(SqlClaimsReader):
         is_held = bool(self._judge({name: held}, now, span).held)
         if is_held or not self._take(name, row.epoch, held, Held(claimant, now + span, self._read_boot())):
             raise make_held(name, row.claimed_by or claimant, row.claimed_until or now + span)
-        return Claim(name, claimant, row.epoch + 1, now + span)
+        return Claim(name, claimant, row.epoch + 1, now + span, row.claimed_by)
 
     def _take(self, name: str, epoch: int, held: Held, taken: Held) -> bool:
         """Take it over from the one who was seen to hold it; False when anybody renewed or took it meanwhile."""

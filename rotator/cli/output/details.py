@@ -95,6 +95,8 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "ends_at": _word("ends {}", _say_time),
     "expires_at": _word("expires {}", _say_time),
     "began_at": _word("began {}", _say_time),
+    "silent_seconds": _word("silent for {}", _say_seconds),
+    "holder": _word("from {}"),
     "days": _word("{} days ahead"),
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),

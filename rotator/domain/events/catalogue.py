@@ -156,6 +156,7 @@ EVENTS: tuple[type[Event], ...] = (
     daemon.DaemonStarted,
     daemon.DaemonCrashed,
     daemon.DaemonReturned,
+    daemon.ClaimTakenOver,
     daemon.DaemonsMixed,
     daemon.DaemonsAgreed,
     daemon.DaemonReloaded,

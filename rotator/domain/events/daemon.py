@@ -43,9 +43,16 @@ class DaemonCrashed(
 
 
 class DaemonReturned(Event, name="daemon_returned", subject=SubjectKind.DAEMON):
-    """A daemon that began at `began_at`, and that others took for dead, goes on: it stood still, or was cut off."""
+    """A daemon that began at `began_at` goes on; it stood still, or was cut off, until its claims were over."""
 
     began_at: datetime
+    silent_seconds: int | None = None
+
+
+class ClaimTakenOver(Event, name="claim_taken_over", subject=SubjectKind.MANAGED_PAT):
+    """What a daemon was at (`holder`: its user and host) is gone on with: it died, stands still or is cut off."""
+
+    holder: str
 
 
 class DaemonsMixed(
