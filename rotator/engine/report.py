@@ -72,6 +72,7 @@ class OutcomeFields(TypedDict, total=False):
     secret_name: str
     overlap_until: datetime | None
     ends: tuple[datetime, datetime] | None
+    is_paused: bool
     settles_until: datetime | None
     pending_id: str
     decision: Decision
@@ -88,7 +89,8 @@ class PatOutcome:
     `revoked_id`: the PAT that was revoked. `left_id`: the old PAT that nobody can revoke now, as the account that it
     moved from cannot work (rotated), or that was left alive at the end of its overlap (recovered). `secret_name`: where
     the value of a new PAT is. `overlap_until`: how long the old PAT stays valid (rotated). `ends`: when the
-    old and the new PAT expire, where a person asked for a change of it (rotated).
+    old and the new PAT expire, where a person asked for a change of it; `is_paused`: a
+    person paused it by name, and rotated it all the same (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
     whose revocation is not confirmed (both settling). `decision`: why it was rotated. `held_back`: what it waits for,
     until `held_until`. `despite`: what it did not wait for (rotated, retired). `place`: what is down, an account, an
@@ -108,6 +110,7 @@ class PatOutcome:
     secret_name: str = ""
     overlap_until: datetime | None = None
     ends: tuple[datetime, datetime] | None = None
+    is_paused: bool = False
     settles_until: datetime | None = None
     pending_id: str | None = None
     decision: Decision | None = None

@@ -211,6 +211,7 @@ class PatWork:
             left_id=None if source.owner_works else held.rotation.predecessor_id,
             overlap_until=self._find_end_of_old(held, source.despite) if reason is None else None,
             ends=(before, held.pat.valid_to) if decision.is_wanted and held.rotation.has_predecessor else None,
+            is_paused=held.pat.state is ManagedPatState.PAUSED,
             despite=source.despite,
         )
         self.report.add(outcome)

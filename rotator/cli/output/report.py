@@ -169,7 +169,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
             return "the old PAT stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:
-            return "; ".join(filter(None, (_say_ends(outcome), _say_end_of_old(outcome, now))))
+            paused = f"it stays paused until `rotator inventory resume {outcome.name}`" if outcome.is_paused else ""
+            return "; ".join(filter(None, (_say_ends(outcome), _say_end_of_old(outcome, now), paused)))
         case OutcomeKind.ADOPTED:
             return f"PAT {outcome.authorization_id}; nothing was changed but the inventory"
         case OutcomeKind.CREATED:
