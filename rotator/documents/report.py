@@ -36,7 +36,10 @@ class OutcomeDocument(PatReference):
         Annotated[str, "Id of the old PAT that rotator cannot revoke, as the account that it moves from cannot work."]
     ]
     revoke_after: NotRequired[Annotated[Moment, "When the overlap ends and the old PAT is revoked."]]
-    new_expires_at: NotRequired[Annotated[Moment, "When the new PAT would expire: in a dry run."]]
+    new_expires_at: NotRequired[
+        Annotated[Moment, "When the new PAT expires: of `update` and `inventory move`; in a dry run, when it would."]
+    ]
+    old_expires_at: NotRequired[Annotated[Moment, "When the PAT before it expires: of `update` and `inventory move`."]]
     vault: NotRequired[Annotated[str, "Address of the Key Vault that the new value would go to: in a dry run."]]
     secret_name: NotRequired[Annotated[str, "Name of the secret in that vault: in a dry run."]]
     attempt: NotRequired[Annotated[str | None, "Id of the rotation that settles: in `settling`. Null: not known."]]
@@ -155,6 +158,18 @@ def make_preview_document(preview: Preview, run_id: str) -> ReportDocument:
     return {**make_report_document(RunReport(run_id)), "dry_run": True, "rotated": rotated}
 
 
+def _add_old(document: OutcomeDocument, outcome: PatOutcome) -> None:
+    """Add what became of the old PAT, and when both expire."""
+    if outcome.revoked_id is not None:
+        document["revoked_authorization_id"] = outcome.revoked_id
+    if outcome.left_id is not None:
+        document["left_behind_authorization_id"] = outcome.left_id
+    if outcome.overlap_until is not None:
+        document["revoke_after"] = write_moment(outcome.overlap_until)
+    if outcome.ends is not None:
+        document["old_expires_at"], document["new_expires_at"] = map(write_moment, outcome.ends)
+
+
 def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
     """What every outcome has, and those of the other fields that it has."""
     document = _begin(outcome)
@@ -164,12 +179,7 @@ def _make_outcome(outcome: PatOutcome) -> OutcomeDocument:
         document["rule"] = outcome.decision.rule.name
     if outcome.state_before is not None:
         document["state_before"] = outcome.state_before
-    if outcome.revoked_id is not None:
-        document["revoked_authorization_id"] = outcome.revoked_id
-    if outcome.left_id is not None:
-        document["left_behind_authorization_id"] = outcome.left_id
-    if outcome.overlap_until is not None:
-        document["revoke_after"] = write_moment(outcome.overlap_until)
+    _add_old(document, outcome)
     if outcome.kind is OutcomeKind.SETTLING:
         document["attempt"] = outcome.rotation_id
         if outcome.pending_id is not None:

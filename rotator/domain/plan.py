@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rotator.domain.backoff import is_kept_from
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
+from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Decision, Policy, Rule, RuleAction, Verdict
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.timetable import HeldBack
@@ -196,6 +197,14 @@ def _hold_by_timetable(action: Action, policy: Policy, decision: Decision, now: 
 
 def _hold(action: Action, back: HeldBack) -> Action:
     return action._replace(reason=ActionReason(back.by.value), held_back=back)
+
+
+def find_obstacle(pat: ManagedPat, decision: Decision) -> Obstacle | None:
+    """Return what keeps `rotator rotate` from making another PAT like this one."""
+    rule = decision.rule
+    if pat.all_organizations and rule is not None and rule.action is RuleAction.ROTATE:
+        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
+    return decision.obstacle
 
 
 def find_end_of_old(pat: ManagedPat, rule: Rule, now: datetime) -> datetime:

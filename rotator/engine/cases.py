@@ -32,12 +32,13 @@ from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.marker import strip_mark
 from rotator.domain.notification import Affected, Hurt
+from rotator.domain.plan import find_obstacle
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.sign_in import NOT_SIGNED_IN
 from rotator.domain.telling import Notice
 from rotator.engine.auditing import find_lasting
 from rotator.engine.context import RunContext
-from rotator.engine.explaining import find_obstacle, say_way_on
+from rotator.engine.explaining import say_way_on
 from rotator.engine.hooking import MOST_TRIES
 from rotator.ports.database import Reading
 

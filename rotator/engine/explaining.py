@@ -10,7 +10,8 @@ from datetime import datetime
 
 from rotator.domain.managed_pat import ALL_ORGANIZATIONS_END, Failure, ManagedPat
 from rotator.domain.obstacle import FULL_ACCESS, Obstacle, ObstacleKind
-from rotator.domain.policy import FORBIDDEN, Decision, Policy, RuleAction
+from rotator.domain.plan import find_obstacle
+from rotator.domain.policy import FORBIDDEN, Decision, Policy
 from rotator.domain.probe import RefusalCause
 from rotator.domain.sight import Holding, Sight
 from rotator.domain.timetable import HeldBack, HeldBackBy
@@ -36,14 +37,6 @@ def explain_decision(decision: Decision) -> Failure | None:
     if decision.obstacle is None:
         return None
     return replace(explain_obstacle(decision.obstacle), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
-
-
-def find_obstacle(pat: ManagedPat, decision: Decision) -> Obstacle | None:
-    """Return what keeps `rotator rotate` from making another PAT like this one."""
-    rule = decision.rule
-    if pat.all_organizations and rule is not None and rule.action is RuleAction.ROTATE:
-        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
-    return decision.obstacle
 
 
 def say_way_on(pat: ManagedPat, policy: Policy, now: datetime) -> str:
@@ -167,10 +160,18 @@ def say_ends_with_all(count: int = 1) -> str:
     )
 
 
-def explain_wish(decision: Decision) -> Failure | None:
-    """Return what the policy has against a PAT that a person asks for: there is nothing to replace by hand."""
+def explain_wish(decision: Decision, *, names_lifetime: bool = True) -> Failure | None:
+    """Return what the policy has against a PAT that a person asks for: there is nothing to replace by hand.
+
+    `names_lifetime`: so the lifetime is what the person chose, and not what the policy makes of it.
+    """
     failure, obstacle = explain_decision(decision), decision.obstacle
-    if failure is None or obstacle is None or obstacle.kind is not ObstacleKind.SCOPE_DENIED:
+    if failure is None or obstacle is None:
+        return None
+    if names_lifetime and obstacle.kind in (ObstacleKind.OVERLAP_TOO_LONG, ObstacleKind.DUE_IMMEDIATELY):
+        least = f"the overlap of {say_duration(obstacle.overlap)} and rotate_before ({obstacle.rotate_before})"
+        return replace(failure, fix=f"Ask for a longer lifetime: {least} of rule {obstacle.rule} must fit into it.")
+    if obstacle.kind is not ObstacleKind.SCOPE_DENIED:
         return failure
     fix = f"Ask for other scopes, or take {', '.join(obstacle.scopes)} out of guardrails.deny_scopes."
     return replace(failure, fix=fix)

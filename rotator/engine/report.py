@@ -71,6 +71,8 @@ class OutcomeFields(TypedDict, total=False):
     left_id: str | None
     secret_name: str
     overlap_until: datetime | None
+    ends: tuple[datetime, datetime] | None
+    is_paused: bool
     settles_until: datetime | None
     pending_id: str
     decision: Decision
@@ -86,7 +88,9 @@ class PatOutcome:
     `authorization_id`: the PAT that is current afterwards. `state_before`: what an interrupted rotation was found in.
     `revoked_id`: the PAT that was revoked. `left_id`: the old PAT that nobody can revoke now, as the account that it
     moved from cannot work (rotated), or that was left alive at the end of its overlap (recovered). `secret_name`: where
-    the value of a new PAT is. `overlap_until`: how long the old PAT stays valid (rotated).
+    the value of a new PAT is. `overlap_until`: how long the old PAT stays valid (rotated). `ends`: when the
+    old and the new PAT expire, where a person asked for a change of it; `is_paused`: a
+    person paused it by name, and rotated it all the same (rotated).
     `settles_until`: until when a request of the rotation `rotation_id` may still take effect; `pending_id`: the PAT
     whose revocation is not confirmed (both settling). `decision`: why it was rotated. `held_back`: what it waits for,
     until `held_until`. `despite`: what it did not wait for (rotated, retired). `place`: what is down, an account, an
@@ -105,6 +109,8 @@ class PatOutcome:
     left_id: str | None = None
     secret_name: str = ""
     overlap_until: datetime | None = None
+    ends: tuple[datetime, datetime] | None = None
+    is_paused: bool = False
     settles_until: datetime | None = None
     pending_id: str | None = None
     decision: Decision | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from rotator.domain.events.event import Event
@@ -69,6 +69,16 @@ class Preview:
     wanted: ManagedPat
     action: Action | None
     revokes: bool = True
+
+
+def find_earlier_end(run: RunContext, change: Change) -> tuple[datetime, datetime] | None:
+    """Return when the PAT in use expires and when the wanted one would, if that is earlier; else None."""
+    now = run.services.clock.now()
+    with run.services.database.read() as reading:
+        pat = check_managed(reading, change.name).as_ending()
+    if change.lifetime is None or not pat.has_pat or now + change.lifetime >= pat.valid_to:
+        return None
+    return pat.valid_to, now + change.lifetime
 
 
 def preview(run: RunContext, change: Change) -> Preview:
@@ -202,7 +212,7 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)
     decision = policy.decide_wanted(wanted, now=now, longest=None)
-    failure = explain_wish(decision)
+    failure = explain_wish(decision, names_lifetime=wanted.wanted_lifetime is not None)
     if failure is not None:
         raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
     if decision.verdict is not Verdict.DUE:

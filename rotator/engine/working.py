@@ -176,7 +176,7 @@ class PatWork:
             raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
         if not self._is_by_hand:
             check_attempts(held)
-        source = inspect_source(held, self.view, decision)
+        source, before = inspect_source(held, self.view, decision), held.pat.as_ending().valid_to
         try:
             if not self._is_by_hand and not self._turns.take(held.pat.name, held.renew):
                 self.report.add(PatOutcome.of(OutcomeKind.POSTPONED, held.pat))
@@ -210,6 +210,8 @@ class PatWork:
             secret_name=held.pat.secret_name,
             left_id=None if source.owner_works else held.rotation.predecessor_id,
             overlap_until=self._find_end_of_old(held, source.despite) if reason is None else None,
+            ends=(before, held.pat.valid_to) if decision.is_wanted and held.rotation.has_predecessor else None,
+            is_paused=held.pat.state is ManagedPatState.PAUSED,
             despite=source.despite,
         )
         self.report.add(outcome)

@@ -168,3 +168,17 @@ def test_account_that_nobody_knows_is_an_error_of_the_user(managed: Rotator) -> 
         refused = managed(*words)
         assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
     assert managed("inventory", "forget-limits", "--account", "build-bot", "--organization", "contoso").returncode == 0
+
+
+def test_lifetime_that_ends_before_the_pat_in_use_is_asked_about_and_told(managed: Rotator) -> None:
+    assert managed("inventory", "adopt", "docs-site").returncode == 0
+    words = ("update", "docs-site", "--lifetime", "2d")
+    refused = managed(*words)
+    assert (refused.returncode, "confirmation_needed" in refused.stderr) == (2, True), refused.stderr
+    assert "`rotator update docs-site --lifetime 2d --yes`" in refused.stderr
+    assert "update_started" not in _read_events(managed)
+    done = managed(*words, "--yes")
+    assert (done.returncode, done.stdout.count("it expires ")) == (0, 1), done.stdout + done.stderr
+    assert "(before: " in done.stdout
+    longer = managed("update", NAME, "--lifetime", "40d")
+    assert "confirmation_needed" not in longer.stderr

@@ -232,3 +232,10 @@ def test_plan_says_first_that_everything_is_paused_although_nothing_waits() -> N
     pause_all(world.make_run())
     head = next(iter(render_plan(make_plan(world.make_run()))))
     assert head == "Everything is paused: no run rotates or revokes until `rotator inventory resume --all`."
+
+
+def test_rotation_by_hand_of_a_pat_that_is_paused_by_name_says_that_it_stays_paused() -> None:
+    world = make_world()
+    pause(world.make_run(), NAME)
+    report = world.rotate(NAME)
+    assert f"it stays paused until `rotator inventory resume {NAME}`" in "".join(render_done(report, world.clock.now()))

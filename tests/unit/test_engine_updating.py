@@ -22,7 +22,7 @@ from rotator.engine.report import OutcomeKind, RunReport
 from rotator.engine.run import recover_interrupted
 from rotator.engine.status import PatState
 from rotator.engine.tags import ROTATION_TAG
-from rotator.engine.updating import Change, make_change, preview, update
+from rotator.engine.updating import Change, find_earlier_end, make_change, preview, update
 from rotator.errors import (
     DatabaseBehindError,
     DeniedError,
@@ -541,3 +541,22 @@ def test_preview_is_refused_as_the_update_would_be(arrange: Arrange, error: type
     with pytest.raises(error):
         preview(world.make_run(), CHANGE)
     assert world.database.dump() == before
+
+
+def test_lifetime_that_is_too_short_for_the_rule_is_to_be_longer_and_its_overlap_stays() -> None:
+    world = make_current()
+    for lifetime in (timedelta(minutes=5), timedelta(hours=24)):
+        with pytest.raises(PlanRefusedError) as refused:
+            update(world.make_run(), Change(NAME, lifetime=lifetime))
+        assert refused.value.fix.startswith("Ask for a longer lifetime")
+        assert "Set overlap" not in refused.value.fix
+
+
+def test_report_says_when_the_old_and_the_new_pat_expire_where_a_person_changed_it() -> None:
+    world = make_current()
+    before, shorter = world.record().valid_to, Change(NAME, lifetime=timedelta(days=10))
+    ends = find_earlier_end(world.make_run(), shorter)
+    assert ends == (before, world.clock.now() + timedelta(days=10))
+    assert find_earlier_end(world.make_run(), Change(NAME, lifetime=timedelta(days=40))) is None
+    [outcome] = change(world, shorter).of_kind(OutcomeKind.ROTATED)
+    assert outcome.ends == (before, world.record().valid_to)

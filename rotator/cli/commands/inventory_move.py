@@ -37,9 +37,9 @@ def move(cli: CliContext, name: str, account: str, dry_run: bool, yes: bool) -> 
     """Move a PAT to another account of the same organization: for when the person whose PAT it is leaves.
 
     A new PAT is made as that account's user, proven, and stored in the same secret; consumers change nothing. The old
-    PAT stays valid for the overlap. Then it is revoked, if its account still works; otherwise nobody but Azure DevOps
-    can revoke it, and it is left behind and reported until it has expired. If policy, server or vault refuse, the PAT
-    stays where it is.
+    PAT stays valid for the overlap. Then it is revoked. If its account must sign in first, that is waited for; if its
+    user has left, nobody but Azure DevOps can revoke it, and it is left behind and reported until it has expired. If
+    policy, server or vault refuse, the PAT stays where it is.
     """
     from rotator.cli.console import say
     from rotator.cli.exit_codes import DECLINED

@@ -9,11 +9,11 @@ from rotator.cli.console import clean, say
 from rotator.cli.context import CliContext
 from rotator.cli.output.words import RESUME_ALL, say_counts, say_held_back, say_left, say_pats
 from rotator.cli.selection import Facts
-from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
+from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, find_obstacle
 from rotator.domain.policy import PAUSED
 from rotator.domain.rotation import Rotation
 from rotator.domain.words import say_duration, say_moment, say_names, say_span
-from rotator.engine.explaining import find_obstacle, say_lacks_window
+from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
     ActionKind.ROTATE: "~",

@@ -13,7 +13,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
-from rotator.domain.words import say_names
+from rotator.domain.words import say_moment, say_names
 from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -169,7 +169,8 @@ def _say_done(outcome: PatOutcome, now: datetime) -> str:
         case OutcomeKind.ROTATED if outcome.reason is OutcomeReason.HOOK_AWAITED:
             return "the old PAT stays valid; its overlap begins when a required hook has succeeded"
         case OutcomeKind.ROTATED:
-            return _say_end_of_old(outcome, now)
+            paused = f"it stays paused until `rotator inventory resume {outcome.name}`" if outcome.is_paused else ""
+            return "; ".join(filter(None, (_say_ends(outcome), _say_end_of_old(outcome, now), paused)))
         case OutcomeKind.ADOPTED:
             return f"PAT {outcome.authorization_id}; nothing was changed but the inventory"
         case OutcomeKind.CREATED:
@@ -211,6 +212,13 @@ def _say_postponed(outcomes: Sequence[PatOutcome]) -> Iterator[str]:
     elif outcomes:
         named = say_names([outcome.name for outcome in outcomes])
         yield clean(f"postponed  {say_pats(len(outcomes))}: {why}; later runs rotate them: {named}")
+
+
+def _say_ends(outcome: PatOutcome) -> str:
+    if outcome.ends is None:
+        return ""
+    old, new = map(say_moment, outcome.ends)
+    return f"it expires {new} (before: {old})"
 
 
 def _say_end_of_old(outcome: PatOutcome, now: datetime) -> str:
