@@ -339,7 +339,7 @@ def show(lines: list[str], code: int) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except (AttributeError, OSError, ValueError) as error:  # it was closed before, or is full
-        sys.stdout = Path(os.devnull).open("w", encoding="ascii")  # noqa: SIM115 - else the end tries again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the end of Python tries that again
         if sys.stderr is not None:
             sys.stderr.write(f"FAILED: what was found could not be written: {error}.\n")
         return 1

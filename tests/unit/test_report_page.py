@@ -522,3 +522,10 @@ def test_answer_says_each_kind_of_exception_once_whatever_its_causes() -> None:
     page = read_page(render_page(make_document(events)))
     assert len(read_table(page, "exception-sums")) == 2
     assert "not as its policy wants it: rotation blocked (3)." in page.find_id("answer-5").text()
+
+
+def test_checkpoint_that_came_late_is_said() -> None:
+    document = make_document()
+    assert "late-seal" not in render_page(document)
+    document["log"]["late_seal"] = {"size": 30, "first": 12, "seconds": 3 * 86400}
+    assert "The checkpoint of 30 events was made 3d after event 12, the first that no" in render_page(document)

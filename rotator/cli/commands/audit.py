@@ -251,8 +251,9 @@ def accept(cli: CliContext) -> int:
     """Record, with your --reason, that the log lacks what the vaults hold of it, as after a restore from a backup.
 
     Writes what is missing into the log, signed if there is a key; `rotator audit verify --anchors` then accepts it, and
-    says so. The same holds for events that `rotator audit verify` names as forged. Changes nothing else. Anything that
-    goes missing, or is forged, later is reported again.
+    says so. The same holds for events that `rotator audit verify` names as forged, and for an old log that no signature
+    covers, as where the key is new: that is signed as it is. Changes nothing else. Anything that goes missing, or is
+    forged, later is reported again.
     """
     from rotator.cli.console import print_json, progress, say
     from rotator.cli.output.audit import say_number

@@ -77,14 +77,7 @@ def export(
 
     check_follow(asked, follow=follow)
     check_syslog(syslog, form, has_output=output is not None)
-    written: AuditEvent | None = None
-
-    def note_written(events: Iterator[AuditEvent]) -> Iterator[AuditEvent]:
-        nonlocal written
-        for event in events:
-            yield event
-            written = event  # whoever asks for the next one has written it
-
+    written = [0]
     try:
         with open_installation(cli) as installation, ExitStack() as stack:
             if follow or syslog is not None:
@@ -95,16 +88,20 @@ def export(
                 return 0
             stream = stack.enter_context(opened(output, force=force, grows=follow))
             events = _find_events(installation, asked, after, stream, follow=follow)
-            count = write_events(note_written(events), stream, form)
+            count = write_events(_note_written(events, written), stream, form)
     except UsageError as error:
-        if written is not None and follow and output is not None:
-            error.fix += (
-                f" The file has the events up to {written.sequence}: --since-sequence {written.sequence} goes on."
-            )
+        if written[0] and follow and output is not None:
+            error.fix += f" The file has the events up to {written[0]}: --since-sequence {written[0]} goes on."
         raise
     if output is not None:
         note(cli, f"{count} events written to {output}")
     return 0
+
+
+def _note_written(events: Iterator[AuditEvent], written: list[int]) -> Iterator[AuditEvent]:
+    for event in events:
+        yield event
+        written[0] = event.sequence  # whoever asks for the next one has written it
 
 
 def _find_events(

@@ -54,7 +54,7 @@ def report(
     without rotator. With a signing key, a checkpoint is made before it, so that a signature covers each event.
     """
     from rotator.cli.console import progress
-    from rotator.cli.exporting import check_free, opened, opened_whole
+    from rotator.cli.exporting import opened, opened_whole
     from rotator.cli.reviewing import find_signer, gather_contents, review_period, seal_log
     from rotator.cli.session import open_installation
     from rotator.documents.review import make_review_document
@@ -66,10 +66,7 @@ def report(
         now = _end_second(installation.clock.now())
         asked = _find_period(period, now)
         path = output or Path(f"rotator-audit-{asked.name}.html")
-        if archive is not None and os.path.realpath(path) == os.path.realpath(archive):
-            raise UsageError("--output and --archive name one file", fix="Give the page and the archive a file each.")
-        for target in filter(None, (path, archive)):
-            check_free(target, force=force)
+        _check_targets(path, archive, force=force)
         unsealed, unsigned = (None if archive is None else seal_log(installation)), None
         now = _end_second(installation.clock.now())
         asked = _find_period(period, now)  # which ends after what was just written
@@ -86,6 +83,15 @@ def report(
                 write_archive(raw, contents, signer)
     _tell(cli, document, unsealed, unsigned)
     return FAILED if unsigned is not None else _find_code(review)
+
+
+def _check_targets(path: Path, archive: Path | None, *, force: bool) -> None:
+    from rotator.cli.exporting import check_free
+
+    if archive is not None and os.path.realpath(path) == os.path.realpath(archive):
+        raise UsageError("--output and --archive name one file", fix="Give the page and the archive a file each.")
+    for target in filter(None, (path, archive)):
+        check_free(target, force=force)
 
 
 def _tell(cli: CliContext, document: ReviewDocument, unsealed: str | None, unsigned: str | None) -> None:
