@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rotator.domain.audit_event import AuditEvent
-from rotator.errors import UsageError
+from rotator.errors import NotManagedError, UsageError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.database import Database
 
@@ -41,4 +41,6 @@ def follow_events(
 def check_cursor(after: int, newest: int) -> None:
     """UsageError for an event that the log does not have yet: nothing would ever come after it without a word."""
     if after > newest:
-        raise UsageError(f"the audit log has no event {after} yet: its newest is {newest}", fix=_FIX)
+        raise UsageError(
+            f"the audit log has no event {after} yet: its newest is {newest}", code=NotManagedError.code, fix=_FIX
+        )
