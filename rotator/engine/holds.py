@@ -8,14 +8,15 @@ from rotator.domain.backoff import make_backoff
 from rotator.domain.events.event import Event
 from rotator.domain.events.rotations import FailureCleared, PatVanished, RotationBlocked, RotationFailed
 from rotator.domain.managed_pat import Hold, ManagedPat
+from rotator.domain.obstacle import ObstacleKind
 from rotator.domain.urgency import FIRST_RETRY, LONGEST_RETRY, bound_wait
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.context import RunMode
 from rotator.errors import (
     DatabaseBehindError,
+    FailureKind,
     ForeignWriteError,
     PatGoneError,
-    PlanRefusedError,
     RevokedByHandError,
     RotatorError,
 )
@@ -27,6 +28,7 @@ _HOLDS = {
     DatabaseBehindError: Hold.DATABASE_BEHIND,
 }
 
+_OBSTACLES = frozenset(kind.value for kind in ObstacleKind)
 OVERLAP_NOT_OVER = "overlap_not_over"
 """The code of a rotation that a person asked for while the old PAT of the one before it is not revoked."""
 
@@ -65,12 +67,13 @@ def is_only_asked(held: ClaimedPat, error: RotatorError) -> bool:
     """Whether an error only answers what a person asked for, and says nothing about the PAT.
 
     Its overlap is not over, so nothing is wrong with it. Or the record says already what happened to it: that the
-    policy forbids a new one changes nothing about that, and is known without the record.
+    policy forbids a new one, or that none can be like it, changes nothing about that, and is known without the record.
+    What else keeps a new one from being made is noted, with its own fix.
     """
     if held.run.mode is not RunMode.BY_HAND:
         return False
-    is_refused = isinstance(error, PlanRefusedError) and find_hold(error) is None
-    return error.code == OVERLAP_NOT_OVER or (is_refused and held.pat.hold is not None)
+    is_forbidden = error.kind is FailureKind.FORBIDDEN or error.code in _OBSTACLES
+    return error.code == OVERLAP_NOT_OVER or (is_forbidden and held.pat.hold is not None)
 
 
 def make_retry_at(pat: ManagedPat, now: datetime) -> datetime:

@@ -182,6 +182,8 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
             raise freeze(held, behind)
+        if latest is not None and is_forged(held.services.secrets, held.location, latest, rotation.secret_version):
+            raise freeze(held, make_foreign(held, latest))  # consumers read what somebody copied under our tags
         complete(held, PatRevoked(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value))
     else:
         retire_predecessor(held, view)

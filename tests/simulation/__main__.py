@@ -57,6 +57,7 @@ def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
             calendars=history.calendars,
             pauses=history.pauses,
             old_rotations=history.old_rotations,
+            whims=history.whims,
         )
     return totals, broken
 

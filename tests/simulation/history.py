@@ -40,5 +40,6 @@ class History:
     calendars: int = 0
     pauses: int = 0
     old_rotations: int = 0
+    whims: int = 0
     notes: list[str] = field(default_factory=list)
     breaks: int = 0

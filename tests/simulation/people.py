@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -44,7 +45,10 @@ class People:
 
     def pick(self) -> Act:
         """Draw something that a person does: beside rotator, or one of its commands, which may be killed anywhere."""
-        tools = self._world.tools
+        whims, tools = self._world.whims, self._world.tools
+        if whims is not None and whims.random() < 0.3:
+            name = whims.choice(sorted(self._world.spots))
+            return whims.choice((partial(self.edit, name), partial(self._command, self._adopt_named)))
         if tools is not None and tools.random() < 0.5:
             act = tools.choice((self.take_tags_off, self.roll_back, self.roll_back))
             return partial(act, tools.choice(sorted(self._world.spots)))
@@ -113,6 +117,22 @@ class People:
             if strip_mark(fake.pat.display_name) == name and is_ours and world.random.random() < 0.5:
                 world.oracle.note_revoked(fake.pat.authorization_id)
                 fake.revoked = True
+        world.oracle.look()
+
+    def edit(self, name: str) -> None:
+        """Somebody gives a PAT of that name another name, other scopes or more time, in the portal."""
+        world, whims = self._world, self._world.whims
+        live = [fake for fake in world.pats.live_pats() if fake.pat.display_name.startswith(name)]
+        if whims is None or not live:
+            return
+        fake = whims.choice(live)
+        fake.pat = whims.choice(
+            (
+                replace(fake.pat, display_name=f"{name} renamed"),
+                replace(fake.pat, scope="vso.build vso.code"),
+                replace(fake.pat, valid_to=fake.pat.valid_to + timedelta(days=whims.choice((1, 3)))),
+            )
+        )
         world.oracle.look()
 
     def write_secret(self, name: str) -> None:
@@ -276,6 +296,12 @@ class People:
         chosen = self._world.random.choice(sorted(self._world.show_live()))
         self._adopt(run, [chosen], Choice(replace_foreign=self._world.random.random() < 0.5))
 
+    def _adopt_named(self, run: RunContext) -> None:
+        """Name any PAT by its display name: that chooses its secret no more than `--all` does."""
+        assert self._world.whims is not None
+        names = sorted({fake.pat.display_name for fake in self._world.pats.live_pats()})
+        self._adopt(run, [self._world.whims.choice(names)], None, is_chosen=False)
+
     def _adopt_listed(self, run: RunContext) -> None:
         """`inventory adopt --from FILE` with up to three PATs, whoever has them, each with a name of its own."""
         live = sorted(self._world.show_live())
@@ -298,18 +324,22 @@ class People:
         references: list[str],
         choice: Choice | None,
         choices: dict[str, Choice] | None = None,
+        *,
+        is_chosen: bool = True,
     ) -> None:
         """Adopt; what the person was shown, and did not object to, may be written over from now on."""
         plan = propose(run, references, everything=not references, choice=choice, choices=choices)
         shown = [*(item.record for item in plan.proposals), *(item.record for item in plan.confirmations)]
         newest = (self._world.find_newest(SecretLocation.of(record)) for record in shown)
         self._world.seen |= {version for version in newest if version is not None}
-        for record in shown if references else ():
+        for record in shown if references and is_chosen else ():
             self._world.oracle.note_chosen((record.vault, record.secret_name))
         try:
             adopt(run, plan)
         finally:
-            self._note_moved({item.record.authorization_id for item in plan.proposals} if references else set())
+            self._note_moved(
+                {item.record.authorization_id for item in plan.proposals} if references and is_chosen else set()
+            )
 
     def _note_moved(self, named: set[str]) -> None:
         """Of these PATs, whose adoption may have died, those that are managed now have the secret that was chosen."""

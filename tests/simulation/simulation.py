@@ -56,6 +56,8 @@ TOOL_SHARE = 0.1
 
 Not where the database is lost too: the tags alone tell what that knew, which is a limit in docs/promise.md.
 """
+WHIM_SHARE = 1 / 3
+"""In how many histories services err about single PATs, and people edit PATs and adopt them by their display names."""
 _FAULTY = ("fetch_pats", "fetch_pat", "fetch_identity", "verify", "mint", "revoke")
 _FAULTY_VAULT = ("prove_writable", "fetch_latest", "fetch_version", "fetch_versions", "store", "disable")
 
@@ -79,6 +81,9 @@ def simulate(seed: int, make_database: MakeDatabase = make_memory) -> History:
     restores = randomness.random() < 0.15
     tools = random.Random(f"tools {seed}")
     world.tools = tools if tools.random() < TOOL_SHARE and not restores else None
+    whims = random.Random(f"whims {seed}")
+    world.whims = whims if whims.random() < WHIM_SHARE else None
+    history.whims += world.whims is not None
     backups = [world.database.back_up()]
     for _ in range(randomness.randint(1, 3)):
         stir(world, history)

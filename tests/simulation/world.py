@@ -26,7 +26,7 @@ from rotator.engine.old_rotations import archive_rotations
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
 from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG
-from rotator.errors import DeniedError, SignInRequiredError
+from rotator.errors import DeniedError, SignInRequiredError, VerificationError
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.clock import Clock
 from rotator.ports.database import Reading, UnitOfWork
@@ -149,6 +149,7 @@ class World:
         self.random, self.stretch = randomness, stretch
         self.lifetime = stretch * LIFETIME
         self.tools: random.Random | None = None
+        self.whims: random.Random | None = None
         self.something_else: set[str] = set()
         self.seen: set[str] = set()
         self.proven: dict[Place, str | None] = {}
@@ -217,6 +218,10 @@ class World:
             return self._was_store_ignored
 
         self.secrets.ignores_store = ignores
+
+    def has_whim(self, share: float) -> bool:
+        """Whether a service errs now, in the histories in which they do: until the faults end."""
+        return self.whims is not None and not self.are_clocks_right and self.whims.random() < share
 
     def location(self, name: str) -> SecretLocation:
         """Where a ManagedPat's value is."""
@@ -306,11 +311,12 @@ class World:
         lost = self.made_by_people - recorded
         for rotation, sent_at, longest in self.unwitnessed:
             if rotation.id not in known:
+                now_longest = self.pats.organizations[rotation.organization].max_lifetime  # for a mint that came late
                 lost |= {
                     fake.pat.authorization_id
                     for fake in self.pats.live_pats(rotation.display_name)
                     if fake.pat.valid_to == rotation.planned_valid_to
-                    or (fake.pat.lifetime == longest and fake.pat.valid_from >= sent_at)
+                    or (fake.pat.lifetime in (longest, now_longest) and fake.pat.valid_from >= sent_at)
                 }
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
 
@@ -410,7 +416,7 @@ class World:
             sign_in=MortalSignIn(self, life),
             clock=host,
             boot=self.clock,
-            witnesses=MortalWitnesses(self.clock),
+            witnesses=MortalWitnesses(self.clock, self._draw_wrong_date()),
             stop=stop,
             entropy=SeededEntropy(self.random),
             accounts=ACCOUNTS,
@@ -426,6 +432,12 @@ class World:
             claimant=f"run-{self.runs}",
             progress=lambda event, subject: None,
         )
+
+    def _draw_wrong_date(self) -> dict[str, timedelta]:
+        """In some runs one service's clock is wrong, by its `Date`."""
+        if self.whims is None or not self.has_whim(0.15):
+            return {}
+        return {self.whims.choice(("azure_devops", "key_vault")): self.whims.choice(SKEWS)}
 
     def archive_old(self) -> int:
         """Let the rotations that are old by now leave the journal, and return how many. It draws nothing."""
@@ -667,14 +679,15 @@ class HostClock:
 
 
 class MortalWitnesses:
-    """Port Witnesses: the services' clocks are right."""
+    """Port Witnesses: the services' clocks, each right or `ahead`."""
 
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
+    def __init__(self, clock: FakeClock, ahead: Mapping[str, timedelta] | None = None) -> None:
+        self._clock, self._ahead = clock, ahead or {}
 
     def read_witnesses(self) -> dict[str, datetime]:
         """See the port."""
-        return dict.fromkeys(("azure_devops", "key_vault"), self._clock.now())
+        services = ("azure_devops", "key_vault")
+        return {service: self._clock.now() + self._ahead.get(service, timedelta(0)) for service in services}
 
 
 class MortalClock:
@@ -822,13 +835,20 @@ class MortalPats:
         """See the port."""
         self._life.check()
         self._check_allowed("fetch_pat", organization)
+        if self._world.has_whim(0.04):
+            return None
         return self._inner.fetch_pat(account, organization, authorization_id)
 
     def verify(self, organization: str, value: SecretValue) -> Identity:
         """See the port; I6: what is no PAT is sent to nobody."""
         self._life.check()
-        if self._world.show_owner(value.reveal()) is None:
+        owner = self._world.show_owner(value.reveal())
+        if owner is None:
             raise self._world.make_break("I6: a value that is no PAT was sent to Azure DevOps")
+        if self._world.has_whim(0.04):
+            raise VerificationError("Azure DevOps refused a PAT, whether it lives or not", fix="Wait.")
+        is_let_in = self._inner.pats[owner].revoked and self._world.has_whim(0.4)
+        self._inner.lingering = {owner} if is_let_in else set()
         return self._inner.verify(organization, value)
 
     def mint(

@@ -98,3 +98,16 @@ def test_refusal_of_a_command_is_told_where_nothing_worse_is_known() -> None:
     world.rotate(NAME)
     assert ConditionKind.ROTATION_BLOCKED in list_lasting(world)
     assert world.show_status()[0].state is PatState.BLOCKED
+
+
+def test_fix_of_what_keeps_a_dead_pat_from_being_replaced_takes_the_place_of_one_that_does_not_work() -> None:
+    """Its secret holds what nobody has confirmed: the record's fix must not send people to `rotate` again and again."""
+    world = make_world()
+    world.secrets.write_foreign(world.location(), "theirs")
+    world.pats.pats[world.record().authorization_id].revoked = True
+    world.run()
+    assert world.record().hold is Hold.REVOKED_ELSEWHERE
+    assert codes_of(world.rotate(NAME), OutcomeKind.BLOCKED) == ["secret_unconfirmed"]
+    (row,) = world.show_status()
+    assert row.last_error is not None
+    assert row.last_error.code == "secret_unconfirmed"

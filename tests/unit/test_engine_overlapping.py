@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.domain.condition import ConditionKind
-from rotator.domain.managed_pat import Pat
+from rotator.domain.managed_pat import Hold, Pat
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehind, load_left_behind
@@ -194,6 +194,21 @@ def test_old_value_is_put_back_by_a_later_run_when_the_vault_was_away() -> None:
     world.advance(hours=7)
     world.run()
     assert world.latest().value.reveal() == world.pats.pats[old].value
+
+
+def test_retirement_that_was_carried_out_is_frozen_when_a_tool_has_put_the_old_value_back_under_our_tags() -> None:
+    """Consumers read a PAT that is gone: that is told, and no rotation counts as completed."""
+    world = make_overlapping(hours=25)
+    world.run_and_die(after="retiring")
+    old = world.pats.pats[world.rotations()[0].predecessor_id]
+    newest = world.latest()
+    world.secrets.write_foreign(world.location(), old.value, dict(newest.version.tags))
+    old.revoked = True
+    world.advance(hours=1)
+    world.run()
+    assert (world.states(), world.record().hold) == (["failed"], Hold.FOREIGN_WRITE)
+    world.rotate(NAME)
+    world.finish()
 
 
 def test_pat_in_its_overlap_keeps_none_of_the_others_from_being_rotated() -> None:
