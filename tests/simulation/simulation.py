@@ -339,11 +339,14 @@ def _is_ending(world: World, pause: timedelta) -> bool:
 
 
 def _judge_served(world: World) -> None:
-    """Ask the oracle after a run. Not while what an older database cannot know waits for a window: nobody looks yet."""
+    """Ask the oracle after a run. Not while what an older database cannot know waits for a window: nobody looks yet.
+
+    Nor after a run in which a sign-in was refused: what is to be put back must be seen to sign in.
+    """
     with world.database.read() as reading:
         is_paused = find_pause(reading) is not None
     is_closed = is_paused or (world.calendar is not None and not world.calendar.is_open(world.clock.now()))
-    if not (world.restored and is_closed):
+    if not (world.was_refused or (world.restored and is_closed)):
         world.oracle.judge_served(world.show_status())
 
 

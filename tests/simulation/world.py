@@ -150,6 +150,7 @@ class World:
         self.lifetime = stretch * LIFETIME
         self.tools: random.Random | None = None
         self.whims: random.Random | None = None
+        self.was_refused = False
         self.something_else: set[str] = set()
         self.seen: set[str] = set()
         self.proven: dict[Place, str | None] = {}
@@ -407,6 +408,7 @@ class World:
         database = MortalDatabase(self, life, host)
         stop = make_stop(MortalClock(self.clock, life))
         self.unlisted.clear()
+        self.was_refused = False
         self.stop, self.host = (self.stop, self.host) if is_person else (stop, host)
         services = Services(
             database=database,
@@ -846,6 +848,7 @@ class MortalPats:
         if owner is None:
             raise self._world.make_break("I6: a value that is no PAT was sent to Azure DevOps")
         if self._world.has_whim(0.04):
+            self._world.was_refused = True
             raise VerificationError("Azure DevOps refused a PAT, whether it lives or not", fix="Wait.")
         is_let_in = self._inner.pats[owner].revoked and self._world.has_whim(0.4)
         self._inner.lingering = {owner} if is_let_in else set()
