@@ -238,7 +238,8 @@ class Oracle:
         waiting = [
             row
             for row in _rows_of(status)
-            if row["state"] in ("blocked", "paused") or (row["state"] == "expired" and row["last_error"])
+            if row["state"] in ("blocked", "paused")
+            or (row["last_error"] and (row["state"] == "expired" or row["authorization_id"] in self._revoked))
         ]
         told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
