@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from rotator.domain.managed_pat import ALL_ORGANIZATIONS
+from rotator.domain.managed_pat import ALL_ORGANIZATIONS, Pat
 
 FULL_ACCESS = "app_token"
 """The scope that reaches everything its user reaches."""
@@ -39,3 +39,15 @@ class Obstacle:
     rotate_before: str = ""
     overlap: timedelta = timedelta(0)
     organizations: int = 0
+
+
+def check_target(pat: Pat, organization_id: str | None) -> Obstacle | None:
+    """Return the obstacle when a PAT is not valid for just this organization; with its id unknown, for just one."""
+    targets = pat.target_accounts
+    if targets is None:
+        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
+    if len(targets) != 1:
+        return Obstacle(ObstacleKind.SEVERAL_ORGANIZATIONS, organizations=len(targets))
+    if organization_id is not None and targets[0].lower() != organization_id.lower():
+        return Obstacle(ObstacleKind.OTHER_ORGANIZATION)
+    return None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rotator.domain.hook import HookTerms
 from rotator.domain.managed_pat import Hold, ManagedPat, Pat, make_secret_name
 from rotator.domain.marker import strip_mark
-from rotator.domain.obstacle import Obstacle, ObstacleKind
+from rotator.domain.obstacle import Obstacle, ObstacleKind, check_target
 from rotator.domain.rotation import Rotation, find_shortfall, make_kept_lifetime
 from rotator.domain.threshold import Threshold
 from rotator.domain.timetable import ALWAYS, ChangeFreeze, HeldBack, HeldBackBy, Timetable
@@ -162,6 +162,8 @@ class Policy:
     is_paused: bool = False
     """Whether a person paused everything: then no run mints or revokes, however near an expiry is."""
     text: str | None = field(default=None, repr=False, compare=False)
+    read_at: datetime | None = field(default=None, compare=False)
+    """When the settings were read, or a little before."""
 
     @cached_property
     def has_timetables(self) -> bool:
@@ -186,7 +188,12 @@ class Policy:
         return tuple(name for name in self.list_required_hooks() if self.calls_hook(name, rule))
 
     def find_awaited(self, rotation: Rotation) -> tuple[str, ...]:
-        """Return the hooks that a rotation waits for: one that the settings no longer require is not among them."""
+        """Return the hooks that a rotation waits for: one that the settings no longer require is not among them.
+
+        That is said by settings that were read after it was begun: older ones do not know what is required now.
+        """
+        if self.read_at is not None and rotation.created_at > self.read_at:
+            return rotation.awaited_hooks
         return tuple(name for name in rotation.awaited_hooks if name in self.list_required_hooks())
 
     def find_rule(self, *, account: str, organization: str, display_name: str, scopes: tuple[str, ...]) -> Rule | None:
@@ -386,15 +393,3 @@ def check_storm(rule: Rule, lifetime: timedelta, shortfall: timedelta = timedelt
 def check_clonable(pat: Pat, guardrails: Guardrails, organization_id: str | None) -> Obstacle | None:
     """Return the obstacle when the clone of a PAT would reach more or less than the PAT itself."""
     return check_target(pat, organization_id) or check_scopes(pat.scopes, guardrails)
-
-
-def check_target(pat: Pat, organization_id: str | None) -> Obstacle | None:
-    """Return the obstacle when a PAT is not valid for just this organization; with its id unknown, for just one."""
-    targets = pat.target_accounts
-    if targets is None:
-        return Obstacle(ObstacleKind.ALL_ORGANIZATIONS)
-    if len(targets) != 1:
-        return Obstacle(ObstacleKind.SEVERAL_ORGANIZATIONS, organizations=len(targets))
-    if organization_id is not None and targets[0].lower() != organization_id.lower():
-        return Obstacle(ObstacleKind.OTHER_ORGANIZATION)
-    return None

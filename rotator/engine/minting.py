@@ -15,7 +15,8 @@ from rotator.domain.events.rotations import (
 )
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, Pat
-from rotator.domain.policy import Guardrails, check_storm, check_target
+from rotator.domain.obstacle import check_target
+from rotator.domain.policy import Guardrails, check_storm
 from rotator.domain.rotation import (
     Likeness,
     RotationEnding,

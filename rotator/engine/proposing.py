@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat, make_managed, make_name
 from rotator.domain.marker import strip_mark
-from rotator.domain.policy import Rule, RuleAction, check_target
+from rotator.domain.obstacle import check_target
+from rotator.domain.policy import Rule, RuleAction
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Sight
 from rotator.engine.choices import Choice, Choices

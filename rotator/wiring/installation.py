@@ -65,7 +65,7 @@ class Installation:
         watch: ClaimsWatch | None = None,
     ) -> None:
         self._origin, self._given_stop, self._given_requests, self._watch = origin, stop, requests, watch
-        self._unlogged: dict[str, RunContext] = {}
+        self._unlogged, self._made_at = dict[str, RunContext](), self.clock.now()
         self._stack, self.doubts = ExitStack(), dict[str, tuple[str, str]]()
         self.warn: Callable[[str, str, str], None] = warn
 
@@ -112,7 +112,7 @@ class Installation:
         """The policy that the settings name; ConfigError with all problems."""
         from rotator.settings.load import load_policy
 
-        return load_policy(self.settings.policy, self.settings.list_hook_terms())
+        return replace(load_policy(self.settings.policy, self.settings.list_hook_terms()), read_at=self._made_at)
 
     @property
     def policy_warnings(self) -> list[str]:

@@ -199,6 +199,23 @@ def test_hook_of_another_rule_is_not_awaited() -> None:
     assert stage.awaited == []
 
 
+def test_hook_is_awaited_also_by_a_daemon_that_has_not_read_the_settings_which_require_it() -> None:
+    """It cannot know that they no longer do: its own are older than the rotation."""
+    stage = Stage()
+    began = stage.world.clock.now()
+    stage.world.advance(hours=1)
+    stage.world.rotate(NAME)
+    now_required = stage.world.policy
+    stage.world.policy = replace(now_required, hooks=(), read_at=began)
+    for _ in range(30):
+        stage.world.advance(hours=1)
+        stage.world.run()
+    assert (stage.awaited, stage.is_old_alive, stage.list_events("overlap_released")) == (["restart"], True, 0)
+    stage.world.policy = replace(now_required, hooks=(), read_at=stage.world.clock.now())
+    stage.world.run()
+    assert (stage.awaited, stage.list_events("overlap_released")) == ([], 1)
+
+
 def test_hook_that_the_settings_no_longer_require_is_not_awaited() -> None:
     """The overlap begins then: whoever renames a hook in the settings has not told any consumer."""
     stage = Stage()

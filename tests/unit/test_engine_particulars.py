@@ -16,9 +16,9 @@ from rotator.domain.hook import HookTerms
 from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import Failure, Hold, ManagedPatState, Pat
 from rotator.domain.next_step import Due, Matter, NextAction, NextStep, find_due, find_next_step
-from rotator.domain.obstacle import Obstacle, ObstacleKind
+from rotator.domain.obstacle import Obstacle, ObstacleKind, check_target
 from rotator.domain.plan import Action, ActionKind, ActionReason, choose_action
-from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict, check_target, find_last_call
+from rotator.domain.policy import PAUSED, Decision, Guardrails, Match, RuleAction, Verdict, find_last_call
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import Likeness, Rotation, RotationState, compare_mint
 from rotator.domain.sight import Holding, Sight
