@@ -14,6 +14,7 @@ from rotator.domain.sign_in import SignInMemory
 from rotator.engine.auditing import find_lasting, is_news, record
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
+from rotator.engine.organizations import save_sign_in
 from rotator.engine.waiting import keep_books
 from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.database import Reading
@@ -72,7 +73,7 @@ def _remember(run: RunContext, account: str, change: Change) -> None:
 def _write(run: RunContext, account: str, change: Change) -> None:
     with run.services.database.begin() as work:
         after, events = _find_changes(run, work, account, change)
-        work.sign_ins.save(after)
+        save_sign_in(work, after)
         for event in events:
             record(work, run, account, event, run.services.clock.now())
 

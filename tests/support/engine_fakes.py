@@ -19,7 +19,7 @@ from rotator.ports.inventory import Inventory
 from rotator.ports.journal import Journal
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.permit import Permit
-from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
+from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePat, FakePatService
@@ -310,6 +310,22 @@ class FakeSignIn:
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""
         return self.damage
+
+
+class PersonsSignIn(FakeSignIn):
+    """The port InteractiveSignIn, for conversations that a test holds itself."""
+
+    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def logout(self, account: str) -> bool:
+        """See the port."""
+        return True
 
 
 class OffsetClock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,9 +26,9 @@ from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import Forecast, SignInDesk, SignInSight, make_account_status
 from rotator.engine.status import PatState, load_needed
 from rotator.errors import SignInRequiredError, TransientError
-from rotator.ports.sign_in import DevicePrompt, SignInStatus
+from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
-from tests.support.engine_fakes import FakeSignIn
+from tests.support.engine_fakes import PersonsSignIn
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
 
@@ -169,22 +168,6 @@ def test_time_that_a_fast_clock_has_written_counts_no_more(is_renewed: bool) -> 
     refresh_sign_ins(world.make_run())
     expected = SignInMemory(ACCOUNT, refreshed_at=now if is_renewed else None, lifespan=30 * DAY)
     assert load_memory(world) == expected
-
-
-class PersonsSignIn(FakeSignIn):
-    """The port InteractiveSignIn, for conversations that a test holds itself."""
-
-    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
-        """See the port."""
-        return self.status(account)
-
-    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
-        """See the port."""
-        return self.status(account)
-
-    def logout(self, account: str) -> bool:
-        """See the port."""
-        return True
 
 
 def test_sign_in_by_a_person_under_a_slow_clock_is_not_dated() -> None:
