@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import Enum
@@ -351,6 +351,11 @@ class FakeWitnesses:
         """See the port."""
         now = self._clock.now()
         return {name: now + span for name, span in self.ahead.items()}
+
+    def forget(self, services: Collection[str]) -> None:
+        """See the port."""
+        for service in services:
+            del self.ahead[service]
 
 
 class CountingEntropy:
