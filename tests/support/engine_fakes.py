@@ -279,6 +279,8 @@ class FakeSignIn:
     def __init__(self) -> None:
         self.refusals: dict[str, Exception] = {}
         self.cached: set[str] = set()
+        self.unasked: set[str] = set()
+        """The accounts that Entra cannot be asked for, and that have a token."""
         self.damage: TokenCacheDamage | None = None
         self.unsaved: TokenCacheDamage | None = None
         self.saved_at: datetime | None = None
@@ -291,7 +293,9 @@ class FakeSignIn:
         self.calls.append(account)
         if account in self.refusals and (renews or account not in self.cached):
             raise self.refusals[account]
-        return SignInStatus(account, f"{account}@contoso.com", refreshed_at=self.refreshed_at.get(account))
+        is_renewed = not (renews and account in self.unasked)
+        refreshed_at = self.refreshed_at.get(account)
+        return SignInStatus(account, f"{account}@contoso.com", refreshed_at=refreshed_at, is_renewed=is_renewed)
 
     def status(self, account: str) -> SignInStatus:
         """See the port. Whether somebody signed in shows, as in a real cache, once it is no longer refused."""

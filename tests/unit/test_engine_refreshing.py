@@ -292,3 +292,26 @@ def test_cached_token_ends_no_refusal() -> None:
     world.run()
     assert load_memory(world).refusal is None
     assert "sign_in_restored" in [name for name, _ in world.told]
+
+
+def test_token_at_hand_is_no_refresh_when_entra_cannot_be_asked() -> None:
+    """The job says so, and nothing is believed of the sign-in. The account is not down: the token will do."""
+    world = make_world()
+    world.sign_in.unasked.add(ACCOUNT)
+    accounts = len(world.accounts)
+    result = refresh_sign_ins(world.make_run())
+    assert (result.counts, result.exit_code) == ({"refreshed": accounts - 1, "failed": 1}, 1)
+    assert (result.is_down, world.events(ACCOUNT)) == (True, [])
+    world.sign_in.unasked.clear()
+    result = refresh_sign_ins(world.make_run())
+    assert (result.counts, result.exit_code, result.is_down) == ({"refreshed": accounts, "failed": 0}, 0, False)
+
+
+def test_token_at_hand_ends_no_refusal_when_entra_cannot_be_asked() -> None:
+    world = make_refused()
+    world.sign_in.refusals.clear()
+    world.sign_in.unasked.add(ACCOUNT)
+    world.advance(hours=7)
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world).refusal is not None
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed"]
