@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -46,6 +46,12 @@ class ServiceClocks:
             for name, (said, span) in passed.items()
             if span is not None and span <= HEARD_WITHIN
         }
+
+    def forget(self, services: Collection[str]) -> None:
+        """See the port."""
+        with self._lock:
+            for service in services:
+                self._heard.pop(service, None)
 
     def _note(self, service: str, date: str, /) -> None:
         said = read_http_date(date)

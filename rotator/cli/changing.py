@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from rotator.cli.confirming import check_can_confirm, is_sure
@@ -32,10 +32,13 @@ def change_records(
     ask: Callable[[Database, tuple[str, ...]], bool] = lambda _database, _names: True,
     *,
     dry_run: bool = False,
+    same: Collection[str] = (),
+    why_same: str = "",
 ) -> int:
     """Change each record that is meant; the others go on when one cannot be changed.
 
-    In a dry run `apply` changes nothing: it returns the record that would be changed.
+    In a dry run `apply` changes nothing: it returns the record that would be changed. `same` names those that `apply`
+    found as they were to be; people are told `why_same`.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import DECLINED
@@ -63,14 +66,17 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-        _say_changed(cli, [pat.name for pat in changed], f"would be {change}" if dry_run else change, after)
+        names = tuple(pat.name for pat in changed if pat.name not in same)
+        _say_changed(cli, names, f"would be {change}" if dry_run else change, after)
+        if same:
+            say(cli, f"{say_names(sorted(same))}: {why_same}")
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
 
 
-def _say_changed(cli: CliContext, names: list[str], done: str, after: str) -> None:
+def _say_changed(cli: CliContext, names: tuple[str, ...], done: str, after: str) -> None:
     from rotator.cli.console import say
     from rotator.cli.output.words import say_pats
 

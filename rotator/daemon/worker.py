@@ -102,13 +102,13 @@ class Worker:
         return result
 
     def _note_end(self, job: Job, run: RunContext, result: JobResult) -> None:
-        """Note what came of a job that did not fail: other jobs than the probes tell themselves what is down."""
+        """Note what came of a job that did not fail: other jobs than these tell themselves what is down."""
         has_failed = self.failures.pop(job.name, 0) > 0
         self._failed_first.pop(job.name, None)
         self._failed_by.pop(job.name, None)
         if has_failed:
             run.progress(JobRestored(), job.name.value)
-        if job.name is JobName.PROBE and result.is_down:
+        if job.name in (JobName.PROBE, JobName.REFRESH) and result.is_down:
             note_failure(run, Stall(job.name, job.interval, self._holder, None))
         elif has_failed or job.name not in self._proven or self._awareness.knows(_STALLED, job.name.value):
             self._proven.add(job.name)

@@ -37,7 +37,10 @@ class PlaceDocument(TypedDict):
 
     organization: Annotated[str, "Azure DevOps organization."]
     last_worked_at: Annotated[Moment | None, "When it last worked, to within 5 minutes. Null: never, or not known."]
-    last_error: Annotated[OrganizationFailureDocument | None, "Why it does not work since. Null: it does."]
+    last_error: Annotated[
+        OrganizationFailureDocument | None,
+        "Why it does not work since. Null: it does, or nobody looked since its account was refused.",
+    ]
 
 
 class SignInDocument(TypedDict):

@@ -53,8 +53,8 @@ class Alarm(StrEnum):
 class Cause(StrEnum):
     """Why a check is red.
 
-    `not_run`: nothing has ever run. `stale`: no recent run succeeded. `overdue`: expired, or due for long and no
-    rotation has begun. `expiring`: expires soon, and cannot or will not be rotated before. `in_trouble`: failed or
+    `not_run`: nothing has ever run. `stale`: no recent run succeeded. `overdue`: expired, or no rotation has begun for
+    long since one could. `expiring`: expires soon, and cannot or will not be rotated before. `in_trouble`: failed or
     blocked. `job_stalled`: a job has not succeeded for several of its intervals.
     """
 
@@ -82,13 +82,15 @@ class Finding:
 class Tolerance:
     """What a check puts up with: how old the last success may be, how far ahead it looks, and the pace of rotations.
 
-    `places` may still begin now, and `per_hour` in each hour.
+    `places` may still begin now, and `per_hour` in each hour. `newly_due` are PATs that are due for long by their
+    rules, and became a task of runs only lately.
     """
 
     max_age: timedelta
     within: timedelta = WITHIN
     places: int = 50
     per_hour: int = 50
+    newly_due: frozenset[str] = frozenset()
 
 
 def judge(findings: Iterable[Finding]) -> Alarm:
@@ -117,7 +119,7 @@ def find_findings(
     """
     needed = {*signed_out, *(found.subject for found in conditions if found.kind is ConditionKind.SIGN_IN_NEEDED)}
     others = [row for row in rows if not row.needs_sign_in]
-    overdue = [row.name for row in others if _is_overdue(row, now, tolerance.max_age)]
+    overdue = [row.name for row in others if _is_overdue(row, now, tolerance)]
     named = set(overdue)
     expiring = [name for name in _find_expiring(others, now, tolerance) if name not in named]
     named.update(expiring)
@@ -160,10 +162,14 @@ def _name(found: Condition) -> str:
     return f"{found.kind.value} {found.subject}"
 
 
-def _is_overdue(row: PatStatus, now: datetime, max_age: timedelta) -> bool:
-    """Whether a PAT has expired, or is due for longer than that and no rotation of it has begun."""
-    if row.state is PatState.EXPIRED:
-        return True
+def _is_overdue(row: PatStatus, now: datetime, tolerance: Tolerance) -> bool:
+    """Whether a PAT has expired, or no rotation of it has begun for longer than that since one could."""
+    is_late = is_due_for(row, now, tolerance.max_age) and row.name not in tolerance.newly_due
+    return row.state is PatState.EXPIRED or is_late
+
+
+def is_due_for(row: PatStatus, now: datetime, max_age: timedelta) -> bool:
+    """Whether a PAT is due for longer than that, by its rule, and no rotation of it has begun."""
     is_waiting = row.state is PatState.DUE and row.next_action is NextAction.ROTATE and row.next_at is not None
     return is_waiting and row.next_at is not None and now - row.next_at > max_age
 

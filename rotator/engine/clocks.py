@@ -64,17 +64,33 @@ def notice_clocks(run: RunContext) -> Verdict:
         with run.services.database.begin() as work:
             verdict, now = read_clocks(run, work), run.services.clock.now()
             lasting = find_lasting(work, ConditionKind.CLOCK_WRONG)
-            doubts = {HOST: verdict.offset} if verdict.is_wrong else dict(verdict.dissenting)
+            if HOST in lasting and not verdict.is_wrong and (old := verdict.dissenting.keys() - lasting):
+                run.services.witnesses.forget(old)  # it may have said that before the clocks were set right
+                verdict = read_clocks(run, work)
+            doubts = _find_doubts(verdict, lasting)
             for subject in sorted(doubts.keys() - lasting):
                 span = doubts[subject]
                 doubted = ClockDoubted(seconds=None if span is None else round(span.total_seconds()))
                 record(work, run, subject, doubted, now)
             for subject in sorted(lasting - doubts.keys()):
-                if not verdict.is_wrong:
-                    record(work, run, subject, ClockConfirmed(), now)
+                record(work, run, subject, ClockConfirmed(), now)
             return verdict
 
     return keep_books(run.services, notice)
+
+
+def _find_doubts(verdict: Verdict, lasting: set[str]) -> dict[str, timedelta | None]:
+    """Return whose clocks are wrong, and by how much. If it is the host's, no other clock is doubted for that alone.
+
+    One that was doubted before stays so when it also differs from the majority, or when there is none.
+    """
+    if not verdict.is_wrong:
+        return dict(verdict.dissenting)
+    if verdict.offset is None:
+        return dict.fromkeys((HOST, *lasting))
+    offset = verdict.offset
+    others = {name: span for name, span in verdict.dissenting.items() if abs(span - offset) > MOST_SKEW}
+    return {HOST: offset, **{name: span for name, span in others.items() if name in lasting}}
 
 
 def redate(run: RunContext) -> None:

@@ -168,12 +168,15 @@ def _add_margin(ahead: datetime | None) -> datetime | None:
 
 
 def refresh_sign_ins(run: RunContext) -> JobResult:
-    """Refresh each account's sign-in, so that none ends because nobody used it. What keeps one from it is told once."""
-    down, looked = dict[Pair, RotatorError](), dict[Pair, tuple[str, ...]]()
+    """Refresh each account's sign-in, so that none ends because nobody used it. What keeps one from it is told once.
+
+    An account whose token at hand will do, because Entra could not be asked, is not down, and was not refreshed.
+    """
+    down, looked, unasked = dict[Pair, RotatorError](), dict[Pair, tuple[str, ...]](), 0
     for account in run.services.accounts:
         try:
             with naming_bugs("the other accounts were refreshed"):
-                refresh_account(run, account.name, heeds_pause=True, renews=True)
+                unasked += not refresh_account(run, account.name, heeds_pause=True, renews=True)
         except DatabaseError:
             raise
         except RotatorError as error:
@@ -181,8 +184,8 @@ def refresh_sign_ins(run: RunContext) -> JobResult:
         else:
             looked[account.name, ""] = ()
         notice_places(run, down, looked)
-    code = find_code_of_errors(list(down.values()), done=bool(looked))
-    return JobResult({"refreshed": len(looked), "failed": len(down)}, exit_code=code)
+    code = find_code_of_errors(list(down.values()), done=bool(looked)) or (FAILED if unasked else DONE)
+    return JobResult({"refreshed": len(looked) - unasked, "failed": len(down) + unasked}, None, code, unasked > 0)
 
 
 def probe_values(run: RunContext, period: timedelta, since: timedelta | None = None) -> JobResult:

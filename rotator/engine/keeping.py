@@ -51,10 +51,21 @@ def resume(run: RunContext, name: str) -> ManagedPat:
                 f"{name} was revoked with `rotator revoke`, so there is nothing to resume",
                 fix=say_next_of_revoked(held.pat, run.policy, run.services.clock.now()),
             )
-        record = replace(held.pat.healed(), state=ManagedPatState.ACTIVE)
+        record = _make_resumed(held.pat)
         if record != held.pat:
             held.save(record, PatResumed())
         return held.pat
+
+
+def is_resumed(run: RunContext, name: str) -> bool:
+    """Whether a ManagedPat is neither paused nor has failed, so that to resume it changes nothing."""
+    with run.services.database.read() as reading:
+        pat = reading.inventory.load(name)
+    return pat is not None and pat == _make_resumed(pat)
+
+
+def _make_resumed(pat: ManagedPat) -> ManagedPat:
+    return replace(pat.healed(), state=ManagedPatState.ACTIVE)
 
 
 def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:

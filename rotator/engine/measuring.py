@@ -41,6 +41,8 @@ from rotator.ports.request_counts import RequestCounter
 from rotator.ports.sign_in import SignInStatus
 
 _CLOCK_WRONG, _SIGN_IN_NEEDED = ConditionKind.CLOCK_WRONG, ConditionKind.SIGN_IN_NEEDED
+_SECOND = timedelta(seconds=1)
+"""Entra's tokens are dated in whole seconds."""
 _OUTCOMES: dict[str, type[Event]] = {
     "completed": RotationCompleted,
     "abandoned": RotationAbandoned,
@@ -93,11 +95,12 @@ def measure(
         verified = reading.job_runs.find_last(JobName.VERIFY_AUDIT, reading.now(), JobOutcome.SUCCEEDED)
         verdict, rotations = _read_log(run, reading, tally)
         accounts = tuple(_measure_accounts(run, conditions, sign_ins, now))
+        unasked = _find_unasked(run, reading)
         is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
         return Measurements(
             pats=board.figures,
             accounts=accounts,
-            sources=tuple(_measure_sources(run, accounts, board.places, conditions))
+            sources=tuple(_measure_sources(run, accounts, board.places, conditions, unasked))
             if runs.started_at is not None
             else (),
             jobs=tuple(_measure_job(reading, job, runs, (every or {}).get(job)) for job in JobName),
@@ -164,15 +167,19 @@ def _measure_accounts(
 
 
 def _measure_sources(
-    run: RunContext, accounts: Iterable[AccountFigures], places: Places, conditions: Sequence[Condition]
+    run: RunContext,
+    accounts: Iterable[AccountFigures],
+    places: Places,
+    conditions: Sequence[Condition],
+    unasked: set[str],
 ) -> Iterable[SourceFigures]:
     """Yield every place that is depended on. One that was not looked at stays as the look before found it.
 
-    Entra is no source for an account that a person must sign in.
+    Entra is no source for an account that a person must sign in, nor for one that it could not be asked for last.
     """
     pairs = {(account.name, place) for account in run.services.accounts for place in account.organizations}
     pairs |= places.pairs
-    signed_out = {account.name for account in accounts if account.needs_person or account.is_down}
+    signed_out = {account.name for account in accounts if account.needs_person or account.is_down} | unasked
     found = {
         SourceKind.ENTRA: ({account.name for account in accounts}, signed_out),
         SourceKind.AZURE_DEVOPS: (
@@ -184,6 +191,17 @@ def _measure_sources(
     for kind, (sources, down) in found.items():
         for source in sorted(sources):
             yield SourceFigures(kind, source, source not in down)
+
+
+def _find_unasked(run: RunContext, reading: Reading) -> set[str]:
+    """Name the accounts that the last refresh got no new tokens for, although the old ones may still do."""
+    last = reading.job_runs.find_last(JobName.REFRESH, reading.now())
+    if last is None or last.outcome is not JobOutcome.FAILED:
+        return set()
+    known = {account.name: reading.sign_ins.load(account.name).refreshed_at for account in run.services.accounts}
+    return {
+        name for name, refreshed_at in known.items() if refreshed_at is None or refreshed_at + _SECOND < last.began_at
+    }
 
 
 def _measure_job(reading: Reading, job: JobName, runs: RunTimes, every: timedelta | None) -> JobFigures:

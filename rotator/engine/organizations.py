@@ -7,11 +7,12 @@ from functools import partial
 
 from rotator.domain.managed_pat import Failure
 from rotator.domain.organization import OrganizationMemory
+from rotator.domain.sign_in import SignInMemory
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
 from rotator.engine.waiting import keep_books
 from rotator.errors import RotatorError
-from rotator.ports.database import Reading
+from rotator.ports.database import Reading, UnitOfWork
 
 Pair = tuple[str, str]
 
@@ -28,6 +29,20 @@ def remember_organizations(
         if not any(_find_changes(run, reading, looked, down, every)):
             return
     keep_books(run.services, partial(_write, run, looked, down, every))
+
+
+def save_sign_in(work: UnitOfWork, memory: SignInMemory) -> None:
+    """Save what is remembered of a sign-in. An organization that its refusal kept from working no longer fails by it.
+
+    Whether it works now shows only when somebody looks at it again.
+    """
+    refusal = work.sign_ins.load(memory.account).refusal
+    work.sign_ins.save(memory)
+    if refusal is None or memory.refusal == refusal:
+        return
+    for found in work.organizations.load():
+        if found.account == memory.account and found.failure == refusal:
+            work.organizations.save(found.refused(memory.refusal))
 
 
 def _write(

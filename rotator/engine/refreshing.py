@@ -14,6 +14,7 @@ from rotator.domain.sign_in import SignInMemory
 from rotator.engine.auditing import find_lasting, is_news, record
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
+from rotator.engine.organizations import save_sign_in
 from rotator.engine.waiting import keep_books
 from rotator.errors import SignInRequiredError, TransientError
 from rotator.ports.database import Reading
@@ -21,8 +22,10 @@ from rotator.ports.database import Reading
 Change = Callable[[SignInMemory], SignInMemory]
 
 
-def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews: bool = False) -> None:
+def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews: bool = False) -> bool:
     """Make sure, silently, that an account is signed in; raise what the port SignIn raises.
+
+    Return False where Entra was to be asked and could not be: the token at hand will do, and proves nothing.
 
     `renews`: Entra is asked also when there is an access token: nothing else shows that a sign-in was ended.
     `heeds_pause`: while Entra would only repeat its refusal, that is raised again and nothing is asked. It is asked
@@ -33,8 +36,7 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews:
     with services.database.read() as reading:
         memory = reading.sign_ins.load(account)
     if heeds_pause and memory.refusal is not None and memory.is_paused(generation, services.clock.now()):
-        refusal = memory.refusal
-        raise SignInRequiredError(refusal.message, account=account, code=refusal.code, fix=refusal.fix)
+        raise _make_refusal(account, memory.refusal)
     try:
         # After a refusal a token in the cache proves nothing.
         status = services.sign_in.refresh(account, renews=renews or memory.refusal is not None)
@@ -45,6 +47,9 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews:
         _remember(run, account, lambda before: before)
         raise
 
+    if memory.refusal is not None and not status.is_renewed:
+        raise _make_refusal(account, memory.refusal)
+
     def note(before: SignInMemory) -> SignInMemory:
         """A refusal that another job met meanwhile is newer than what this one knows."""
         if before.refused_at != memory.refused_at:
@@ -52,6 +57,11 @@ def refresh_account(run: RunContext, account: str, *, heeds_pause: bool, renews:
         return before.refreshed(status.refreshed_at, services.clock.now())
 
     _remember(run, account, note)
+    return status.is_renewed
+
+
+def _make_refusal(account: str, refusal: Failure) -> SignInRequiredError:
+    return SignInRequiredError(refusal.message, account=account, code=refusal.code, fix=refusal.fix)
 
 
 def note_refusal(run: RunContext, error: SignInRequiredError) -> None:
@@ -72,7 +82,7 @@ def _remember(run: RunContext, account: str, change: Change) -> None:
 def _write(run: RunContext, account: str, change: Change) -> None:
     with run.services.database.begin() as work:
         after, events = _find_changes(run, work, account, change)
-        work.sign_ins.save(after)
+        save_sign_in(work, after)
         for event in events:
             record(work, run, account, event, run.services.clock.now())
 

@@ -28,6 +28,7 @@ from rotator.domain.sign_in import IDLE_LIMIT, SignInMemory
 from rotator.engine.auditing import Author, record
 from rotator.engine.in_force import put_in_force
 from rotator.engine.moments import judge_clock
+from rotator.engine.organizations import save_sign_in
 from rotator.engine.status import NeededSignIn, PatStatus, find_creating, find_outlook, make_matter, put_sign_in_first
 from rotator.errors import RotatorError
 from rotator.ports.clock import Clock, Witnesses
@@ -274,5 +275,5 @@ class SignInDesk:
     def _record(self, account: str, event: Event, change: Callable[[SignInMemory], SignInMemory] | None = None) -> None:
         with self._database.begin() as work:
             if change is not None:
-                work.sign_ins.save(change(work.sign_ins.load(account)))
+                save_sign_in(work, change(work.sign_ins.load(account)))
             record(work, self._author, account, event, self._clock.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -28,3 +28,6 @@ class Witnesses(Protocol):
 
     def read_witnesses(self) -> Mapping[str, datetime]:
         """Return what time it is now, by each service that was heard in the last 15 minutes."""
+
+    def forget(self, services: Collection[str]) -> None:
+        """Forget what these services said last: they are witnesses again when they have answered again."""

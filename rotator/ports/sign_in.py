@@ -24,6 +24,8 @@ class SignInStatus:
     generation: str = ""
     granted: tuple[str, ...] = ()
     """The delegated permissions for Azure DevOps, as Entra's last answer named them; empty when it named none."""
+    is_renewed: bool = True
+    """False: Entra was to be asked for another token and could not be; the one that there is will do."""
 
     @property
     def lapses_at(self) -> datetime | None:

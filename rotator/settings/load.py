@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,6 +91,14 @@ def load_policy(path: Path, hooks: tuple[HookTerms, ...] = ()) -> Policy:
     if policy is None:
         raise ConfigError(problems, fix=f"Correct {show_path(path)}.")
     return policy
+
+
+def find_written_at(path: Path) -> datetime | None:
+    """Return when a file was last written; None when it is gone."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def load_warnings(path: Path) -> list[str]:

@@ -169,6 +169,16 @@ def test_status_says_what_resumes_a_pat_that_was_paused_by_name(managed: Rotator
     assert rows["npm-feed"].endswith(" -")  # there is nothing to resume
 
 
+def test_resume_says_what_was_not_paused(managed: Rotator) -> None:
+    assert managed("inventory", "pause", "npm-feed").returncode == 0
+    done = managed("inventory", "resume", "npm-feed", "docs-site")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "resumed  npm-feed. `rotator plan` shows when it is due.",
+        "docs-site: not paused by name, so there was nothing to resume.",
+    ]
+
+
 def test_status_and_once_count_alike_who_waits_for_a_person(managed: Rotator) -> None:
     assert managed("inventory", "pause", "ci-build", "npm-feed", "release-notes").returncode == 0
     done = managed("once").stdout.splitlines()

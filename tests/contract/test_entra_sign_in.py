@@ -514,7 +514,8 @@ def test_fetch_bearer_uses_the_cached_token_when_entra_fails_and_it_is_still_val
     stage.world.faults.add(fault)
     assert stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE).value.same_as(cached.value)
     assert stage.sign_in.refresh(ACCOUNT).access_expires_at == cached.expires_at
-    assert stage.sign_in.refresh(ACCOUNT, renews=True).access_expires_at == cached.expires_at
+    refreshed = stage.sign_in.refresh(ACCOUNT, renews=True)
+    assert (refreshed.access_expires_at, refreshed.is_renewed) == (cached.expires_at, False)
     with pytest.raises(RotatorError):
         stage.sign_in.fetch_bearer(ACCOUNT, AZURE_DEVOPS_SCOPE, claims="{}")
     stage.world.clock.advance(timedelta(minutes=3))
@@ -527,6 +528,7 @@ def test_fetch_bearer_uses_the_cached_token_when_entra_fails_and_it_is_still_val
     assert not [secret for secret in stage.secrets() if secret in shown]
     stage.world.faults.clear()
     assert stage.sign_in.refresh(ACCOUNT).username == USERNAME
+    assert stage.sign_in.refresh(ACCOUNT, renews=True).is_renewed
 
 
 def test_fetch_bearer_says_how_long_to_wait_when_entra_throttles(stage: Stage) -> None:

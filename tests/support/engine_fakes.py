@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,7 +19,7 @@ from rotator.ports.inventory import Inventory
 from rotator.ports.journal import Journal
 from rotator.ports.pat_service import MintedPat, PatFilter, PatList
 from rotator.ports.permit import Permit
-from rotator.ports.sign_in import SignInStatus, TokenCacheDamage
+from rotator.ports.sign_in import DevicePrompt, SignInStatus, TokenCacheDamage
 from tests.support.clock import FakeClock
 from tests.support.fake_database import MemoryDatabase
 from tests.support.fake_pat_service import FakePat, FakePatService
@@ -279,6 +279,8 @@ class FakeSignIn:
     def __init__(self) -> None:
         self.refusals: dict[str, Exception] = {}
         self.cached: set[str] = set()
+        self.unasked: set[str] = set()
+        """The accounts that Entra cannot be asked for, and that have a token."""
         self.damage: TokenCacheDamage | None = None
         self.unsaved: TokenCacheDamage | None = None
         self.saved_at: datetime | None = None
@@ -291,7 +293,9 @@ class FakeSignIn:
         self.calls.append(account)
         if account in self.refusals and (renews or account not in self.cached):
             raise self.refusals[account]
-        return SignInStatus(account, f"{account}@contoso.com", refreshed_at=self.refreshed_at.get(account))
+        is_renewed = not (renews and account in self.unasked)
+        refreshed_at = self.refreshed_at.get(account)
+        return SignInStatus(account, f"{account}@contoso.com", refreshed_at=refreshed_at, is_renewed=is_renewed)
 
     def status(self, account: str) -> SignInStatus:
         """See the port. Whether somebody signed in shows, as in a real cache, once it is no longer refused."""
@@ -310,6 +314,22 @@ class FakeSignIn:
     def find_damage(self) -> TokenCacheDamage | None:
         """See the port."""
         return self.damage
+
+
+class PersonsSignIn(FakeSignIn):
+    """The port InteractiveSignIn, for conversations that a test holds itself."""
+
+    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
+        """See the port."""
+        return self.status(account)
+
+    def logout(self, account: str) -> bool:
+        """See the port."""
+        return True
 
 
 class OffsetClock:
@@ -335,6 +355,11 @@ class FakeWitnesses:
         """See the port."""
         now = self._clock.now()
         return {name: now + span for name, span in self.ahead.items()}
+
+    def forget(self, services: Collection[str]) -> None:
+        """See the port."""
+        for service in services:
+            del self.ahead[service]
 
 
 class CountingEntropy:

@@ -460,7 +460,7 @@ class _MemoryAuditLogReader:
 
     def load_newest(self, limit: int, wanted: AuditFilter = EVERY_EVENT) -> tuple[AuditEvent, ...]:
         newest = (event for event in reversed(self._tables.events) if _fits(event, wanted))
-        return tuple(itertools.islice(newest, limit))[::-1]
+        return tuple(map(self._read, itertools.islice(newest, limit)))[::-1]
 
     def load_after(self, number: int | None, limit: int, wanted: AuditFilter = EVERY_EVENT) -> Iterator[AuditEvent]:
         later = self._list_after(number or 0)

@@ -107,3 +107,13 @@ def test_service_is_a_witness_for_a_quarter_of_an_hour_by_the_boot_clock() -> No
     assert list(clocks.read_witnesses()) == ["entra"]
     clock.advance(SECOND)
     assert clocks.read_witnesses() == {}
+
+
+def test_service_that_is_forgotten_is_a_witness_again_when_it_has_answered() -> None:
+    clocks = ServiceClocks(FakeClock())
+    for service in ("entra", "key_vault"):
+        clocks.make_listener(service)("Sun, 01 Mar 2026 12:00:00 GMT")
+    clocks.forget(["entra", "database"])
+    assert list(clocks.read_witnesses()) == ["key_vault"]
+    clocks.make_listener("entra")("Sun, 01 Mar 2026 12:00:00 GMT")
+    assert set(clocks.read_witnesses()) == {"entra", "key_vault"}

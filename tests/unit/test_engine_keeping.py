@@ -12,7 +12,16 @@ from rotator.domain.events.revocations import RevokeStarted
 from rotator.domain.managed_pat import Hold, ManagedPatState
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext
-from rotator.engine.keeping import check_overlapping, forget, pause, rename, resume, revoke_current, revoke_previous
+from rotator.engine.keeping import (
+    check_overlapping,
+    forget,
+    is_resumed,
+    pause,
+    rename,
+    resume,
+    revoke_current,
+    revoke_previous,
+)
 from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
@@ -85,7 +94,9 @@ def test_failures_are_forgotten_when_resumed() -> None:
     world.run()
     assert world.record().blocked
     world.secrets.denied.clear()
+    assert not is_resumed(world.make_run(), NAME)
     record = resume(world.make_run(), NAME)
+    assert is_resumed(world.make_run(), NAME)
     assert (record.blocked, record.failures, record.retry_at, record.last_failure) == (False, 0, None, None)
     assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
 

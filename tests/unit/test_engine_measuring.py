@@ -27,9 +27,10 @@ from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.policy import Match, RuleAction
 from rotator.domain.request_count import RequestOutcome
 from rotator.engine.auditing import record
-from rotator.engine.jobs import verify_audit
+from rotator.engine.jobs import refresh_sign_ins, verify_audit
 from rotator.engine.keeping import pause
 from rotator.engine.measuring import RotationTally, find_unready, measure, save_requests
+from rotator.engine.periods import do_in_period
 from rotator.engine.run import run_once
 from rotator.engine.run_memory import run_and_remember
 from rotator.engine.status_memory import StatusMemory
@@ -168,6 +169,26 @@ def test_sources_are_up_unless_the_last_look_found_them_down() -> None:
     tell(world, f"{ACCOUNT}/{ORGANIZATION}", OrganizationDown(code="x"))
     tell(world, VAULT, VaultDown(code="x"))
     assert list_down(measure_world(world)) == [(found.kind, found.source) for found in measured.sources]
+
+
+def test_entra_is_no_source_while_it_cannot_be_asked_for_new_tokens() -> None:
+    """Although those at hand may still do."""
+    world = make_small_world()
+    work(world)
+    for is_away in (True, False):
+        world.advance(hours=1)
+        world.sign_in.unasked = {ACCOUNT} if is_away else set()
+        world.sign_in.refreshed_at[ACCOUNT] = world.clock.now() - timedelta(hours=is_away)
+        do_in_period(world.make_run(), JobName.REFRESH, world.clock.now(), "host", refresh_sign_ins)
+        assert list_down(measure_world(world)) == ([(SourceKind.ENTRA, ACCOUNT)] if is_away else [])
+    world.advance(hours=1)
+    world.sign_in.unasked = {ACCOUNT}
+    do_in_period(world.make_run(), JobName.REFRESH, world.clock.now(), "host", refresh_sign_ins)
+    assert list_down(measure_world(world)) == [(SourceKind.ENTRA, ACCOUNT)]
+    world.advance(minutes=1)
+    world.sign_in.refreshed_at[ACCOUNT] = world.clock.now()
+    work(world)  # a run needed tokens, and got them
+    assert list_down(measure_world(world)) == []
 
 
 def test_what_is_not_looked_at_while_an_account_must_sign_in_stays_as_it_was_found() -> None:

@@ -6,16 +6,20 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.cli.commands.accounts import explain_organization
+from rotator.adapters.logs import make_progress
+from rotator.cli.commands.accounts import explain_organization, make_organization_row
+from rotator.cli.console import Cell
 from rotator.documents.status import make_status_document
 from rotator.domain.organization import OrganizationMemory
-from rotator.engine.jobs import reconcile_all
+from rotator.engine.auditing import Author
+from rotator.engine.jobs import reconcile_all, refresh_sign_ins
 from rotator.engine.keeping import forget
 from rotator.engine.overview import load_memories, view_status
 from rotator.engine.report import RunSkewedError
-from rotator.engine.signing_in import SignInSight, make_account_status
+from rotator.engine.signing_in import SignInDesk, SignInSight, make_account_status
 from rotator.errors import SignInRequiredError
 from tests.support.engine import ACCOUNT, EngineWorld, make_world
+from tests.support.engine_fakes import PersonsSignIn
 
 CONTOSO, FABRIKAM = (ACCOUNT, "contoso"), (ACCOUNT, "fabrikam")
 
@@ -72,6 +76,61 @@ def test_no_organization_works_while_its_account_must_sign_in(world: EngineWorld
     found = load(world)
     assert [found[pair].worked_at for pair in (CONTOSO, FABRIKAM)] == [before[CONTOSO].worked_at] * 2
     assert {memory.failure.code for memory in found.values() if memory.failure} == {"sign_in_required"}
+
+
+def say_works(world: EngineWorld) -> list[str]:
+    """What `rotator accounts` shows of each organization of an account that is signed in."""
+    rows = [make_organization_row(memory, world.clock.now()) for memory in load(world).values()]
+    return [row[2].text for row in rows if isinstance(row[2], Cell)]
+
+
+def log_in(world: EngineWorld) -> None:
+    """A person signs the account in again."""
+    world.sign_in.refusals.clear()
+    world.sign_in.generations[ACCOUNT] = "2"
+    author = Author("anna", "1", make_progress())
+    desk = SignInDesk(world.database, world.clock, world.witnesses, PersonsSignIn(), author)
+    desk.sign_in(ACCOUNT, "browser", lambda sign_ins: sign_ins.status(ACCOUNT))
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_sign_in_that_is_over_no_longer_keeps_an_organization_from_working(
+    world: EngineWorld, *, by_hand: bool
+) -> None:
+    """Neither after `rotator login` nor when Entra gives tokens again; nobody says that it works before the look."""
+    before = load(world)
+    look(world, is_gone=True)
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("it lapsed", account=ACCOUNT)
+    refresh_sign_ins(world.make_run())
+    assert say_works(world) == ["yes", "no"]
+    look(world)
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("it was revoked", account=ACCOUNT, code="sign_in_revoked")
+    world.advance(hours=7)
+    refresh_sign_ins(world.make_run())
+    assert {found.failure.code for found in load(world).values() if found.failure} == {"sign_in_revoked"}
+    if by_hand:
+        log_in(world)
+    else:
+        world.sign_in.refusals.clear()
+        world.advance(hours=7)
+        refresh_sign_ins(world.make_run())
+    found = load(world)
+    assert [memory.failure for memory in found.values()] == [None, None]
+    assert found[FABRIKAM].worked_at == before[FABRIKAM].worked_at
+    assert say_works(world) == ["not known"] * 2
+    [line] = [line for line in explain_organization(found[FABRIKAM]) if line]
+    assert "has not been looked at since" in line
+    look(world)
+    assert load(world)[FABRIKAM] == OrganizationMemory(*FABRIKAM, world.clock.now())
+
+
+def test_organization_that_is_down_stays_so_when_its_account_is_signed_in_again(world: EngineWorld) -> None:
+    look(world, is_gone=True)
+    failed = load(world)[FABRIKAM]
+    world.sign_in.refusals[ACCOUNT] = SignInRequiredError("it lapsed", account=ACCOUNT)
+    refresh_sign_ins(world.make_run())
+    log_in(world)
+    assert load(world)[FABRIKAM] == failed
 
 
 def test_nothing_is_written_when_an_organization_works_on_or_the_clock_is_wrong(world: EngineWorld) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,9 +26,9 @@ from rotator.engine.run_memory import load_run_times
 from rotator.engine.signing_in import Forecast, SignInDesk, SignInSight, make_account_status
 from rotator.engine.status import PatState, load_needed
 from rotator.errors import SignInRequiredError, TransientError
-from rotator.ports.sign_in import DevicePrompt, SignInStatus
+from rotator.ports.sign_in import SignInStatus
 from tests.support.engine import ACCOUNT, NAME, EngineWorld, make_world
-from tests.support.engine_fakes import FakeSignIn
+from tests.support.engine_fakes import PersonsSignIn
 from tests.support.policies import RULE, make_policy
 from tests.support.records import DAY
 
@@ -171,22 +170,6 @@ def test_time_that_a_fast_clock_has_written_counts_no_more(is_renewed: bool) -> 
     assert load_memory(world) == expected
 
 
-class PersonsSignIn(FakeSignIn):
-    """The port InteractiveSignIn, for conversations that a test holds itself."""
-
-    def login_with_device_code(self, account: str, show: Callable[[DevicePrompt], None]) -> SignInStatus:
-        """See the port."""
-        return self.status(account)
-
-    def login_with_browser(self, account: str, open_url: Callable[[str], None], timeout: timedelta) -> SignInStatus:
-        """See the port."""
-        return self.status(account)
-
-    def logout(self, account: str) -> bool:
-        """See the port."""
-        return True
-
-
 def test_sign_in_by_a_person_under_a_slow_clock_is_not_dated() -> None:
     """Else the next refresh would seem to outlive every sign-in before, and its end to show how long they last."""
     world = make_world()
@@ -309,3 +292,26 @@ def test_cached_token_ends_no_refusal() -> None:
     world.run()
     assert load_memory(world).refusal is None
     assert "sign_in_restored" in [name for name, _ in world.told]
+
+
+def test_token_at_hand_is_no_refresh_when_entra_cannot_be_asked() -> None:
+    """The job says so, and nothing is believed of the sign-in. The account is not down: the token will do."""
+    world = make_world()
+    world.sign_in.unasked.add(ACCOUNT)
+    accounts = len(world.accounts)
+    result = refresh_sign_ins(world.make_run())
+    assert (result.counts, result.exit_code) == ({"refreshed": accounts - 1, "failed": 1}, 1)
+    assert (result.is_down, world.events(ACCOUNT)) == (True, [])
+    world.sign_in.unasked.clear()
+    result = refresh_sign_ins(world.make_run())
+    assert (result.counts, result.exit_code, result.is_down) == ({"refreshed": accounts, "failed": 0}, 0, False)
+
+
+def test_token_at_hand_ends_no_refusal_when_entra_cannot_be_asked() -> None:
+    world = make_refused()
+    world.sign_in.refusals.clear()
+    world.sign_in.unasked.add(ACCOUNT)
+    world.advance(hours=7)
+    refresh_sign_ins(world.make_run())
+    assert load_memory(world).refusal is not None
+    assert world.events(ACCOUNT) == ["sign_in_lapsed failed"]

@@ -195,20 +195,22 @@ def test_job_that_gives_no_sign_of_life_is_told_at_the_second_heartbeat_and_ends
     assert list_stalled(host.world) == {}
 
 
-def test_probes_that_cannot_be_made_are_told_when_nothing_that_is_down_explains_it() -> None:
-    host = Host(make_world())
-    host.do(JobName.PROBE)
-    host.acts[JobName.PROBE] = lambda run: JobResult({"unknown": 1}, None, 1, is_down=True)
+@pytest.mark.parametrize("job", [JobName.PROBE, JobName.REFRESH])
+def test_job_that_cannot_do_all_is_told_when_nothing_that_is_down_explains_it(job: JobName) -> None:
+    """Values that cannot be tried, or new tokens that Entra does not give while those at hand still do."""
+    host, every = Host(make_world()), SHARED[job]
+    host.do(job)
+    host.acts[job] = lambda run: JobResult({"unknown": 1}, None, 1, is_down=True)
     run = host.world.make_run()
     with host.world.database.begin() as work:
         record(work, run, ACCOUNT, AccountDown(code="transient"), host.world.clock.now())
-    host.do(JobName.PROBE, 2 * HOUR)
+    host.do(job, 8 * every)
     assert list_stalled(host.world) == {}
     with host.world.database.begin() as work:
         work.conditions.end([ConditionKind.ACCOUNT_DOWN], ACCOUNT)
-    host.world.clock.advance(15 * MINUTE)
-    host.do(JobName.PROBE)
-    assert list_stalled(host.world) == {"probe": "not_done"}
+    host.world.clock.advance(every)
+    host.do(job)
+    assert list_stalled(host.world) == {job.value: "not_done"}
 
 
 def test_look_that_found_a_place_down_is_no_failure_of_its_job() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -94,13 +94,19 @@ class EntraSignIn:
         known = self._find(account)
         self._save_again(account)
 
+        is_renewed = True
+
         def load(least: timedelta) -> Bearer | None:
-            is_wanted = least is USABLE or not renews
-            return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least) if is_wanted else None
+            nonlocal is_renewed
+            if not renews:
+                return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least)
+            is_renewed = least is not USABLE
+            return None if is_renewed else self._load_bearer(known, AZURE_DEVOPS_SCOPE, least)
 
         self._fetch(known, AZURE_DEVOPS_SCOPE, None, load, remembers=True)
-        self._refusals.pop(account, None)
-        return self.status(account)
+        if is_renewed:
+            self._refusals.pop(account, None)
+        return replace(self.status(account), is_renewed=is_renewed)
 
     def fetch_bearer(
         self, account: str, scope: str, *, claims: str | None = None, refused: SecretValue | None = None

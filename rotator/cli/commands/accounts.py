@@ -90,15 +90,24 @@ def is_usable(view: AccountView, now: datetime) -> bool:
 
 def make_organization_row(memory: OrganizationMemory, now: datetime, *, is_usable: bool = True) -> list[Cell | str]:
     """One line of the table of organizations."""
-    works = Cell("yes", "green") if memory.failure is None and is_usable else Cell("no", "red")
+    if memory.failure is not None or not is_usable:
+        works = Cell("no", "red")
+    else:
+        works = Cell("yes", "green") if memory.failed_at is None else Cell("not known", "yellow")
     return [memory.account, memory.organization, works, say_ago(memory.worked_at, now) if memory.worked_at else "-"]
 
 
 def explain_organization(memory: OrganizationMemory) -> Iterator[str]:
-    """Say why an organization does not work, if so, and what to do."""
-    if memory.failure is None or memory.failed_at is None:
+    """Say why an organization does not work, or why that is not known, and what to do."""
+    if memory.failed_at is None:
         return
     yield ""
+    if memory.failure is None:
+        yield (
+            f"{memory.account}/{memory.organization} has not been looked at since its account could not sign in; "
+            "the daemon, or `rotator once`, looks."
+        )
+        return
     yield (
         f"{memory.account}/{memory.organization} has not worked since {say_moment(memory.failed_at)}: "
         f"{memory.failure.message}"

@@ -15,8 +15,9 @@ from rotator.cli.context import CliContext, common_options, examples, reason_opt
 from rotator.cli.exporting import NamedPath
 from rotator.cli.selecting import print_csv, print_names, selection_options
 from rotator.cli.selection import Form, check_known, take_one
-from rotator.domain.managed_pat import ManagedPatState
+from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.words import say_names
+from rotator.engine.context import RunContext
 from rotator.errors import UsageError
 
 
@@ -234,12 +235,21 @@ def pause(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
 def resume(cli: CliContext, names: tuple[str, ...], all_of_them: bool) -> int:
     """Rotate these PATs again, and forget what failed before. A NAME may be a glob."""
     from rotator.cli.pausing import check_names, resume_everything
-    from rotator.engine.keeping import resume as apply
+    from rotator.engine.keeping import is_resumed
+    from rotator.engine.keeping import resume as change
 
     check_names(names, all_of_them=all_of_them, command="resume")
     if all_of_them:
         return resume_everything(cli)
-    return change_records(cli, names, apply, "resumed", "`rotator plan` shows when it is due.")
+    same: set[str] = set()
+
+    def apply(run: RunContext, name: str) -> ManagedPat:
+        if is_resumed(run, name):
+            same.add(name)
+        return change(run, name)
+
+    after, why_same = "`rotator plan` shows when it is due.", "not paused by name, so there was nothing to resume."
+    return change_records(cli, names, apply, "resumed", after, same=same, why_same=why_same)
 
 
 @inventory.command(epilog=examples("rotator inventory rename npm-feed npm-publish"))

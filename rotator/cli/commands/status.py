@@ -146,8 +146,10 @@ def _look(
     from rotator.cli.output.status import describe_status
     from rotator.cli.session import open_installation
     from rotator.engine.alarm import WITHIN, Tolerance, find_max_age
+    from rotator.engine.newly_due import find_newly_due
     from rotator.engine.overview import view_status
     from rotator.engine.signing_in import find_missing, make_account_status
+    from rotator.settings.load import find_written_at
     from rotator.wiring.sign_ins import list_sights
 
     with open_installation(cli) as installation:
@@ -164,8 +166,10 @@ def _look(
         rows = cli.selection.choose(view.rows, describe_status, now)
         oldest = max_age or find_max_age(view.runs, installation.settings.daemon.work)
         per_hour = installation.policy.guardrails.max_rotations_per_hour
+        written_at = find_written_at(installation.settings.policy)
+        newly_due = find_newly_due(installation.database, installation.policy, view.rows, now, oldest, written_at)
     pending = view.find_pending(rows) if cli.selection.is_filtered else view.pending
-    tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour)
+    tolerance = Tolerance(oldest, within or WITHIN, view.places, per_hour, newly_due)
     accounts = [make_account_status(sight, view.rows, view.organizations) for sight in sights]
     return _Seen(view, rows, pending, accounts, tolerance)
 
