@@ -96,6 +96,10 @@ def _say_exceptions(review: ReviewDocument) -> str:
     old = sum(pat["age_verdict"] in ("due", "by_hand", "expired") for pat in review["pats"])
     said = f"{said}. PATs that are older than the policy allows now, or expired: {old}"
     said = f"{said}. PATs that had expired before consumers got a new value: {values['expired_found']}"
+    said = f"{said}. Rotations that began more than a day after the rule asked for them: {values['late_found']}"
+    if values["undated"]:
+        said += f"; {_count(values['undated'], 'more', 'more')} cannot be judged, as an earlier version of rotator did "
+        said += "not write down when they were due"
     return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
 
 

@@ -458,3 +458,30 @@ WITH RECURSIVE parts (sequence, subject, at, id, rest) AS (
     FROM parts WHERE rest <> '')
 SELECT id, subject, count(*), min(at), min(sequence), max(at), max(sequence) FROM parts WHERE id <> ''
 GROUP BY id, subject ORDER BY id, subject;
+
+-- late
+/* The last rotation of each old PAT that began more than a day after it was due, or after the last change of the policy,
+   or of what is known of the PAT, if that came later. */
+WITH used AS (
+    SELECT sequence, json_extract(details, '$.sha256') AS digest,
+        lag(json_extract(details, '$.sha256')) OVER (ORDER BY sequence) AS before
+    FROM known WHERE event = 'policy_changed'),
+change AS (
+    SELECT sequence, NULL AS subject FROM used WHERE digest IS NOT before
+    UNION ALL SELECT sequence, subject FROM known WHERE event IN ('pat_adopted', 'pat_taken_over', 'pat_created',
+        'pat_updated', 'pat_moved', 'pat_drifted', 'inventory_rebuilt')),
+begun AS (
+    SELECT p.*, json_extract(p.details, '$.predecessor_id') AS old, json_extract(p.details, '$.due_at') AS due, (
+        SELECT max(c.sequence) FROM change c JOIN known k USING (sequence) WHERE c.sequence < p.sequence
+            AND coalesce(c.subject, p.subject) = p.subject
+            AND julianday(k.occurred_at) > julianday(json_extract(p.details, '$.due_at'))) AS changed
+    FROM known p WHERE event = 'rotation_planned' AND json_extract(p.details, '$.due_at') NOT NULL),
+late AS (
+    SELECT b.*, coalesce(c.occurred_at, due) AS since FROM begun b LEFT JOIN known c ON c.sequence = changed
+    WHERE julianday(b.occurred_at) - julianday(coalesce(c.occurred_at, due)) > 1 + 1e-7)
+SELECT subject || ': ' || old, strftime('%Y-%m-%d %H:%M:%S', since), at, coalesce(changed || ', ', '') || sequence,
+    (julianday(occurred_at) - julianday(since)) * 86400
+FROM late l WHERE sequence = (SELECT max(sequence) FROM late o WHERE o.old = l.old) ORDER BY since;
+
+-- undated
+SELECT count(*) FROM known WHERE event = 'rotation_planned' AND json_type(details, '$.due_at') IS NULL;

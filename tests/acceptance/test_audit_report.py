@@ -135,6 +135,13 @@ def test_breaches_are_those_that_sql_finds(reviewed: Reviewed) -> None:
         none = f"none: {'the inventory shows it' if is_managed else 'the last look shows it (unmanaged.json)'}"
         expected.append((begun, what, pat, _say(begun), "lasts", lasted, "none", none))
         whole += _cut(span)
+    for *late, seconds in reviewed.ask("late"):
+        pat, since, at, events = late
+        lasted = timedelta(seconds=round(float(seconds)))
+        expected.append(
+            (since, "rotation began later than the rule asked", pat, since, at, say_duration(lasted), "", events)
+        )
+        whole += lasted
     rows = read_table(reviewed.page, "breaches")
     assert sorted(rows) == sorted(row[1:] for row in expected)
     assert [row[2] for row in rows] == sorted(row[2] for row in rows)
@@ -245,6 +252,9 @@ def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewe
         expected.append((name, number, say_duration(_cut(lasted)), at, event, ended, by))
     assert read_table(reviewed.page, "uses") == expected
     assert expected
+    assert reviewed.ask("undated") == [("0",)]
+    asked = f"Rotations that began more than a day after the rule asked for them: {len(reviewed.ask('late'))}. "
+    assert asked in reviewed.page.find_id("answer-5").text()
     assert reviewed.ask("outlived") == []
     assert not read_table(reviewed.page, "outlived")
     assert not [row for row in read_table(reviewed.page, "breaches") if row[0].startswith("old PAT")]
