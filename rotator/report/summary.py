@@ -39,7 +39,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         yield f"Nobody manages {more} of these accounts: section 1 lists what was seen."
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"{_count(failed, 'PAT', 'PATs')}, replaced ones included, had a rotation that failed or was blocked, "
+        f"{_count(failed, 'PAT', 'PATs')} had a rotation that failed or was blocked, "
         "if only for a while."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])

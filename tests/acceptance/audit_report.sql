@@ -164,8 +164,9 @@ SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
         ELSE 'not ended' END,
     (SELECT json_extract(f.details, '$.code') FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned'),
     (SELECT min(s.sequence) FROM part s JOIN part q ON q.rotation = s.rotation AND q.event = 'rotation_planned'
-        WHERE s.event = 'overlap_started' AND s.rotation <> p.rotation AND s.sequence > p.sequence
-            AND json_extract(q.details, '$.predecessor_id') = old),
+        WHERE s.rotation <> p.rotation AND s.sequence > p.sequence AND CASE s.event
+            WHEN 'overlap_started' THEN json_extract(q.details, '$.predecessor_id') = old
+            WHEN 'pat_created' THEN old IS NULL AND s.subject = p.subject END),
     round((julianday(g.occurred_at) - julianday(o.occurred_at)) * 86400)
 FROM by_hand b JOIN known o ON o.sequence = b.number
     JOIN (SELECT *, nullif(json_extract(details, '$.predecessor_id'), '') AS old FROM part) p
@@ -485,3 +486,20 @@ FROM late l WHERE sequence = (SELECT max(sequence) FROM late o WHERE o.old = l.o
 
 -- undated
 SELECT count(*) FROM known WHERE event = 'rotation_planned' AND json_type(details, '$.due_at') IS NULL;
+
+-- late seal
+/* The signed checkpoint that was made the longest after the first event that no earlier signed one covers. */
+SELECT size, first, seconds FROM (
+    SELECT size, first, CAST((julianday(made_at) - julianday(occurred_at)) * 86400 + 1e-4 AS INTEGER) AS seconds FROM (
+        SELECT size, made_at, coalesce(lag(size) OVER (ORDER BY size), 0) + 1 AS first FROM checkpoint
+        WHERE signature NOT NULL)
+    JOIN known ON sequence = first)
+WHERE seconds > 25 * 3600 ORDER BY seconds DESC, size LIMIT 1;
+
+-- unread entries
+/* Entries of Azure DevOps' own log that the newest comparison of an organization could not read. */
+SELECT organization, unreadable FROM (
+    SELECT substr(subject, instr(subject, '/') + 1) AS organization, max(sequence),
+        json_extract(details, '$.unreadable') AS unreadable
+    FROM known WHERE event = 'service_log_compared' GROUP BY 1)
+WHERE unreadable > 0 ORDER BY organization;

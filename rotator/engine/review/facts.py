@@ -139,7 +139,8 @@ class OrderedRotation:
     """A rotation that a person ordered: its order, its first event, and what proved its end.
 
     `in_vault`: when its value was read back from the vault. `gone`: when `old_id`, which it replaces, was proven gone.
-    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`.
+    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`,
+    or that made the PAT, if it was to be the first one.
     """
 
     rotation_id: str
