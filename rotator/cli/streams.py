@@ -16,11 +16,13 @@ import click
 _MODES = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
 """What a closed stream becomes: empty input; an stdout that refuses each write, as a full one does; a silent stderr."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FIX = "What the command did before stays done: `rotator status` and `rotator audit list` show it."
 
 
 class OutputError(OSError):
     """A standard stream that cannot be written to: it is full, or was closed before the command began."""
+
+    advice = "What the command did before stays done: `rotator status` and `rotator audit list` show it."
+    """What else is said; a command may know better."""
 
 
 class Output(io.TextIOWrapper):
@@ -102,7 +104,7 @@ def report_unwritten(error: OutputError) -> None:
     elif error.errno in _FULL:
         fix = "Free space where it goes, or send it somewhere else."
     try:
-        click.echo(f"error: the output could not be written: {why}\nfix: {fix} {_FIX}", err=True)
+        click.echo(f"error: the output could not be written: {why}\nfix: {fix} {error.advice}", err=True)
     except OutputError:
         _silence(sys.stderr)
     _silence(sys.stdout)

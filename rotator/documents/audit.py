@@ -18,7 +18,7 @@ from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.events.catalogue import EVENTS
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.archiving import Archived, ArchivePlan
-from rotator.engine.log_checking import LogSummary
+from rotator.engine.log_checking import LateSeal, LogSummary
 from rotator.errors import AuditChainError
 
 
@@ -77,6 +77,14 @@ class KeyChangeDocument(TypedDict):
     signed_by_old_key: Annotated[bool, "Whether the old key signed it too; false if that key was lost."]
 
 
+class LateSealDocument(TypedDict):
+    """A checkpoint that was made more than 25 hours after the first event that no earlier signed one covers."""
+
+    size: Annotated[int, "How many events it covers."]
+    first: Annotated[int, "Number of that event."]
+    seconds: Annotated[int, "How much later it was made."]
+
+
 class AuditIntactDocument(Document):
     """The audit log is intact."""
 
@@ -89,6 +97,9 @@ class AuditIntactDocument(Document):
     key_changes: Annotated[list[KeyChangeDocument], "The changes of the key, in order."]
     forged: Annotated[list[int], "Events that somebody else wrote as if rotator had, as a person has accepted."]
     ahead: Annotated[ExactMoment | None, "The latest time of a checkpoint, if it has not come yet."]
+    late_seal: Annotated[
+        LateSealDocument | None, "The signed checkpoint that came the latest, of those checked. Null: none was late."
+    ]
     stamps_ahead: Annotated[int, "How many time stamps name a time that has not come yet."]
     anchors: Annotated[int, "How many heads and checkpoints the vaults name; the log has all but those of `accepted`."]
     accepted: Annotated[int, "How many anchors the log lacks, as a person has accepted."]
@@ -234,6 +245,7 @@ def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int)
         ],
         "forged": list(summary.forged),
         "ahead": None if summary.ahead is None else write_exact_moment(summary.ahead.made_at),
+        "late_seal": make_late_seal(summary.late),
         "stamps_ahead": sum(anchor.is_ahead for anchor in sight.anchors),
         "anchors": len(sight.anchors),
         "accepted": accepted,
@@ -249,6 +261,13 @@ def make_intact_document(summary: LogSummary, sight: AnchorSight, accepted: int)
             for found in summary.archives.named
         ],
     }
+
+
+def make_late_seal(late: LateSeal | None) -> LateSealDocument | None:
+    """Say by how much a checkpoint came late."""
+    if late is None:
+        return None
+    return {"size": late.checkpoint.size, "first": late.first.sequence, "seconds": int(late.lag.total_seconds())}
 
 
 def make_broken_document(error: AuditChainError) -> AuditBrokenDocument:

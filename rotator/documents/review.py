@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from rotator.documents.audit import AuditEventDocument, make_event_document, make_fault_document
+from rotator.documents.audit import AuditEventDocument, make_event_document, make_fault_document, make_late_seal
 from rotator.documents.document import (
     SCHEMA_VERSION,
     Document,
@@ -29,7 +29,6 @@ from rotator.documents.review_parts import (
     CheckpointDocument,
     EventTallyDocument,
     FatesDocument,
-    LateSealDocument,
     LogReviewDocument,
     MisdatedDocument,
     PeriodDocument,
@@ -60,7 +59,6 @@ from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import Checkpoint, spell_public_key
 from rotator.domain.policy import Policy, Rule
 from rotator.domain.words import say_duration
-from rotator.engine.log_checking import LateSeal
 from rotator.engine.review.facts import Bucket, Findings, LogState, Review, Silence, Standing
 from rotator.engine.review.judging import count_time_left, judge_age
 from rotator.engine.review.marks import Misdated, Span
@@ -287,10 +285,6 @@ def _make_checkpoint(found: Checkpoint) -> CheckpointDocument:
     return {"size": found.size, "head": found.head, "root": found.root, "key": found.key_id}
 
 
-def _make_late(late: LateSeal) -> LateSealDocument:
-    return {"size": late.checkpoint.size, "first": late.first.sequence, "seconds": count_seconds(late.lag)}
-
-
 def _make_misdated(stretch: Misdated) -> MisdatedDocument:
     return {
         "events": stretch.count,
@@ -327,7 +321,7 @@ def _make_log(log: LogState, found: Findings, checkpoints: int) -> LogReviewDocu
         "signed": log.signed,
         "sealed_at": write_moment_or_none(log.sealed_at),
         "newest_checkpoint": None if log.newest_checkpoint is None else _make_checkpoint(log.newest_checkpoint),
-        "late_seal": None if log.summary is None or (late := log.summary.late) is None else _make_late(late),
+        "late_seal": None if log.summary is None else make_late_seal(log.summary.late),
         "anchored": _make_events(found.anchored),
         "anchors_given": found.anchored.total,
         "anchor_sums": [make_tally(place, tally) for place, tally in sort_tallies(found.anchor_sums)],

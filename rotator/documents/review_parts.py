@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from rotator.documents.audit import AuditEventDocument, AuditFaultDocument, UnreadAnchorsDocument
+from rotator.documents.audit import AuditEventDocument, AuditFaultDocument, LateSealDocument, UnreadAnchorsDocument
 from rotator.documents.document import Moment
 from rotator.documents.pat import PatFacts
 from rotator.documents.revocation import PendingRevocationDocument
@@ -276,14 +276,6 @@ class HeldAnchorsDocument(TypedDict):
     name: Annotated[str, "The vault, file or other place; the tags of all managed PATs' secrets are one."]
     held: Annotated[int, "How many."]
     newest: Annotated[int, "The greatest number of an event that they name."]
-
-
-class LateSealDocument(TypedDict):
-    """A checkpoint that was made more than 25 hours after the first event that no earlier one covers."""
-
-    size: Annotated[int, "How many events it covers."]
-    first: Annotated[int, "Number of that event."]
-    seconds: Annotated[int, "How much later it was made."]
 
 
 class LogReviewDocument(TypedDict):

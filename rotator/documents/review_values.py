@@ -8,7 +8,7 @@ from rotator.documents.document import Moment, write_moment
 from rotator.documents.review_parts import ProofDocument
 from rotator.documents.review_sums import count_seconds, prove, prove_or_none
 from rotator.domain.condition import ConditionKind
-from rotator.engine.review.facts import Expired, LongestUse, Outlived, Values
+from rotator.engine.review.facts import Expired, Late, LongestUse, Outlived, Values
 
 
 class UseDocument(TypedDict):
@@ -45,6 +45,14 @@ class OutlivedDocument(TypedDict):
     cause_event: Annotated[ProofDocument | None, "The event that told of it. Null: there was no such cause."]
 
 
+class CauseDocument(TypedDict):
+    """Something that was wrong."""
+
+    kind: Annotated[ConditionKind, "What was wrong."]
+    code: Annotated[str | None, "Stable name of the cause. Null: its event names none."]
+    begun: Annotated[ProofDocument, "The event that told of it."]
+
+
 class ExpiredDocument(TypedDict):
     """A PAT that had expired before consumers got a new value, as far as the log says until when it was valid."""
 
@@ -54,6 +62,23 @@ class ExpiredDocument(TypedDict):
     until: Annotated[Moment, "When it expired."]
     replaced: Annotated[ProofDocument, "When consumers got a new value."]
     seconds: Annotated[int, "How long that was after the expiry."]
+
+
+class LateDocument(TypedDict):
+    """A rotation that began more than a day after the policy asked for it."""
+
+    name: Annotated[str, "Name of the PAT in rotator."]
+    authorization_id: Annotated[str, "Id of the old PAT at Azure DevOps."]
+    due_at: Annotated[Moment, "From when on the policy asked for it, as the event says that began it."]
+    changed: Annotated[
+        ProofDocument | None,
+        "The last change of the policy or of the PAT after that: it counts from there. Null: there was none.",
+    ]
+    begun: Annotated[ProofDocument, "When it began."]
+    seconds: Annotated[int, "How late that was."]
+    causes: Annotated[list[CauseDocument], "What was wrong meanwhile, of what it needs, the longest first."]
+    paused: Annotated[ProofDocument | None, "When a person had paused the PAT. Null: nobody had."]
+    tried: Annotated[list[int], "Events that began earlier rotations of the same PAT: the newest."]
 
 
 class ValuesDocument(TypedDict):
@@ -67,6 +92,10 @@ class ValuesDocument(TypedDict):
     expired: Annotated[list[ExpiredDocument], "PATs that expired before consumers got a new value, the newest."]
     expired_found: Annotated[int, "How many there were."]
     expired_seconds: Annotated[int, "How long that was in all, after each expiry."]
+    late: Annotated[list[LateDocument], "Rotations that began late, one for each old PAT, the newest."]
+    late_found: Annotated[int, "How many there were."]
+    late_seconds: Annotated[int, "How late all of them were, together."]
+    undated: Annotated[int, "Rotations of an earlier version of rotator, whose events do not say if they were due."]
 
 
 def make_values(values: Values) -> ValuesDocument:
@@ -80,6 +109,10 @@ def make_values(values: Values) -> ValuesDocument:
         "expired": [_make_expired(row) for row in values.expired],
         "expired_found": values.expired.total,
         "expired_seconds": count_seconds(values.expired_beyond),
+        "late": [_make_late(row) for row in values.late],
+        "late_found": values.late.total,
+        "late_seconds": count_seconds(values.late_beyond),
+        "undated": values.undated,
     }
 
 
@@ -118,4 +151,18 @@ def _make_expired(row: Expired) -> ExpiredDocument:
         "until": write_moment(row.until),
         "replaced": prove(row.replaced),
         "seconds": count_seconds(row.beyond),
+    }
+
+
+def _make_late(row: Late) -> LateDocument:
+    return {
+        "name": row.name,
+        "authorization_id": row.authorization_id,
+        "due_at": write_moment(row.due_at),
+        "changed": prove_or_none(row.changed),
+        "begun": prove(row.begun),
+        "seconds": count_seconds(row.beyond),
+        "causes": [{"kind": span.kind, "code": span.code, "begun": prove(span.begun)} for span in row.causes],
+        "paused": prove_or_none(row.paused),
+        "tried": list(row.tried),
     }

@@ -13,7 +13,7 @@ from rotator.domain.events.rotations import (
 )
 from rotator.domain.managed_pat import Failure, Hold, ManagedPat, Pat
 from rotator.domain.marker import make_marked_name, strip_mark
-from rotator.domain.policy import Decision, Rule, check_clonable
+from rotator.domain.policy import Decision, Rule, Verdict, check_clonable
 from rotator.domain.rotation import (
     Rotation,
     RotationChanges,
@@ -63,6 +63,8 @@ class Source:
     """Whether the old PAT vanished before its time: nothing of it is left to overlap with."""
     despite: HeldBack | None = None
     """What this rotation does not wait for."""
+    due_at: datetime | None = None
+    """From when on the policy asked for this rotation; None: it did not."""
     owner_works: bool = True
     """Whether the account that the old PAT belongs to can do anything, so that it can revoke it later."""
 
@@ -96,7 +98,15 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     is_leak = decision.is_leak and not _is_by_hand(held)
     despite = held.find_held_back()
-    return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, despite, owner_works)
+    due_at = _find_due(run, pat, decision)
+    return Source(current, rule, lifetime, listing, decision.takes_short, is_leak, despite, due_at, owner_works)
+
+
+def _find_due(run: RunContext, pat: ManagedPat, decision: Decision) -> datetime | None:
+    """Return from when on the policy asked to replace the PAT in use: in its windows. None: it does not, or not yet."""
+    asks = decision.verdict in (Verdict.DUE, Verdict.ALERT) and not decision.is_wanted and not decision.is_leak
+    due = decision.rotate_after
+    return run.policy.find_turn(pat, due, due) or due if asks and pat.has_pat and due is not None else None
 
 
 def _inspect_current(held: ClaimedPat, view: ServerView, listing: Listing, decision: Decision) -> Pat:
@@ -178,6 +188,7 @@ def plan_rotation(held: ClaimedPat, source: Source) -> None:
         rotation,
         RotationPlanned(
             predecessor_id=rotation.predecessor_id or None,
+            due_at=source.due_at,
             rule=rule.name,
             vault=rotation.vault,
             secret_name=rotation.secret_name,

@@ -11,6 +11,7 @@ from rotator.documents.review_parts import ProofDocument, SpanDocument
 from rotator.domain.events.places import SignInCompleted, SignInLapsed, SignInRefused, SignInRestored
 from rotator.domain.words import say_duration, say_names
 from rotator.report.breaches import say_breaches
+from rotator.report.by_hand_tables import is_creation
 from rotator.report.cells import say_lasted, say_when, say_words
 from rotator.report.summary import say_policies
 from rotator.report.times import say_time
@@ -96,6 +97,10 @@ def _say_exceptions(review: ReviewDocument) -> str:
     old = sum(pat["age_verdict"] in ("due", "by_hand", "expired") for pat in review["pats"])
     said = f"{said}. PATs that are older than the policy allows now, or expired: {old}"
     said = f"{said}. PATs that had expired before consumers got a new value: {values['expired_found']}"
+    said = f"{said}. Rotations that began more than a day after the rule asked for them: {values['late_found']}"
+    if values["undated"]:
+        said += f"; {_count(values['undated'], 'more', 'more')} cannot be judged, as an earlier version of rotator did "
+        said += "not write down when they were due"
     return f"{said}. PATs that nobody manages and that live longer than the guardrails allow: {too_long}."
 
 
@@ -121,13 +126,17 @@ def _say_by_hand(review: ReviewDocument) -> str:
     said += f", by {say_names(people)}" if people else ""
     silent = sum(run["reason"] is None for run in runs)
     begun, done = (sum(run["fates"][name] for run in runs) for name in ("begun", "completed"))
-    failed = sum(run["fates"]["abandoned"] + run["fates"]["undone"] for run in runs)
+    failed = sum(run["fates"]["abandoned"] + run["fates"]["undone"] for run in runs if not is_creation(run))
     old, gone, later = (sum(run[name] for run in runs) for name in ("replaced", "gone_count", "gone_later"))
-    return (
-        f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}, of which "
-        f"{done} completed, and {failed} failed and were not tried again. Old PATs that these were to replace: {old}, "
-        f"of which {gone - later} proven gone by these rotations by now, and {later} by later ones after these failed."
-    )
+    said = f"{said}. Without a reason, of those listed here: {silent}. Rotations that they began: {begun}"
+    if begun:
+        said += f"; completed: {done}; failed, and not tried again: {failed}"
+    if old:
+        said += (
+            f". Old PATs that these were to replace: {old}; proven gone by these rotations: {gone - later}; by later "
+        )
+        said += f"ones, after these failed: {later}"
+    return f"{said}."
 
 
 def _say_revoked(review: ReviewDocument) -> str:

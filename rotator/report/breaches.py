@@ -11,7 +11,7 @@ from rotator.documents.review_parts import ProofDocument
 from rotator.report.cells import NONE, say_lasted, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
 from rotator.report.times import say_time
-from rotator.report.value_tables import say_cause
+from rotator.report.value_tables import say_cause, say_late
 
 _NOW_WRONG = {
     "due": ("older than the policy allows", "rotate_after"),
@@ -21,6 +21,7 @@ _NOW_WRONG = {
 _NO_EVENT = "none: the inventory shows it"
 _NO_EVENT_UNMANAGED = "none: the last look shows it (unmanaged.json)"
 _LASTS = "lasts"
+_LATE = "rotation began later than the rule asked"
 _EXPIRED, _SEE_FAILURES = "expired before consumers got a new value", "section 9 has what failed then"
 
 
@@ -70,8 +71,9 @@ def count_breaches(review: ReviewDocument) -> tuple[int, int]:
     standing = list(_list_standing(review))
     values = review["values"]
     lasted = sum(found["seconds"] for found in review["exception_sums"])
-    lasted += values["outlived_seconds"] + values["expired_seconds"]
-    count = review["excepted"] + values["outlived_found"] + values["expired_found"] + len(standing)
+    lasted += values["outlived_seconds"] + values["expired_seconds"] + values["late_seconds"]
+    count = review["excepted"] + values["outlived_found"] + values["expired_found"] + values["late_found"]
+    count += len(standing)
     return count, lasted + sum(found.seconds or 0 for found in standing)
 
 
@@ -108,6 +110,12 @@ def _list_ended(review: ReviewDocument) -> Iterator[Breach]:
         pat, until, replaced = f"{found['name']}: {found['authorization_id']}", found["until"], found["replaced"]
         said, events = (say_time(until), say_when(replaced)), _say_events(found["told"], replaced)
         yield Breach(_EXPIRED, pat, _SEE_FAILURES, until, *said, found["seconds"], events)
+    for late in review["values"]["late"]:
+        pat, changed = f"{late['name']}: {late['authorization_id']}", late["changed"]
+        since = late["due_at"] if changed is None else changed["placed"] or changed["at"]
+        events = str(late["begun"]["event"]) if changed is None else _say_events(changed, late["begun"])
+        said = say_time(since), say_when(late["begun"])
+        yield Breach(_LATE, pat, say_late(late), since, *said, late["seconds"], events)
 
 
 def _list_standing(review: ReviewDocument) -> Iterator[Breach]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_by_hand import HandRunDocument, OrderedRotationDocument
+from rotator.domain.events.inventory import CreationStarted
 from rotator.engine.review.facts import Fate
 from rotator.report.cells import NONE, say_proof, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
@@ -13,6 +14,8 @@ from rotator.report.times import say_time
 
 _OPEN = "not ended"
 _NOT_AGAIN = "not tried again"
+_CREATION = CreationStarted.type.name
+"""Runs try that again until the PAT is made."""
 _FAILED = (Fate.ABANDONED, Fate.UNDONE)
 
 
@@ -76,13 +79,19 @@ def _say_fate(found: OrderedRotationDocument) -> str:
     """Say what became of an order, and what replaced the old PAT if the order did not."""
     if found["fate"] not in _FAILED:
         return _OPEN if found["fate"] is Fate.OPEN else found["fate"]
-    said = f"{found['fate']}, {_NOT_AGAIN}" + ("" if found["code"] is None else f": {found['code']}")
+    code, later = "" if found["code"] is None else f": {found['code']}", found["replaced"]
     if not found["old_id"]:
-        return said
-    if found["replaced"] is None:
+        made = "" if later is None else f"; another rotation made the PAT at {say_when(later)} (event {later['event']})"
+        return f"{found['fate']}{code}{made}"
+    said = f"{found['fate']}, {_NOT_AGAIN}{code}"
+    if later is None:
         return f"{said}; nothing replaced the old PAT later"
-    later = found["replaced"]
     return f"{said}; another rotation replaced the old PAT at {say_when(later)} (event {later['event']})"
+
+
+def is_creation(run: HandRunDocument) -> bool:
+    """Whether a command asked for a PAT that was not there: then runs try it again until it is."""
+    return run["event"] == _CREATION
 
 
 def _say_outcome(run: HandRunDocument) -> str:
@@ -90,10 +99,11 @@ def _say_outcome(run: HandRunDocument) -> str:
     fates, gone = run["fates"], run["gone"]
     if not fates["begun"]:
         return "it began no rotation"
+    again = "" if is_creation(run) else f", {_NOT_AGAIN}"
     counts = {
         "completed": fates["completed"],
-        f"abandoned, {_NOT_AGAIN}": fates["abandoned"],
-        f"undone, {_NOT_AGAIN}": fates["undone"],
+        f"abandoned{again}": fates["abandoned"],
+        f"undone{again}": fates["undone"],
         _OPEN: fates["open"],
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)

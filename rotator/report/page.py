@@ -51,7 +51,7 @@ def render_page(review: ReviewDocument) -> str:
         answers=answer_all(review),
         policies=list(list_texts(review)),
         warnings=[*list_warnings(review), *list_limits(review), *list_unseen(review)],
-        summary=" ".join(summarize(review)),
+        summary=list(summarize(review)),
         timeline=render_timeline(review["timeline"]),
         time_left=render_time_left(review["time_left"]),
     )

@@ -39,7 +39,7 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
         yield f"Nobody manages {more} of these accounts: section 1 lists what was seen."
     yield (
         f"{_count(done, 'rotation was', 'rotations were')} completed; "
-        f"{_count(failed, 'PAT', 'PATs')}, replaced ones included, had a rotation that failed or was blocked, "
+        f"{_count(failed, 'PAT', 'PATs')} had a rotation that failed or was blocked, "
         "if only for a while."
     )
     living = sum(pat["kind"] != "overlap" for pat in revoked["living"])
@@ -50,9 +50,12 @@ def summarize(review: ReviewDocument) -> Iterator[str]:
     )
     yield f"People ran {_count(review['done_by_hand'], 'command')} by hand."
     said = say_breaches(review)
-    if (late := review["values"]["outlived_found"]) > 0:
-        said += f"; {late} of these {'is an old PAT' if late == 1 else 'are old PATs'} that "
-        said += f"{'was' if late == 1 else 'were'} there more than 15 minutes after the overlap"
+    if (outlived := review["values"]["outlived_found"]) > 0:
+        said += f"; {outlived} of these {'is an old PAT' if outlived == 1 else 'are old PATs'} that "
+        said += f"{'was' if outlived == 1 else 'were'} there more than 15 minutes after the overlap"
+    if (late := review["values"]["late_found"]) > 0:
+        said += f"; {late} of these {'is a rotation' if late == 1 else 'are rotations'} that began more than a day "
+        said += "after the rule asked for it" if late == 1 else "after their rules asked for them"
     yield f"{said} (section 5)."
     yield _say_log(review)
     yield _say_service_logs(review)
@@ -72,7 +75,8 @@ def list_figures(review: ReviewDocument) -> Iterator[str]:
     )
     failed = review["failed_pats"]
     yield f"Rotations: {sum(bucket['completed'] for bucket in review['timeline'])} completed" + _list_counts(
-        (failed, f"{'PAT' if failed == 1 else 'PATs'} had one that failed or was blocked, if only for a while")
+        (failed, f"{'PAT' if failed == 1 else 'PATs'} had one that failed or was blocked, if only for a while"),
+        (review["values"]["late_found"], "began more than a day late"),
     )
     yield f"Revocations: {revoked['proven']} proven" + _list_counts(
         (len(revoked["pending"]), "not confirmed yet"),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.documents.review import ReviewDocument
 from rotator.documents.review_parts import ProofDocument, SpanDocument
-from rotator.documents.review_values import OutlivedDocument
+from rotator.documents.review_values import LateDocument, OutlivedDocument
 from rotator.domain.error_codes import find_meaning
 from rotator.domain.pending_revocation import TELL_AFTER
 from rotator.domain.runbook import CONDITIONS
@@ -76,11 +76,28 @@ def say_cause(row: OutlivedDocument) -> str:
     if (again := row["began_again"]) is not None:
         return f"another value was in the secret, so the overlap began again (event {again['event']})"
     if (event := row["cause_event"]) is not None:
-        code = "" if row["cause_code"] is None else f", {row['cause_code']}"
-        return f"{say_words(str(row['cause']))}{code} (event {event['event']})"
+        return _say_event(say_words(str(row["cause"])), row["cause_code"], event)
     asked = row["asked"]
     on_time = asked is not None and _find_moment(asked) - datetime.fromisoformat(row["until"]) <= TELL_AFTER
     return "requested on time, but not seen gone sooner" if on_time else "not known"
+
+
+def say_late(row: LateDocument) -> str:
+    """Say what kept a rotation from beginning on time, as far as the log knows."""
+    said = [_say_event(say_words(found["kind"]), found["code"], found["begun"]) for found in row["causes"]]
+    if row["paused"] is not None:
+        said.append(_say_event("a person had paused it", None, row["paused"]))
+    if row["tried"]:
+        said.append(f"tried before ({'event' if len(row['tried']) == 1 else 'events'} {_list_numbers(row['tried'])})")
+    return "; ".join(said) or "the log tells of nothing in the way: perhaps rotator did not run"
+
+
+def _list_numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _say_event(what: str, code: str | None, proof: ProofDocument) -> str:
+    return f"{what}{'' if code is None else f', {code}'} (event {proof['event']})"
 
 
 def _find_moment(proof: ProofDocument) -> datetime:
@@ -106,7 +123,8 @@ def make_spans(name: str, caption: str, spans: Iterable[SpanDocument], total: in
 
 def make_terms(review: ReviewDocument) -> Table:
     """Make a table of what the kinds of failures and exceptions of the page mean."""
-    kinds = sorted({found["kind"] for found in (*review["exception_sums"], *review["failure_sums"])})
+    late = (found["kind"] for row in review["values"]["late"] for found in row["causes"])
+    kinds = sorted({*late, *(found["kind"] for found in (*review["exception_sums"], *review["failure_sums"]))})
     rows = ((say_words(kind), CONDITIONS[kind].name_in(["it"]).meaning) for kind in kinds)
     return make_table("terms", "What these words mean", ("What", "What it means"), rows)
 
@@ -121,5 +139,6 @@ def _list_codes(review: ReviewDocument) -> Iterator[str]:
     spans = (*review["exception_sums"], *review["failure_sums"], *review["without_sign_in"])
     codes = [span["code"] for span in spans]
     codes += [row["cause_code"] for row in review["values"]["outlived"]]
+    codes += [found["code"] for row in review["values"]["late"] for found in row["causes"]]
     codes += [str(event["details"]["code"]) for event in review["sign_ins"] if "code" in event["details"]]
     return filter(None, codes)

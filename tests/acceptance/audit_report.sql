@@ -164,8 +164,9 @@ SELECT p.subject, o.at, o.sequence, o.actor, coalesce(o.reason, 'none given'),
         ELSE 'not ended' END,
     (SELECT json_extract(f.details, '$.code') FROM part f WHERE f.rotation = p.rotation AND event = 'rotation_abandoned'),
     (SELECT min(s.sequence) FROM part s JOIN part q ON q.rotation = s.rotation AND q.event = 'rotation_planned'
-        WHERE s.event = 'overlap_started' AND s.rotation <> p.rotation AND s.sequence > p.sequence
-            AND json_extract(q.details, '$.predecessor_id') = old),
+        WHERE s.rotation <> p.rotation AND s.sequence > p.sequence AND CASE s.event
+            WHEN 'overlap_started' THEN json_extract(q.details, '$.predecessor_id') = old
+            WHEN 'pat_created' THEN old IS NULL AND s.subject = p.subject END),
     round((julianday(g.occurred_at) - julianday(o.occurred_at)) * 86400)
 FROM by_hand b JOIN known o ON o.sequence = b.number
     JOIN (SELECT *, nullif(json_extract(details, '$.predecessor_id'), '') AS old FROM part) p
@@ -458,3 +459,47 @@ WITH RECURSIVE parts (sequence, subject, at, id, rest) AS (
     FROM parts WHERE rest <> '')
 SELECT id, subject, count(*), min(at), min(sequence), max(at), max(sequence) FROM parts WHERE id <> ''
 GROUP BY id, subject ORDER BY id, subject;
+
+-- late
+/* The last rotation of each old PAT that began more than a day after it was due, or after the last change of the policy,
+   or of what is known of the PAT, if that came later. */
+WITH used AS (
+    SELECT sequence, json_extract(details, '$.sha256') AS digest,
+        lag(json_extract(details, '$.sha256')) OVER (ORDER BY sequence) AS before
+    FROM known WHERE event = 'policy_changed'),
+change AS (
+    SELECT sequence, NULL AS subject FROM used WHERE digest IS NOT before
+    UNION ALL SELECT sequence, subject FROM known WHERE event IN ('pat_adopted', 'pat_taken_over', 'pat_created',
+        'pat_updated', 'pat_moved', 'pat_drifted', 'inventory_rebuilt')),
+begun AS (
+    SELECT p.*, json_extract(p.details, '$.predecessor_id') AS old, json_extract(p.details, '$.due_at') AS due, (
+        SELECT max(c.sequence) FROM change c JOIN known k USING (sequence) WHERE c.sequence < p.sequence
+            AND coalesce(c.subject, p.subject) = p.subject
+            AND julianday(k.occurred_at) > julianday(json_extract(p.details, '$.due_at'))) AS changed
+    FROM known p WHERE event = 'rotation_planned' AND json_extract(p.details, '$.due_at') NOT NULL),
+late AS (
+    SELECT b.*, coalesce(c.occurred_at, due) AS since FROM begun b LEFT JOIN known c ON c.sequence = changed
+    WHERE julianday(b.occurred_at) - julianday(coalesce(c.occurred_at, due)) > 1 + 1e-7)
+SELECT subject || ': ' || old, strftime('%Y-%m-%d %H:%M:%S', since), at, coalesce(changed || ', ', '') || sequence,
+    (julianday(occurred_at) - julianday(since)) * 86400
+FROM late l WHERE sequence = (SELECT max(sequence) FROM late o WHERE o.old = l.old) ORDER BY since;
+
+-- undated
+SELECT count(*) FROM known WHERE event = 'rotation_planned' AND json_type(details, '$.due_at') IS NULL;
+
+-- late seal
+/* The signed checkpoint that was made the longest after the first event that no earlier signed one covers. */
+SELECT size, first, seconds FROM (
+    SELECT size, first, CAST((julianday(made_at) - julianday(occurred_at)) * 86400 + 1e-4 AS INTEGER) AS seconds FROM (
+        SELECT size, made_at, coalesce(lag(size) OVER (ORDER BY size), 0) + 1 AS first FROM checkpoint
+        WHERE signature NOT NULL)
+    JOIN known ON sequence = first)
+WHERE seconds > 25 * 3600 ORDER BY seconds DESC, size LIMIT 1;
+
+-- unread entries
+/* Entries of Azure DevOps' own log that the newest comparison of an organization could not read. */
+SELECT organization, unreadable FROM (
+    SELECT substr(subject, instr(subject, '/') + 1) AS organization, max(sequence),
+        json_extract(details, '$.unreadable') AS unreadable
+    FROM known WHERE event = 'service_log_compared' GROUP BY 1)
+WHERE unreadable > 0 ORDER BY organization;

@@ -135,6 +135,12 @@ def test_breaches_are_those_that_sql_finds(reviewed: Reviewed) -> None:
         none = f"none: {'the inventory shows it' if is_managed else 'the last look shows it (unmanaged.json)'}"
         expected.append((begun, what, pat, _say(begun), "lasts", lasted, "none", none))
         whole += _cut(span)
+    for pat, since, at, events, seconds in reviewed.ask("late"):
+        span = timedelta(seconds=round(float(seconds)))
+        expected.append(
+            (since, "rotation began later than the rule asked", pat, since, at, say_duration(span), "", events)
+        )
+        whole += span
     rows = read_table(reviewed.page, "breaches")
     assert sorted(rows) == sorted(row[1:] for row in expected)
     assert [row[2] for row in rows] == sorted(row[2] for row in rows)
@@ -245,6 +251,14 @@ def test_uses_and_old_pats_beyond_their_overlap_are_those_that_sql_finds(reviewe
         expected.append((name, number, say_duration(_cut(lasted)), at, event, ended, by))
     assert read_table(reviewed.page, "uses") == expected
     assert expected
+    assert reviewed.ask("late seal") == []
+    assert reviewed.page.text().count("the first that no earlier signed one covers") == 0
+    unseen = reviewed.ask("unseen")
+    rows = [(row[0], row[3], row[7], row[9]) for row in read_table(reviewed.page, "unseen")]
+    assert rows == [(row[0], row[1], row[5], row[6]) for row in unseen]
+    assert reviewed.ask("undated") == [("0",)]
+    asked = f"Rotations that began more than a day after the rule asked for them: {len(reviewed.ask('late'))}. "
+    assert asked in reviewed.page.find_id("answer-5").text()
     assert reviewed.ask("outlived") == []
     assert not read_table(reviewed.page, "outlived")
     assert not [row for row in read_table(reviewed.page, "breaches") if row[0].startswith("old PAT")]
@@ -276,6 +290,32 @@ def test_old_pat_that_nobody_revoked_an_hour_after_its_overlap_is_the_one_that_s
         "1 of these is an old PAT that was there more than 15 minutes after the overlap"
         in page.find_id("summary-text").text()
     )
+
+
+def test_checkpoint_that_came_days_late_is_the_one_that_sql_finds(filled: Filled, tmp_path: Path) -> None:
+    """Somebody paused a PAT, and nothing sealed that before the archive three days later."""
+    settings = _copy(filled, tmp_path)
+    clock, output = MovedWallClock(tmp_path), settings.with_name("page.html")
+    environment = {"ROTATOR_CONFIG": str(settings), **clock.environment}
+    for wait, *words in (
+        (timedelta(hours=1), "inventory", "pause", "npm-feed", "--reason", "a test"),
+        (timedelta(days=3), "audit", "report", "--output", output, "--archive", output.with_suffix(".zip"), "--json"),
+        (timedelta(days=3), "audit", "verify", "--all"),
+    ):
+        clock.move(wait)
+        done = run_command(*words, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if "report" in words:
+            document = json.loads(done.stdout)
+    connection = sqlite3.connect(settings.with_name("rotator.db"))
+    connection.executescript(QUERIES["views"])
+    [(size, first, seconds)] = connection.execute(QUERIES["late seal"], {"now": document["generated_at"]}).fetchall()
+    connection.close()
+    assert document["log"]["late_seal"] == {"size": size, "first": first, "seconds": seconds}
+    lag = say_duration(timedelta(seconds=seconds))
+    said = f"The checkpoint of {size} events was made {lag} after event {first}, the first that no earlier signed one "
+    assert said in read_page(output.read_text(encoding="utf-8")).find_id("late-seal").text()
+    assert said in " ".join(done.stdout.split())
 
 
 def test_answers_say_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
@@ -348,7 +388,7 @@ def test_prose_says_the_numbers_that_sql_finds(reviewed: Reviewed) -> None:
         f"{found['late']} are older than the policy allows. Nobody manages "
         f"{len(reviewed.ask('unmanaged'))} more PAT of these accounts: section 1 lists what was seen. "
         f"{found['completed']} rotations were completed; "
-        f"{found['failed']} PATs, replaced ones included, had a rotation that failed or was blocked, "
+        f"{found['failed']} PATs had a rotation that failed or was blocked, "
         f"if only for a while. {found['revoked']} PATs were confirmed revoked, "
         f"{found['pending']} await confirmation, and 0 are still valid and await a person's decision. "
         f"People ran {found['by_hand']} commands by hand. {broken} (section 5). "

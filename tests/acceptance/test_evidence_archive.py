@@ -202,6 +202,18 @@ def test_archive_is_proven_by_every_other_python_of_the_machine(archive: Path, c
         assert (verify(archive, python=python), verify(copy, python=python)) == (told, refused), python
 
 
+def test_verifier_says_which_python_it_needs_to_one_that_is_older(archive: Path) -> None:
+    """One that says so itself stands for it; Python 3.8 too where it is at hand."""
+    said = "FAILED: verify.py needs Python {}.{} or newer.\n".format(*OLDEST)
+    older = f"import runpy, sys; sys.version_info = (3, 8, 18); runpy.run_path({str(archive / 'verify.py')!r})"
+    calls = [[sys.executable, "-I", "-c", older]]
+    if (place := shutil.which("python3.8")) is not None:
+        calls.append([place, "-I", str(archive / "verify.py")])
+    for call in calls:
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) in ((1, "", said), (127, "", done.stderr)), call
+
+
 def test_verifier_needs_no_newer_python_than_it_says_and_only_its_standard_library(archive: Path) -> None:
     text = (archive / "verify.py").read_text(encoding="utf-8")
     tree = ast.parse(text, feature_version=OLDEST)

@@ -22,8 +22,11 @@ def say_ordered(found: Iterable[tuple[str, ...]], times: Mapping[str, str]) -> l
         if seconds != "None":
             row[8] += f", {say_duration(timedelta(seconds=float(seconds)))} after the order"
         if fate in ("abandoned", "undone"):
-            fate += ", not tried again" + ("" if code == "None" else f": {code}") + "; "
-            at = None if later == "None" else f"{times[later]} (event {later})"
-            fate += f"another rotation replaced the old PAT at {at}" if at else "nothing replaced the old PAT later"
+            is_first, at = row[7] == "none", None if later == "None" else f"{times[later]} (event {later})"
+            fate += ("" if is_first else ", not tried again") + ("" if code == "None" else f": {code}")
+            if at:
+                fate += f"; another rotation {'made the PAT' if is_first else 'replaced the old PAT'} at {at}"
+            elif not is_first:
+                fate += "; nothing replaced the old PAT later"
         rows.append((*row, fate))
     return rows

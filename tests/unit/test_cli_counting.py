@@ -34,7 +34,7 @@ def test_one_alone_is_not_counted_and_more_than_were_expected_are() -> None:
 def test_terminal_says_what_is_waited_for_and_not_what_is_over() -> None:
     """A vault that does not answer for a minute is no planned rotation."""
     count = Count(1)
-    planned = RotationPlanned(predecessor_id="1", rule="ci", vault="https://v", secret_name="s")
+    planned = RotationPlanned(predecessor_id="1", due_at=NOW, rule="ci", vault="https://v", secret_name="s")
     assert count.describe(planned, "npm-feed") == "asking whether its vault can be written: npm-feed"
     assert count.describe(StoreStarted(vault="https://v", secret_name="s"), "{}") == "waiting for its vault: {}"
 

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
+from rotator.cli.output.audit import render_seals
 from rotator.domain.checkpoint import Checkpoint, make_key_id
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.auditing import load_events
@@ -310,6 +311,8 @@ def test_checkpoint_that_comes_late_is_told() -> None:
     late = check_log(world.database, (), Trust((KEY.public_key,), is_signed)).late
     assert late is not None
     assert (late.first.sequence, late.checkpoint.size, late.lag) == (2, 3, timedelta(days=3))
+    *_, said = render_seals(check_log(world.database, (), Trust((KEY.public_key,), is_signed)))
+    assert said.startswith("The checkpoint of 3 events was made 3d after event 2, the first that no earlier signed one")
 
 
 def test_first_checkpoint_is_made_when_people_worked_for_days_before_rotator_did() -> None:

@@ -77,6 +77,12 @@ def find_despite(world: EngineWorld, event: str) -> object:
     return last.entry.details.get("despite")
 
 
+def find_due_at(world: EngineWorld) -> object:
+    """From when on the policy asked for the last rotation, as its event says; an event without it is a KeyError."""
+    *_, last = load_events(world.database, AuditFilter(event="rotation_planned"))
+    return last.entry.details["due_at"]
+
+
 def test_nothing_is_minted_before_the_window_opens_and_everything_says_when_that_is() -> None:
     world = make_held(Timetable((SATURDAY,)))
     report = world.run()
@@ -96,6 +102,23 @@ def test_nothing_is_minted_before_the_window_opens_and_everything_says_when_that
     go_to(world, OPENING)
     assert names_of(world.run(), OutcomeKind.ROTATED) == [NAME]
     assert find_despite(world, "rotation_planned") is None
+    assert find_due_at(world) == OPENING.isoformat()
+
+
+@pytest.mark.parametrize(("days_left", "due_at"), [(5, NOW - timedelta(days=2.5)), (20, None)])
+@pytest.mark.parametrize("is_by_hand", [True, False])
+def test_rotation_says_from_when_on_the_policy_asked_for_it(
+    days_left: float, due_at: datetime | None, is_by_hand: bool
+) -> None:
+    """Who orders one that is due anyway does not hide how late it is."""
+    world = make_held(Timetable(()), days_left=days_left)
+    if is_by_hand:
+        world.rotate(NAME)
+    elif due_at is not None:
+        world.run()
+    else:
+        update(world.make_run(), make_change(NAME, display_name=None, scopes=("vso.code",), lifetime=None))
+    assert find_due_at(world) == (None if due_at is None else due_at.isoformat())
 
 
 def test_old_pat_is_not_revoked_before_the_next_window_opens() -> None:
@@ -236,6 +259,7 @@ def test_pat_that_vanished_is_replaced_without_a_window() -> None:
     report = world.run()
     assert [outcome.reason for outcome in report.of_kind(OutcomeKind.ROTATED)] == [OutcomeReason.VANISHED]
     assert find_despite(world, "rotation_planned") == "outside_windows"
+    assert find_due_at(world) is None
     world.run()
     assert world.states() == ["abandoned", "completed"]
 

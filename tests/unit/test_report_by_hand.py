@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from rotator.domain.audit_event import Detail
@@ -23,6 +24,7 @@ ENDINGS = (
     "created",
     "by itself",
     "replaced later",
+    "made later",
 )
 """How a rotation ends."""
 
@@ -33,9 +35,9 @@ def _rotate(log: Log, number: int, ending: str) -> None:
     if ending != "by itself":
         order = {"command": "rotator rotate", **({"reason": f"leak {number}"} if number % 2 else {})}
     log.run = f"run-{number}"
-    if ending == "created":
+    if ending in ("created", "made later"):
         log.add("creation_started", name, **order)
-    old: dict[str, Detail] = {} if ending == "created" else {"predecessor_id": f"old-{number}"}
+    old: dict[str, Detail] = {} if ending in ("created", "made later") else {"predecessor_id": f"old-{number}"}
     log.add("rotation_planned", name, **rotation, **old, **order)
     if ending == "created":
         log.add("pat_created", name, **rotation)
@@ -58,6 +60,10 @@ def _rotate(log: Log, number: int, ending: str) -> None:
         log.now += DAY
         log.add("pat_revoked", name, **later, **gone)
         log.add("rotation_completed", name, **later)
+    elif ending == "made later":
+        log.add("rotation_abandoned", name, **rotation, code="interrupted")
+        log.add("rotation_planned", name, rotation_id=f"later-{number}")
+        log.add("pat_created", name, rotation_id=f"later-{number}")
     elif ending == "undone":
         log.add("pat_revoked", name, **rotation, authorization_id="new", why="lost")
     elif ending == "gone later":
@@ -80,8 +86,20 @@ def test_order_that_failed_does_not_read_as_a_success() -> None:
         "5",
         "abandoned, not tried again: transient; another rotation replaced the old PAT at 2026-11-14 09:04:00 (event 4)",
     )
-    assert "0 completed, and 1 failed and were not tried again" in page_answer(document, 7)
-    assert "0 proven gone by these rotations by now, and 1 by later ones" in page_answer(document, 7)
+    assert "Rotations that they began: 1; completed: 0; failed, and not tried again: 1" in page_answer(document, 7)
+    assert "proven gone by these rotations: 0; by later ones, after these failed: 1." in page_answer(document, 7)
+
+
+def test_creation_that_a_later_run_finished_does_not_read_as_a_failure() -> None:
+    log = Log(20 * DAY)
+    _rotate(log, 1, "made later")
+    document = make_document(log.events)
+    [row], [order] = (make_tables(document)[name].rows for name in ("by-hand", "ordered"))
+    assert row[9] == "1 abandoned; the PAT was made at 2026-11-13 09:05:00 (event 5)"
+    assert order[10] == "abandoned: interrupted; another rotation made the PAT at 2026-11-13 09:05:00 (event 5)"
+    assert page_answer(document, 7).endswith(
+        "Rotations that they began: 1; completed: 0; failed, and not tried again: 0."
+    )
 
 
 def test_rotations_that_people_ordered_are_those_that_sql_finds() -> None:
@@ -91,7 +109,7 @@ def test_rotations_that_people_ordered_are_those_that_sql_finds() -> None:
     rows = read_table(read_page(render_page(make_document(log.events))), "ordered")
     times = {str(event.sequence): f"{event.occurred_at:%Y-%m-%d %H:%M:%S}" for event in log.events}
     assert rows == say_ordered(ask(log.events, "ordered"), times)
-    assert {(row[10].partition(",")[0], row[5][:2], row[8][:2]) for row in rows} == {
+    assert {(re.split("[,:]", row[10])[0], row[5][:2], row[8][:2]) for row in rows} == {
         ("completed", "20", "20"),
         ("completed", "20", "no"),
         ("abandoned", "ne", "no"),

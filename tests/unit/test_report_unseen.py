@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rotator.domain.audit_event import Detail
+from rotator.report.summary import list_unseen
 from rotator.report.tables import make_tables
 from tests.unit.test_report_outlived import Log, ask
 from tests.unit.test_report_page import DAY, NOW, make_document, page_answer
@@ -56,6 +57,19 @@ def test_pats_whose_value_nobody_got_are_those_that_sql_finds() -> None:
     assert "PATs whose value nobody ever got: 3, valid for 3d at most, 2 of those listed made late." in page_answer(
         document, 8
     )
+
+
+def test_entries_that_could_not_be_read_are_those_that_sql_finds() -> None:
+    """Those of the newest comparison of each organization."""
+    log = Log(9 * DAY)
+    for organization, unreadable in (("contoso", 7), ("contoso", 2), ("fabrikam", 3), ("tailspin", 1), ("tailspin", 0)):
+        since = (log.now - DAY).isoformat()
+        counts: dict[str, Detail] = {"explained": 1, "foreign": 0, "lacking": 0, "unreadable": unreadable}
+        log.add("service_log_compared", f"bot/{organization}", since=since, until=log.now.isoformat(), **counts)
+    named = ", ".join(f"{count} of {organization}" for organization, count in ask(log.events, "unread entries"))
+    assert named == "2 of contoso, 3 of fabrikam"
+    [said] = [said for said in list_unseen(make_document(log.events)) if "could not read some entries" in said]
+    assert f"Azure DevOps' own log ({named}): what they tell" in said
 
 
 def test_what_is_not_gone_lasts_and_a_request_that_nobody_knows_gives_no_number() -> None:

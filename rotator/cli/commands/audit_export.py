@@ -74,6 +74,7 @@ def export(
     from rotator.cli.output.exports import write_events
     from rotator.cli.session import open_installation
     from rotator.cli.stopping import stop_on_signals
+    from rotator.cli.streams import OutputError
 
     check_follow(asked, follow=follow)
     check_syslog(syslog, form, has_output=output is not None)
@@ -88,9 +89,13 @@ def export(
                 return 0
             stream = stack.enter_context(opened(output, force=force, grows=follow))
             events = _find_events(installation, asked, after, stream, follow=follow)
-            count = write_events(_note_written(events, written), stream, form)
+            count = write_events(_note_written(events, written, stream) if follow else events, stream, form)
+    except OutputError as error:
+        if written[0]:
+            error.advice = f"The events up to {written[0]} were written: --since-sequence {written[0]} goes on."
+        raise
     except UsageError as error:
-        if written[0] and follow and output is not None:
+        if written[0] and output is not None:
             error.fix += f" The file has the events up to {written[0]}: --since-sequence {written[0]} goes on."
         raise
     if output is not None:
@@ -98,9 +103,10 @@ def export(
     return 0
 
 
-def _note_written(events: Iterator[AuditEvent], written: list[int]) -> Iterator[AuditEvent]:
+def _note_written(events: Iterator[AuditEvent], written: list[int], stream: IO[str]) -> Iterator[AuditEvent]:
     for event in events:
         yield event
+        stream.flush()
         written[0] = event.sequence  # whoever asks for the next one has written it
 
 

@@ -10,7 +10,7 @@ from rotator.cli.widths import Column
 from rotator.documents.audit import AuditEventDocument, make_event_document
 from rotator.domain.audit_event import AuditEvent
 from rotator.domain.checkpoint import spell_public_key
-from rotator.domain.words import say_moment
+from rotator.domain.words import say_duration, say_moment
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.archives import LogArchives
 from rotator.engine.context import Trust
@@ -94,6 +94,12 @@ def render_seals(summary: LogSummary) -> Iterator[str]:
     if (found := summary.ahead) is not None:
         said = f"The checkpoint of {say_number(found.size, 'event')} says that it was made at"
         yield f"{said} {say_moment(found.made_at)}, which has not come yet: a clock was wrong, or it was dated by hand."
+    if (late := summary.late) is not None:
+        said = f"The checkpoint of {say_number(late.checkpoint.size, 'event')} was made {say_duration(late.lag)} after"
+        yield (
+            f"{said} event {late.first.sequence}, the first that no earlier signed one covers: nobody ran rotator "
+            "then, or somebody wrote the log anew."
+        )
 
 
 def render_keys(trust: Trust | None) -> Iterator[str]:

@@ -76,6 +76,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "display_name": _word('display name "{}"'),
     "scope": _word("scopes {}"),
     "lifetime": _word("lifetime {}"),
+    "due_at": _word("due {}", _say_time),
     "rule": _word("rule {}"),
     "secret_name": _word("secret {}"),
     "vault": _word("in {}", _say_host),

@@ -48,6 +48,7 @@ class HandFollower:
         self._ordered = dict[str, OrderedRotation]()
         self._replacing = dict[str, OrderedRotation]()
         self._later = dict[str, OrderedRotation]()
+        self._first = dict[str, OrderedRotation]()
 
     def take(self, event: AuditEvent, mark: Mark, *, is_in_period: bool) -> None:
         """Take the next event."""
@@ -56,6 +57,8 @@ class HandFollower:
             self._note(event, mark)
         if entry.event == _CREATED and (run := self._creating.pop(entry.subject, None)) is not None:
             run.made = mark
+        if entry.event == _CREATED:
+            self._make_later(entry.subject, str(entry.details.get("rotation_id")), mark)
         self._follow(event, mark, str(entry.details.get("rotation_id")))
         if entry.event == _GONE:
             self._end(str(entry.details.get("authorization_id")), mark)
@@ -72,6 +75,12 @@ class HandFollower:
             ordered.in_vault = mark
         elif name in _IN_VAULT and (known := self._later.pop(identifier, None)) is not None:
             known.replaced = known.replaced or mark
+
+    def _make_later(self, name: str, identifier: str, mark: Mark) -> None:
+        """Note that another rotation made the PAT that was ordered."""
+        known = self._first.pop(name, None)
+        if known is not None and known.rotation_id != identifier:
+            known.replaced = mark
 
     def _end(self, identifier: str, mark: Mark) -> None:
         if (rotation := self._replacing.pop(identifier, None)) is not None:
@@ -110,6 +119,8 @@ class HandFollower:
         self._found.ordered.add(rotation)
         self._ordered[rotation.rotation_id] = rotation
         run.rotations.append(rotation.rotation_id)
-        if rotation.old_id is not None:
+        if rotation.old_id is None:
+            self._first[rotation.name] = rotation
+        else:
             run.replaced += 1
             self._replacing[rotation.old_id] = rotation

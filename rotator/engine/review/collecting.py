@@ -25,6 +25,7 @@ from rotator.engine.review.facts import (
     RevocationTally,
     Silence,
 )
+from rotator.engine.review.lateness import LateFollower
 from rotator.engine.review.marks import Mark, Misdated, Span, SpanSum, Tally
 from rotator.engine.review.newest import MOST_ROWS
 from rotator.engine.review.overlaps import OverlapFollower
@@ -95,6 +96,7 @@ class Collector:
         self._values = ValueFollower(self.found.values, period, now)
         self._expiries = ExpiryFollower(self.found.values, period)
         self._unseen = UnseenFollower(self.found.unseen, period)
+        self._late = LateFollower(self.found.values, period, _REACHING)
         self._by_hand = HandFollower(self.found)
         self._overlaps = OverlapFollower(self.found.values, self.found.asked, period, now)
         self._last: tuple[datetime, int | None] | None = None
@@ -126,6 +128,7 @@ class Collector:
         self._overlaps.take(event, self._mark(event), self._list_standing())
         self._expiries.take(event, self._mark(event))
         self._unseen.take(event, self._mark(event))
+        self._late.take(event, self._mark(event), self._list_standing())
         self._by_hand.take(event, self._mark(event), is_in_period=self._at in self._period)
         self.found.outside.take(event, is_in_period=self._at in self._period)
         if event.sequence in self._misdated and (self._at in self._period or event.occurred_at in self._period):
@@ -141,6 +144,7 @@ class Collector:
             self._add_span(span)
         self._values.finish()
         self._unseen.finish()
+        self._late.finish()
         self._overlaps.finish(self._list_standing())
         if self._last is not None:
             self._note_silence(self._end, None)
@@ -214,6 +218,7 @@ class Collector:
         self._overlaps.rename(old, new)
         self._expiries.rename(old, new)
         self._unseen.rename(old, new)
+        self._late.rename(old, new)
         if old in self.found.trails:
             self.found.trails[new] = self.found.trails.pop(old)
         for kind, subject in [key for key in self._open if key[1] == old and key[0] in _KINDS_OF_PATS]:
@@ -229,6 +234,7 @@ class Collector:
                 span = Span(kind, event.entry.subject, code, begun, self._mark(event), pat)
                 self._add_span(span)
                 self._overlaps.take_span(span, self._at)
+                self._late.take_span(span)
         if known.type.begins is not None:
             code, pat = (_read_text(event.entry.details.get(name)) for name in ("code", "name"))
             start = self._mark(event), code, pat

@@ -139,7 +139,8 @@ class OrderedRotation:
     """A rotation that a person ordered: its order, its first event, and what proved its end.
 
     `in_vault`: when its value was read back from the vault. `gone`: when `old_id`, which it replaces, was proven gone.
-    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`.
+    `code`: why it was abandoned, `replaced`: when consumers got the value of another rotation that replaces `old_id`,
+    or that made the PAT, if it was to be the first one.
     """
 
     rotation_id: str
@@ -197,6 +198,31 @@ class Expired:
     beyond: timedelta
 
 
+@dataclass(frozen=True)
+class Late:
+    """A rotation that began long after the policy asked for it: from `since` on, as far as the log can tell.
+
+    `changed`: the last change of the policy, or of what is known of the PAT, if that was later than `due_at`: what was
+    asked before is not known. `causes` are what was wrong meanwhile, of what it needs, the longest first. `paused`:
+    when a person had paused the PAT. `tried`: the rotations of the same PAT that began before.
+    """
+
+    name: str
+    authorization_id: str
+    due_at: datetime
+    changed: Mark | None
+    begun: Mark
+    beyond: timedelta
+    causes: tuple[Span, ...]
+    paused: Mark | None
+    tried: tuple[int, ...]
+
+    @property
+    def since(self) -> datetime:
+        """From when on it was late."""
+        return self.due_at if self.changed is None else self.changed.happened_at
+
+
 @dataclass
 class Unseen:
     """A PAT whose value nobody ever got: when its end was begun, the request that it may come from, and its proof.
@@ -228,6 +254,11 @@ class Values:
     expired: Newest[Expired] = field(default_factory=Newest)
     expired_beyond: timedelta = timedelta(0)
     """How long all of these had expired before consumers got a new value, together."""
+    late: Newest[Late] = field(default_factory=Newest)
+    late_beyond: timedelta = timedelta(0)
+    """How late all of these began, together."""
+    undated: int = 0
+    """Rotations whose event does not say whether they were due: an earlier version of rotator wrote it."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ _OVER = frozenset(
         rotations.RotationClosed,
     )
 )
-_EVERYWHERE = frozenset({ConditionKind.CLOCK_WRONG, ConditionKind.ALL_PAUSED, ConditionKind.DATABASE_DOWN})
-"""What holds revocations back whatever it is about."""
+EVERYWHERE = frozenset({ConditionKind.CLOCK_WRONG, ConditionKind.ALL_PAUSED, ConditionKind.DATABASE_DOWN})
+"""What holds rotations and revocations back whatever it is about."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _Overlap:
     def needs(self, span: Span) -> bool:
         """Whether the old PAT could perhaps not be revoked, or seen gone, while that lasted."""
         subjects = {self.name, self.account, f"{self.account}/{self.organization}", self.vault}
-        return span.kind in _EVERYWHERE or span.subject in subjects
+        return span.kind in EVERYWHERE or span.subject in subjects
 
     def blame(self, span: Span, end: datetime) -> None:
         """Take something as the cause if it lasted longer, after the overlap, than what is known so far."""
