@@ -21,11 +21,11 @@ from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
-from rotator.engine.lives import be_heard, give_back, leaving, tell_takeover, watch_silent
+from rotator.engine.lives import be_heard, give_back, leaving, outwait_silent, tell_takeover
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
-from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
+from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
@@ -365,12 +365,7 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
     NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
     run has on it already.
     """
-    try:
-        held, claim = _claim(run, name, begun)
-    except ClaimHeldError:
-        if not watch_silent(run, name):
-            raise
-        held, claim = _claim(run, name, begun)
+    held, claim = outwait_silent(run, name, lambda: _claim(run, name, begun))
 
     def release() -> None:
         with run.services.closing_database.begin() as work:

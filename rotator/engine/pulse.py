@@ -60,7 +60,8 @@ class Pulse:
         self._seen: dict[str, tuple[datetime, timedelta]] = {}
         self.silence: timedelta | None = None
         """For how long this daemon wrote no heartbeat, so that its claims were over; None: that is told, or was not."""
-        self._beat_at: timedelta | None = None
+        self._last: tuple[timedelta, timedelta] | None = None
+        """When the last heartbeat was committed, and for how long claims bind by it: a reload may change that."""
         self._giving, self._left = threading.Lock(), list[Claim]()
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
@@ -87,13 +88,14 @@ class Pulse:
             began, before = boot.read_boot().elapsed, self._heard
             if only_late and began < before.until:
                 return
-            if self.binds_for is not None and self._beat_at is not None and began - self._beat_at >= self.binds_for:
-                self.silence = began - self._beat_at
+            if self._last is not None and began - self._last[0] >= self._last[1]:
+                self.silence = began - self._last[0]
             until = self._find_until(began)
             self._heard = _Heard(before.row, min(before.until, until))  # others may see it before we know of it
+            binds_for = self.binds_for
             commit()
             until = min(until, self._find_until(began))  # a reload may have shortened the span meanwhile
-            self._beat_at = began
+            self._last = None if binds_for is None else (began, binds_for)
             is_in_time = boot.read_boot().elapsed < self._heard.until
             self._heard = _Heard(before.row if is_in_time else before.row + 1, until)
 
