@@ -63,6 +63,7 @@ class Pulse:
         self._last: tuple[timedelta, timedelta] | None = None
         """When the last heartbeat was committed, and for how long claims bind by it: a reload may change that."""
         self._giving, self._left = threading.Lock(), list[Claim]()
+        self._at_work = list[str]()
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
         """Return the heartbeat of that moment, by the database's clock."""
@@ -145,6 +146,21 @@ class Pulse:
     def leave(self, claim: Claim) -> None:
         """Note a claim whose work is over, and that could not be given back: it would bind until the lease is over."""
         self._left.append(claim)
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """In the `with` block a thread works on that ManagedPat: from before its claim until that was given back."""
+        self._at_work.append(name)
+        try:
+            yield
+        finally:
+            self._at_work.remove(name)
+
+    def leave_others(self, claims: Iterable[Claim]) -> None:
+        """Note those of these claims of ours as left that no thread has: a failover lost that they were given back."""
+        for claim in claims:
+            if claim.name not in self._at_work:
+                self.leave(claim)
 
     @contextmanager
     def giving_back(self) -> Iterator[tuple[Claim, ...]]:
