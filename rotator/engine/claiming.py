@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,11 +21,11 @@ from rotator.domain.words import say_unknown
 from rotator.engine.auditing import is_recorded, record
 from rotator.engine.context import RunContext
 from rotator.engine.in_force import put_in_force
-from rotator.engine.lives import be_heard, give_back, leaving, tell_takeover, watch_silent
+from rotator.engine.lives import be_heard, give_back, leaving, outwait_silent, tell_takeover
 from rotator.engine.moments import read_moments
 from rotator.engine.queue import enter
 from rotator.engine.waiting import Patience, repeat
-from rotator.errors import ClaimHeldError, ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
+from rotator.errors import ClaimLostError, NotManagedError, RotationError, StoppedError, UsageError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Reading, UnitOfWork
 from rotator.ports.secret_store import SecretLocation
@@ -365,26 +365,22 @@ def claimed(run: RunContext, name: str, begun: Claim | None = None) -> Iterator[
     NotManagedError when there is no such record, ClaimHeldError when another run has it. `begun` is a claim that this
     run has on it already.
     """
-    try:
-        held, claim = _claim(run, name, begun)
-    except ClaimHeldError:
-        if not watch_silent(run, name):
-            raise
-        held, claim = _claim(run, name, begun)
+    with nullcontext() if run.pulse is None else run.pulse.working(name):
+        held, claim = outwait_silent(run, name, lambda: _claim(run, name, begun))
 
-    def release() -> None:
-        with run.services.closing_database.begin() as work:
-            # Nothing is read after a stop: then the record stays due, and the next run looks at it.
-            found = None if _has_stopped(run.services.stop) else work.inventory.load(name)
-            if work.claims.release(claim) and found is not None:
-                enter(work, run, [found])
+        def release() -> None:
+            with run.services.closing_database.begin() as work:
+                # Nothing is read after a stop: then the record stays due, and the next run looks at it.
+                found = None if _has_stopped(run.services.stop) else work.inventory.load(name)
+                if work.claims.release(claim) and found is not None:
+                    enter(work, run, [found])
 
-    try:
-        yield held
-    finally:
-        left = Patience(run.services.boot, run.services.stop, _RELEASE_PATIENCE)
-        with leaving(run, claim):
-            repeat(release, locked=left, away=left)
+        try:
+            yield held
+        finally:
+            left = Patience(run.services.boot, run.services.stop, _RELEASE_PATIENCE)
+            with leaving(run, claim):
+                repeat(release, locked=left, away=left)
 
 
 def _has_stopped(stop: Stop) -> bool:

@@ -12,7 +12,7 @@ from rotator.domain.events.daemon import ThreadDied
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
-from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome
+from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome, find_process
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
@@ -36,6 +36,7 @@ from rotator.engine.signing_keys import follow_keys
 from rotator.engine.verified import load_verified, save_verified
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
+from rotator.ports.claims import Claim
 from rotator.ports.database import Reading
 
 _DOWN_AGAIN = timedelta(minutes=5)
@@ -242,9 +243,10 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     now, dead = run.services.clock.now(), tuple(pulse.dead)
     ahead: datetime | None = None
     left: timedelta | None = None
+    ours: tuple[Claim, ...] = ()
 
     def commit() -> None:
-        nonlocal ahead, left
+        nonlocal ahead, left, ours
         with run.services.database.begin() as work:
             told: list[tuple[str, Event]] = []
             if pulse.has_begun:
@@ -254,6 +256,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
             left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
+            ours = work.claims.load_of(find_process(pulse.holder))
             if left is not None:
                 work.claims.keep_sights(now=work.now())
             if pulse.work_began_at is not None:
@@ -269,6 +272,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
 
     pulse.beat(run.services.boot, commit)
     pulse.note_written(len(dead))
+    pulse.leave_others(ours)
     give_back(run)
     _write_noted(run, pulse)
     return JobResult(work_at=_add_margin(ahead) if left is None or pulse.work_began_at is None else now + left)

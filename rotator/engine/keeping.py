@@ -22,6 +22,7 @@ from rotator.engine.clocks import check_clocks
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.explaining import say_next_of_revoked
 from rotator.engine.listing import ServerView
+from rotator.engine.lives import outwait_silent
 from rotator.engine.moments import find_earliest
 from rotator.engine.overlapping import make_unfinished_error
 from rotator.engine.reconciling import GONE_HOLDS
@@ -75,6 +76,10 @@ def rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
     ClaimHeldError while a run works on it.
     """
     make_choice(new_name, None)
+    return outwait_silent(run, name, lambda: _rename(run, name, new_name))
+
+
+def _rename(run: RunContext, name: str, new_name: str) -> ManagedPat:
     now = run.services.clock.now()
     with run.services.database.begin() as work:
         pat = check_managed(work, name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.daemon import (
@@ -33,9 +34,11 @@ from rotator.domain.rotation import Rotation
 from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.pulse import Pulse
-from rotator.errors import AuditChainError, DatabaseError, StoppedError
+from rotator.errors import AuditChainError, ClaimHeldError, DatabaseError, StoppedError
 from rotator.ports.claims import Claim
 from rotator.ports.database import Database, Reading, UnitOfWork
+
+T = TypeVar("T")
 
 DAEMONS = "daemons"
 """What all of them together are called as a subject."""
@@ -133,6 +136,16 @@ def watch_silent(run: RunContext, name: str | None = None) -> bool:
     return left is not None
 
 
+def outwait_silent(run: RunContext, name: str, act: Callable[[], T]) -> T:
+    """Return what an act returns that claims a ManagedPat; where a silent daemon has it, watch that, and try again."""
+    try:
+        return act()
+    except ClaimHeldError:
+        if not watch_silent(run, name):
+            raise
+        return act()
+
+
 def be_heard(run: RunContext) -> int | None:
     """Have a heartbeat of the daemon committed if the last one is late, and return the row that they go on in.
 
@@ -170,6 +183,7 @@ def give_back(run: RunContext, database: Database | None = None) -> None:
         return
     with run.pulse.giving_back() as left, (database or run.services.database).begin() as work:
         for claim in left:
+            work.inventory.load(claim.name)  # locks it: a COMMIT of the claim that got no answer may still be under way
             work.claims.release(claim)
 
 

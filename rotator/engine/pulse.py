@@ -60,8 +60,10 @@ class Pulse:
         self._seen: dict[str, tuple[datetime, timedelta]] = {}
         self.silence: timedelta | None = None
         """For how long this daemon wrote no heartbeat, so that its claims were over; None: that is told, or was not."""
-        self._beat_at: timedelta | None = None
+        self._last: tuple[timedelta, timedelta] | None = None
+        """When the last heartbeat was committed, and for how long claims bind by it: a reload may change that."""
         self._giving, self._left = threading.Lock(), list[Claim]()
+        self._at_work = list[str]()
 
     def describe(self, now: datetime, actor: str, policy: str) -> Heartbeat:
         """Return the heartbeat of that moment, by the database's clock."""
@@ -87,13 +89,14 @@ class Pulse:
             began, before = boot.read_boot().elapsed, self._heard
             if only_late and began < before.until:
                 return
-            if self.binds_for is not None and self._beat_at is not None and began - self._beat_at >= self.binds_for:
-                self.silence = began - self._beat_at
+            if self._last is not None and began - self._last[0] >= self._last[1]:
+                self.silence = began - self._last[0]
             until = self._find_until(began)
             self._heard = _Heard(before.row, min(before.until, until))  # others may see it before we know of it
+            binds_for = self.binds_for
             commit()
             until = min(until, self._find_until(began))  # a reload may have shortened the span meanwhile
-            self._beat_at = began
+            self._last = None if binds_for is None else (began, binds_for)
             is_in_time = boot.read_boot().elapsed < self._heard.until
             self._heard = _Heard(before.row if is_in_time else before.row + 1, until)
 
@@ -143,6 +146,21 @@ class Pulse:
     def leave(self, claim: Claim) -> None:
         """Note a claim whose work is over, and that could not be given back: it would bind until the lease is over."""
         self._left.append(claim)
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """In the `with` block a thread works on that ManagedPat: from before its claim until that was given back."""
+        self._at_work.append(name)
+        try:
+            yield
+        finally:
+            self._at_work.remove(name)
+
+    def leave_others(self, claims: Iterable[Claim]) -> None:
+        """Note those of these claims of ours as left that no thread has: a failover lost that they were given back."""
+        for claim in claims:
+            if claim.name not in self._at_work:
+                self.leave(claim)
 
     @contextmanager
     def giving_back(self) -> Iterator[tuple[Claim, ...]]:

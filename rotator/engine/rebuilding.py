@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.managed_pat import Failure
@@ -10,6 +12,7 @@ from rotator.domain.pending_revocation import PendingRevocation
 from rotator.engine.auditing import record, record_policy
 from rotator.engine.context import RunContext
 from rotator.engine.intents import enter_lost, enter_refused
+from rotator.engine.lives import outwait_silent
 from rotator.engine.looking import Rebuild, belongs_to_another
 from rotator.engine.moments import find_latest, read_moments
 from rotator.engine.reading import fetch_history
@@ -37,29 +40,33 @@ def rebuild(run: RunContext, plan: Rebuild) -> None:
         record_policy(run)
     for item in plan.news:
         _check_newest(run, item)
-        with run.services.database.begin() as work:
-            if item.before is None:
-                work.inventory.add(item.record)
-            claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
-            _check_unchanged(work, item)
-            ended = _take_back(run, work, item)
-            _rewrite_journal(run, work, item, claim)
-            work.inventory.save(item.record, claim)
-            work.claims.release(claim)
-            before = item.before.authorization_id if item.before else None
-            rebuilt = InventoryRebuilt(
-                authorization_id=item.record.authorization_id,
-                before=before,
-                scope=item.record.scope,
-                all_organizations=item.record.all_organizations,
-            )
-            place = {"account": item.record.account, "organization": item.record.organization}
-            record(work, run, item.record.name, rebuilt, now, **place)
-            for pending in ended:
-                record_dropped(work, run, pending, item.record.name, now)
+        outwait_silent(run, item.record.name, partial(_write, run, item, now))
     # Those that are as they should be too: a rebuild before this one may have ended after it wrote a record.
     enter_lost(run, [*(item.record for item in plan.found), *plan.refused])
     enter_refused(run, plan.unrecorded)
+
+
+def _write(run: RunContext, item: Found, now: datetime) -> None:
+    with run.services.database.begin() as work:
+        if item.before is None:
+            work.inventory.add(item.record)
+        claim = work.claims.claim(item.record.name, run.claimant, now=work.now(), span=run.services.timing.lease)
+        _check_unchanged(work, item)
+        ended = _take_back(run, work, item)
+        _rewrite_journal(run, work, item, claim)
+        work.inventory.save(item.record, claim)
+        work.claims.release(claim)
+        before = item.before.authorization_id if item.before else None
+        rebuilt = InventoryRebuilt(
+            authorization_id=item.record.authorization_id,
+            before=before,
+            scope=item.record.scope,
+            all_organizations=item.record.all_organizations,
+        )
+        place = {"account": item.record.account, "organization": item.record.organization}
+        record(work, run, item.record.name, rebuilt, now, **place)
+        for pending in ended:
+            record_dropped(work, run, pending, item.record.name, now)
 
 
 def _check_newest(run: RunContext, item: Found) -> None:

@@ -36,6 +36,9 @@ class ClaimsReader(Protocol):
         only the claim on that ManagedPat is asked about.
         """
 
+    def load_of(self, process: str) -> tuple[Claim, ...]:
+        """Return the claims of that process that were not given back, whichever of its runs made them."""
+
 
 class Claims(ClaimsReader, Protocol):
     """Claims on ManagedPats."""

@@ -790,6 +790,10 @@ class StuckClaims:
         """See the port."""
         return self._inner.find_held(names, now=now, span=span)
 
+    def load_of(self, process: str) -> tuple[Claim, ...]:
+        """See the port."""
+        return self._inner.load_of(process)
+
     def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
         """See the port."""
         return self._inner.find_next_over(now=now, span=span, name=name)

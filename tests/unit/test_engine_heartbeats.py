@@ -17,6 +17,7 @@ from rotator.engine.auditing import find_lasting, load_events, record_policy
 from rotator.engine.claiming import claimed
 from rotator.engine.context import RunContext, Services
 from rotator.engine.jobs import beat, work_due
+from rotator.engine.keeping import rename
 from rotator.engine.lives import end_life
 from rotator.engine.pulse import Pulse
 from rotator.engine.queue import make_basis
@@ -160,6 +161,23 @@ def test_command_on_one_pat_watches_the_silent_daemon_that_holds_it(*, is_back: 
     with pytest.raises(ClaimHeldError) if is_back else nullcontext(), claimed(world.make_run(), NAME):
         pass
     assert world.clock.now() - before == 2 * BEAT
+
+
+def test_rename_watches_the_silent_daemon_that_holds_it() -> None:
+    """It claims for the length of a transaction, and is a process that has seen no heartbeat, like any command."""
+    world = hold_by_the_dead()
+    assert rename(world.make_run(), NAME, "renamed").name == "renamed"
+
+
+def hold_by_the_dead() -> EngineWorld:
+    """A daemon of a host that is gone holds a claim; a process begins that has seen nothing."""
+    world, first, _ = make_replicas()
+    with world.database.begin() as work:
+        work.claims.claim(NAME, f"run-1@{first.process}", now=work.now(), span=world.timing.lease)
+    world.clock.reboot()  # to the command it was claimed elsewhere
+    world.clock.advance(timedelta(hours=1))
+    world.database.clocks.watch = ClaimsWatch()
+    return world
 
 
 class ClockWithBeats:
@@ -377,6 +395,17 @@ def test_daemon_that_stood_still_for_minutes_says_for_how_long_and_who_takes_ove
         world.clock.advance(BEAT)
     assert list_told() == [taken, ("daemon_returned", "rotator@a", None, 90)]
     world.finish()
+
+
+@pytest.mark.parametrize(("beat", "told"), [(BEAT / 6, []), (2 * BEAT, [60])])
+def test_daemon_with_another_heartbeat_stood_still_by_what_others_went_by(beat: timedelta, told: list[int]) -> None:
+    """A reload made it shorter, or longer, since the last heartbeat, which said for how long the claims bind."""
+    world, first, _ = make_replicas()
+    world.clock.advance(BEAT if beat < BEAT else 2 * BEAT)
+    first.pulse.binds_for = 2 * beat
+    first.beat()
+    events = load_events(world.database, AuditFilter(event="daemon_returned"))
+    assert [event.entry.details["silent_seconds"] for event in events] == told
 
 
 def test_daemon_that_was_told_as_crashed_and_goes_on_says_so_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -112,3 +113,27 @@ def test_value_in_memory_keeps_its_claim_while_the_database_is_away() -> None:
     assert names_of(first.run(), OutcomeKind.ROTATED) == [NAME]
     assert world.count("mint") == 1
     world.finish()
+
+
+def test_claim_comes_back_with_a_failover_that_lost_that_it_was_given_back() -> None:
+    """The run that made it has ended, and the daemon lives: else nobody would go on until the lease is over."""
+    world, first, second = make_replicas()
+    restores: list[Callable[[], None]] = []
+    world.database.interrupts["planned"] = lambda: restores.append(world.database.back_up())
+    first.run()
+    restores[0]()
+    assert find_held(world, second) == {NAME}
+    first.beat()
+    assert not find_held(world, second)
+
+
+def test_claim_of_a_thread_that_works_is_no_claim_that_came_back() -> None:
+    world, first, second = make_replicas()
+    for _ in range(2):
+        with claimed(first.make_run(), NAME) as held:
+            with pytest.raises(ClaimHeldError), claimed(first.make_run(), NAME):
+                raise AssertionError("two have it")
+            first.beat()
+            held.check_claim()
+            assert find_held(world, second) == {NAME}
+        assert not find_held(world, second)

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.adapters.database.watch import ClaimsWatch
 from rotator.domain.events.inventory import PatResumed
 from rotator.domain.events.revocations import RevokeStarted
+from rotator.domain.job_run import Heartbeat
 from rotator.domain.managed_pat import Pat
 from rotator.domain.refusal import RefusalKind
 from rotator.domain.rotation import RotationState
@@ -32,6 +34,7 @@ from rotator.engine.tags import (
     RULE_TAG,
 )
 from rotator.errors import ClaimHeldError, RemoteError, SignInRequiredError, UsageError
+from rotator.ports.claims import Claim
 from rotator.ports.permit import unclaimed
 from rotator.ports.secret_store import SecretLocation, StoredSecret
 from tests.support.engine import (
@@ -115,6 +118,27 @@ def test_run_freezes_when_the_database_is_from_before_a_rotation(overlap_is_over
     world.check_served()
     assert world.events()[-1] == "inventory_rebuilt succeeded"
     assert find_code_of_report(world.run()) == 0
+    world.finish()
+    assert world.count("mint") == 1
+
+
+def test_rebuild_watches_the_daemon_that_was_at_work_when_the_backup_was_made() -> None:
+    """It is gone, but no process that begins has seen that: without `rotator once` none would ever be allowed to."""
+    world = make_world()
+    with world.database.begin() as work:
+        beat = Heartbeat("start@a#1.1", work.now(), work.now(), binds_for=timedelta(minutes=1))
+        work.claims.claim(NAME, "run-0@a#1.1", now=work.now(), span=world.timing.lease)
+        work.job_runs.beat(beat)
+    restore = world.database.back_up()
+    with world.database.begin() as work:
+        work.claims.release(Claim(NAME, "run-0@a#1.1", 1, work.now()))
+    world.run()
+    restore()
+    world.clock.reboot()  # it is another host
+    world.advance(hours=1)
+    world.database.clocks.watch = ClaimsWatch()
+    do(world)
+    world.check_served()
     world.finish()
     assert world.count("mint") == 1
 
