@@ -145,7 +145,20 @@ def _fold_line(line: str, width: int, hang: str) -> str:
 
 def confirm(cli: CliContext, question: str) -> bool:
     """Ask on the terminal, `no` being the default. Callers make sure that `cli.may_ask`."""
-    return click.confirm(question, default=False, err=True)
+    asked, width = f"{question} [y/N]:", find_width(sys.stderr)
+    asked = asked if width is None else fold(asked, width - 2)  # the answer goes on the same line
+    with ending_line():
+        return click.confirm(asked, default=False, show_default=False, prompt_suffix=" ", err=True)
+
+
+@contextmanager
+def ending_line() -> Iterator[None]:
+    """Whoever breaks a question off has the next line begin below it."""
+    try:
+        yield
+    except click.Abort:
+        click.echo(err=True)
+        raise
 
 
 def shows_progress(cli: CliContext) -> bool:

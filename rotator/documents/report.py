@@ -122,8 +122,8 @@ def make_recover_document(report: RunReport, left_behind: Iterable[LeftBehind]) 
     }
 
 
-def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
-    """Give what a run would do, in the same lists."""
+def make_dry_run_document(plan: Plan, run_id: str, refused: RunReport | None = None) -> ReportDocument:
+    """Give what a run would do, in the same lists; `refused` has what it would not even begin."""
     postponed = frozenset(plan.postponed)
     due = plan.of_kind(ActionKind.ROTATE)
     allowed = [action for action in due if action.pat.name not in postponed]
@@ -137,7 +137,7 @@ def make_dry_run_document(plan: Plan, run_id: str) -> ReportDocument:
         "retired": [_make_planned(action) for action in plan.of_kind(ActionKind.RETIRE)],
         "recovered": [_make_planned(action) for action in plan.of_kind(ActionKind.RECOVER)],
         "abandoned": [],
-        "failed": [],
+        "failed": [] if refused is None else make_report_document(refused)["failed"],
         "blocked": [_make_planned(action) for action in plan.of_kind(ActionKind.BLOCKED)],
         "postponed": [_make_planned(action) for action in due if action.pat.name in postponed],
         "held": [_make_planned(action) for action in plan.actions if action.held_back is not None],

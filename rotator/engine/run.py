@@ -12,10 +12,9 @@ from rotator.domain.managed_pat import Failure, ManagedPat
 from rotator.domain.next_step import Matter, choose
 from rotator.domain.plan import CHANGES, Action, ActionKind, get_urgency
 from rotator.domain.policy import Decision, Verdict
-from rotator.domain.rotation import RotationState
 from rotator.engine.absence import find_unlisted
 from rotator.engine.beginning import begin_run
-from rotator.engine.claiming import ClaimedPat, check_managed, claimed
+from rotator.engine.claiming import ClaimedPat, claimed
 from rotator.engine.clocks import is_urgent, make_skew_error, notice_clocks, reckon, redate
 from rotator.engine.context import RunContext, RunMode
 from rotator.engine.failover import reconcile_timeline
@@ -26,12 +25,12 @@ from rotator.engine.isolating import naming_bugs
 from rotator.engine.listing import ServerView
 from rotator.engine.lives import watch_silent
 from rotator.engine.moments import read_clocks
-from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.pace import Turns, count_places
 from rotator.engine.queue import leave_held, load_due, load_matters
 from rotator.engine.reconciling import Pair, Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.engine.still_overlapping import check_overlap, leave_out
 from rotator.engine.subjects import find_place_down
 from rotator.engine.taking_over import take_over
 from rotator.engine.vaults import VaultNotes
@@ -377,21 +376,12 @@ def rotate_by_hand(run: RunContext, names: list[str]) -> RunReport:
     this = Run(replace(run, mode=RunMode.BY_HAND))
     with this.until_stopped():
         begin_run(run)
-        check_overlap(run, names)
-        this.listen(names)
-        this.guard_clocks(names)
-        this.work_on(names, Reconciliation())
-        this.confirm_revocations(names)
+        refused = check_overlap(run, names)
+        for outcome in refused:
+            this.report.add(outcome)
+        asked = list(leave_out(names, refused))
+        this.listen(asked)
+        this.guard_clocks(asked)
+        this.work_on(asked, Reconciliation())
+        this.confirm_revocations(asked)
     return this.report
-
-
-def check_overlap(run: RunContext, names: list[str]) -> None:
-    """Raise NotManagedError for a name without a record, RotationError while no old PAT of them is revoked yet."""
-    now = run.services.clock.now()
-    with run.services.database.read() as reading:
-        policy, pats = put_in_force(reading, run.policy), [check_managed(reading, name) for name in names]
-        overlapping = {r.name: r for r in reading.journal.load_open() if r.state is RotationState.OVERLAPPING}
-    if pats and all(pat.name in overlapping for pat in pats):  # else each is a failure of its own
-        pat = pats[0]
-        action = choose(Matter(pat, overlapping[pat.name]), policy, {}, now)
-        raise make_overlap_error(pat.name, is_over=action.kind is ActionKind.RETIRE)

@@ -26,7 +26,8 @@ from rotator.engine.planning import plan_update
 from rotator.engine.preflight import check_history
 from rotator.engine.reconciling import Reconciliation
 from rotator.engine.report import RunReport
-from rotator.engine.run import HUMAN_ERRORS, Run, check_overlap
+from rotator.engine.run import HUMAN_ERRORS, Run
+from rotator.engine.still_overlapping import check_overlap
 from rotator.errors import PlanRefusedError, RotationError, UsageError
 from rotator.ports.secret_store import SecretLocation
 

@@ -23,15 +23,17 @@ def _read_events(rotator: Rotator) -> list[str]:
     return [event["event"] for event in events]
 
 
-def _answer(sandbox: Sandbox, folder: Path, words: tuple[str, ...], answer: str) -> tuple[int, str]:
+def _answer(
+    sandbox: Sandbox, folder: Path, words: tuple[str, ...], answer: str, *, end: str = "\n", columns: int = 200
+) -> tuple[int, str]:
     """Run a command on a terminal, answer what it asks, and return its exit code and what the terminal showed."""
-    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "COLUMNS": "200"}
+    environment = {**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "COLUMNS": str(columns)}
     process, ours = start_on_terminal([COMMAND, *words], environment, folder)
     shown = b""
     try:
         while b"[y/N]: " not in shown:
             shown += os.read(ours, 4096)
-        os.write(ours, f"{answer}\n".encode())
+        os.write(ours, f"{answer}{end}".encode())
         shown += read_to_end(ours)
         return process.wait(timeout=60), shown.decode()
     finally:
@@ -119,6 +121,17 @@ def test_answer_no_ends_an_adoption_as_it_ends_every_other_command(
     code, shown = _answer(sandbox, tmp_path, ("inventory", "adopt", "docs-site"), "n")
     assert (code, "Nothing was adopted." in shown) == (DECLINED, True), shown
     assert _read_events(managed).count("pat_adopted") == 1
+
+
+def test_question_is_within_the_terminal_and_breaking_it_off_ends_its_line(
+    sandbox: Sandbox, managed: Rotator, tmp_path: Path
+) -> None:
+    assert managed("revoke", NAME, "--previous", "--yes").returncode == 0
+    code, shown = _answer(sandbox, tmp_path, ("update", NAME, "--lifetime", "5d"), "\x03", end="", columns=80)
+    lines = shown.replace("\r\n", "\n").replace("^C", "").splitlines()
+    assert (code, lines[-1]) == (130, "interrupted"), shown
+    assert lines[-2].endswith("Rotate it all the same? [y/N]: "), shown
+    assert max(map(len, lines)) <= 80, shown
 
 
 def test_person_sees_which_records_a_rebuild_overwrites_before_it_does(

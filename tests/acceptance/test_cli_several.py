@@ -189,3 +189,15 @@ def test_look_at_many_pats_is_narrowed_sorted_and_cut_as_asked(managed: Rotator,
     assert "npm-feed" in managed(*words, "npm-feed", "-o", "json").stdout
     wrong = managed(*words, "npm-fed")
     assert (wrong.returncode, 'did you mean "npm-feed"?' in wrong.stderr) == (2, True)
+
+
+def test_dry_run_refuses_what_the_rotation_refuses_and_each_pat_in_its_overlap_is_named(managed: Rotator) -> None:
+    assert managed("rotate", "npm-feed", "ci-build").returncode == 0
+    for words in (["--dry-run"], []):
+        document = _read(managed("rotate", "npm-feed", "docs-site", *words, "--json"), code=3)
+        assert [(one["name"], one["error"]["code"]) for one in document["failed"]] == [("npm-feed", "overlap_not_over")]
+        assert [one["name"] for one in document["rotated"]] == ["docs-site"]
+    for words in (["--dry-run"], []):
+        both = managed("rotate", "npm-feed", "ci-build", *words)
+        assert (both.returncode, both.stdout) == (1, "")
+        assert [line.split()[1] for line in both.stderr.splitlines()[::2]] == ["npm-feed", "ci-build"]

@@ -12,7 +12,7 @@ from rotator.domain.managed_pat import Hold, Pat
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehind, load_left_behind
-from rotator.engine.report import OutcomeKind, OutcomeReason
+from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
 from rotator.engine.tags import AUTHORIZATION_TAG
@@ -219,15 +219,32 @@ def test_pat_in_its_overlap_keeps_none_of_the_others_from_being_rotated() -> Non
     assert codes_of(report, OutcomeKind.FAILED) == ["overlap_not_over"]
     assert names_of(report, OutcomeKind.ROTATED) == ["a"]
     assert replace(world.record(), epoch=before.epoch) == before
+    both = world.rotate(NAME, "a")
+    assert codes_of(both, OutcomeKind.FAILED) == ["overlap_not_over"] * 2
+    assert names_of(both, OutcomeKind.FAILED) == ["a", NAME] or names_of(both, OutcomeKind.FAILED) == [NAME, "a"]
     with pytest.raises(RotationError, match="still in its overlap"):
-        world.rotate(NAME, "a")
+        world.rotate(NAME)
+
+
+def test_rotating_beside_another_pat_revokes_no_old_one_and_says_that_the_overlap_is_over() -> None:
+    """As where it is named alone: before, the same command revoked and rotated it if others were named."""
+    world = make_world("a", NAME)
+    world.rotate(NAME)
+    world.advance(days=3)
+    report = world.rotate(NAME, "a")
+    assert [(o.name, o.failure and o.failure.fix) for o in report.of_kind(OutcomeKind.FAILED)] == [
+        (NAME, "The overlap is over: `rotator once` revokes the old PAT. Then rotate again.")
+    ]
+    assert names_of(report, OutcomeKind.ROTATED) == ["a"]
+    assert not report.of_kind(OutcomeKind.RETIRED)
 
 
 def test_person_is_told_when_another_run_has_rotated_since_the_command_looked() -> None:
     world = make_world()
 
-    def rotate_first(*_: object) -> None:
+    def rotate_first(*_: object) -> list[PatOutcome]:
         world.run()
+        return []
 
     run = world.make_run()
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.console import note, print_json, say
+from rotator.cli.console import ending_line, note, print_json, say
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
 from rotator.documents.configuration import make_init_document
@@ -167,9 +167,10 @@ def complete(cli: CliContext, given: Mapping[str, str | list[str] | None]) -> An
             continue
         if cli.may_ask:
             default = (make_account_name(str(answers["username"])) or None) if key == "account" else None
-            answers[key] = click.prompt(
-                question, default=default, err=True, value_proc=lambda text, key=key: check_value(key, text)
-            )
+            with ending_line():
+                answers[key] = click.prompt(
+                    question, default=default, err=True, value_proc=lambda text, key=key: check_value(key, text)
+                )
     missing = [FLAGS[key] for key in QUESTIONS if key not in answers and key not in wrong and key != "account"]
     if wrong:
         lacking = [f"missing: {', '.join(missing)}"] if missing and not cli.may_ask else []

@@ -56,23 +56,30 @@ def rotate(cli: CliContext, names: tuple[str, ...], dry_run: bool) -> int:
 
 
 def _show(cli: CliContext, installation: Installation, names: list[str]) -> int:
-    from rotator.cli.console import note, print_json
+    from rotator.cli.console import echo, note, print_json
     from rotator.cli.output.plan import print_plan
+    from rotator.cli.output.report import render_failures
     from rotator.documents.report import make_dry_run_document
     from rotator.domain.plan import ActionKind, ActionReason
     from rotator.engine.exit_codes import find_exit_code
-    from rotator.engine.run import check_overlap
+    from rotator.engine.report import RunReport
+    from rotator.engine.still_overlapping import check_overlap, leave_out
     from rotator.wiring.sign_ins import make_plan_for_people
 
     run = installation.make_run(cli.reason)
-    check_overlap(run, names)
-    made = make_plan_for_people(installation, partial(note, cli), names)
+    refused = RunReport(run.run_id)
+    for outcome in check_overlap(run, names):
+        refused.add(outcome)
+    made = make_plan_for_people(installation, partial(note, cli), list(leave_out(names, refused.outcomes)))
     if cli.as_json:
-        print_json(make_dry_run_document(made, run.run_id))
-    print_plan(cli, made, ending="This was a dry run: no changes were made.", secrets=True)
+        print_json(make_dry_run_document(made, run.run_id, refused))
+    if made.actions:
+        print_plan(cli, made, ending="This was a dry run: no changes were made.", secrets=True)
+    for line in render_failures(refused):
+        echo(line, err=True)
     blocked = made.of_kind(ActionKind.BLOCKED)
     return find_exit_code(
         done=len(blocked) < len(made.actions),
-        failed=bool(blocked),
+        failed=bool(blocked or refused.outcomes),
         needs_sign_in=any(action.reason is ActionReason.SIGN_IN_NEEDED for action in blocked),
     )
