@@ -126,6 +126,7 @@ class People:
         if whims is None or not live:
             return
         fake = whims.choice(live)
+        world.edited.add(fake.pat.authorization_id)
         fake.pat = whims.choice(
             (
                 replace(fake.pat, display_name=f"{name} renamed"),

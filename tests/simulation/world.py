@@ -151,6 +151,7 @@ class World:
         self.tools: random.Random | None = None
         self.whims: random.Random | None = None
         self.was_refused = False
+        self.edited: set[str] = set()
         self.something_else: set[str] = set()
         self.seen: set[str] = set()
         self.proven: dict[Place, str | None] = {}
@@ -303,13 +304,14 @@ class World:
     def lose_knowledge(self) -> None:
         """Tell the oracle what no database knows any more: which PATs of people were adopted, and whose secrets are.
 
-        And which PATs were minted while nothing but the lost database could tell of them.
+        And which PATs were minted while nothing but the lost database could tell of them, or were edited since.
         """
         with self.database.read() as reading:
             records = reading.inventory.load_all()
             known = reading.journal.find_known([rotation.id for rotation, *_ in self.unwitnessed])
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
         lost = self.made_by_people - recorded
+        lost |= self.edited - recorded - {rotation.new_authorization_id for rotation in self.load_rotations()}
         for rotation, sent_at, longest in self.unwitnessed:
             if rotation.id not in known:
                 now_longest = self.pats.organizations[rotation.organization].max_lifetime  # for a mint that came late
