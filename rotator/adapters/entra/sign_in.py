@@ -93,7 +93,6 @@ class EntraSignIn:
         """See the port."""
         known = self._find(account)
         self._save_again(account)
-
         is_renewed = True
 
         def load(least: timedelta) -> Bearer | None:
