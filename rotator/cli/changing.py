@@ -68,8 +68,7 @@ def change_records(
     else:
         names = tuple(pat.name for pat in changed if pat.name not in same)
         _say_changed(cli, names, f"would be {change}" if dry_run else change, after)
-        if same:
-            say(cli, f"{say_names(sorted(same))}: {why_same}")
+        _say_same(cli, same, why_same)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())
@@ -86,6 +85,13 @@ def _say_changed(cli: CliContext, names: tuple[str, ...], done: str, after: str)
         return
     for name in names:
         say(cli, f"{done}  {name}. {after.format(name=name)}")
+
+
+def _say_same(cli: CliContext, same: Collection[str], why: str) -> None:
+    from rotator.cli.console import say
+
+    if same:
+        say(cli, f"{say_names(sorted(same))}: {why}")
 
 
 def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool, yes: bool) -> int:
