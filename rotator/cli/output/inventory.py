@@ -114,7 +114,7 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
     for item in seen.pending:
         yield render_pending(item)
     for rotation in seen.rotations:
-        yield from _render_rotation(rotation)
+        yield from _render_rotation(rotation, now)
     if seen.has_old:
         yield clean(f"Older rotations are in the audit log: `rotator audit list --name {seen.pat.name}`.")
     if seen.unread is not None:
@@ -125,18 +125,18 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
         yield clean(f"{say_moment(event.occurred_at)}  {event.entry.event}  {say_details(event)}").rstrip()
 
 
-def _render_rotation(rotation: Rotation) -> Iterator[str]:
+def _render_rotation(rotation: Rotation, now: datetime) -> Iterator[str]:
     new = rotation.new_authorization_id or "none"
     yield clean(
         f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
         f"{rotation.predecessor_id or 'none'} -> {new}"
     )
-    yield clean(f"    {_say_ending(rotation)}")
+    yield clean(f"    {_say_ending(rotation, now)}")
     if rotation.failure is not None and rotation.failure.fix and rotation.is_open:
         yield clean(f"    fix: {rotation.failure.fix}")
 
 
-def _say_ending(rotation: Rotation) -> str:
+def _say_ending(rotation: Rotation, now: datetime) -> str:
     """How far it is, or how it ended and why."""
     if rotation.failure is not None:
         return rotation.failure.message
@@ -144,6 +144,8 @@ def _say_ending(rotation: Rotation) -> str:
     match rotation.state:
         case RotationState.OVERLAPPING if rotation.awaited_hooks:
             return f"the old PAT stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
+        case RotationState.OVERLAPPING if until is not None and until <= now:
+            return f"the overlap ended {say_moment(until)}; the old PAT is not revoked yet"
         case RotationState.OVERLAPPING if until is not None:
             return f"the old PAT stays valid until {say_moment(until)}"
         case RotationState.COMPLETED if rotation.kind is RotationKind.REVOCATION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -90,13 +91,21 @@ def render_failures(report: RunReport) -> Iterator[str]:
             groups.setdefault(outcome.place or (cause if causes[cause] > _MOST_ALONE else number), []).append(outcome)
         for outcomes in groups.values():
             failure = outcomes[0].failure
+            if len(outcomes) > 1 and not outcomes[0].place:
+                _, failure = _get_cause(outcomes[0])
             yield _say_failure(outcomes, failure.message if failure else "")
             if failure and failure.fix:
                 yield f"    fix: {clean(failure.fix)}"
 
 
 def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
-    return outcome.organization, outcome.failure
+    """What went wrong, without the name: where that is all in which many differ, they have one cause."""
+    name, failure = outcome.name, outcome.failure
+    if failure is None:
+        return outcome.organization, None
+    message = re.sub(rf"^{re.escape(name)} ", "it ", failure.message)
+    fix = re.sub(rf"(`rotator [^`]*? ){re.escape(name)}(?=[ `])", r"\1NAME", failure.fix)
+    return outcome.organization, replace(failure, message=message, fix=fix)
 
 
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
