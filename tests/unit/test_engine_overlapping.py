@@ -9,12 +9,8 @@ import pytest
 
 from rotator.cli.output.inventory import render_record
 from rotator.domain.condition import ConditionKind
-<<<<<<< HEAD
 from rotator.domain.managed_pat import Hold, Pat
-=======
-from rotator.domain.managed_pat import Pat
 from rotator.domain.words import say_moment
->>>>>>> adv14
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehind, load_left_behind
