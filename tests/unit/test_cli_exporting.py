@@ -134,7 +134,7 @@ def test_cursor_is_the_last_event_that_left_when_stdout_has_no_more_room(tmp_pat
     limits, written = resource.getrlimit(resource.RLIMIT_FSIZE), [0]
     events = [AuditEvent(number, NOW, make_entry(), "", "") for number in (1, 2, 3)]
     room = 5 * len(make_line(events[0], "jsonl")) // 2
-    stream = Output(io.FileIO(tmp_path / "stdout", "w"), encoding="utf-8")
+    stream = Output(io.BufferedWriter(io.FileIO(tmp_path / "stdout", "w")), encoding="utf-8")
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         with pytest.raises(OutputError, match="too large"):
