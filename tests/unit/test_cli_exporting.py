@@ -130,6 +130,18 @@ def test_growing_file_has_no_half_line_when_there_is_no_more_room(tmp_path: Path
     assert path.read_bytes() == b"one\n"
 
 
+@pytest.mark.parametrize("words", [[], ["-u"]])
+def test_output_that_does_not_fit_is_an_error_with_a_buffer_and_without(tmp_path: Path, words: list[str]) -> None:
+    """As with PYTHONUNBUFFERED."""
+    write = "from rotator.cli.streams import open_streams; open_streams(); import sys; print('x' * 3000, flush=True)"
+    line = 'ulimit -f 2; exec "$@" > "$OUT"'
+    call = ["bash", "-c", line, "bash", sys.executable, *words, "-c", write]
+    environment = {**os.environ, "OUT": str(tmp_path / "stdout")}
+    environment.pop("PYTHONUNBUFFERED", None)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert "OutputError: [Errno 27] File too large" in done.stderr
+
+
 def test_cursor_is_the_last_event_that_left_when_stdout_has_no_more_room(tmp_path: Path) -> None:
     limits, written = resource.getrlimit(resource.RLIMIT_FSIZE), [0]
     events = [AuditEvent(number, NOW, make_entry(), "", "") for number in (1, 2, 3)]
