@@ -19,10 +19,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-_OLDEST = (3, 9)
-if sys.version_info < _OLDEST:
-    sys.exit("FAILED: verify.py needs Python 3.9 or newer.")
-
 from rotator.report.verify_proofs import (
     decode_key,
     fold,
