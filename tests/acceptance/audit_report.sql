@@ -356,7 +356,7 @@ WHERE julianday(r.occurred_at) > julianday(until) ORDER BY until;
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
         THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,
     CASE WHEN ends <= :now THEN strftime('%Y-%m-%dT%H:%M:%f', ends) || '+00:00'
-        WHEN julianday(k.occurred_at) > due THEN k.occurred_at
+        WHEN julianday(k.occurred_at) > due THEN substr(k.occurred_at, 1, 19) || '+00:00'
         ELSE strftime('%Y-%m-%dT%H:%M:%f', due) || '+00:00' END
 FROM record JOIN known k ON k.sequence = managed WHERE ends <= :now OR (NOT all_organizations AND due <= julianday(:now))
 UNION ALL SELECT 'lives longer than the guardrails allow',
