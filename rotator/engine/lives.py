@@ -92,7 +92,8 @@ def look_at_claims(work: UnitOfWork, run: RunContext, pulse: Pulse) -> timedelta
 
     Those of our own on which nobody works came back with a failover: they are given back after this transaction.
     """
-    pulse.leave_others(work.claims.load_of(find_process(pulse.holder)))
+    process = find_process(pulse.holder)
+    pulse.leave_others(claim for claim in work.claims.load_all() if find_process(claim.claimant) == process)
     left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
     if left is not None:
         work.claims.keep_sights(now=work.now())
