@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rotator.cli.output.words import render_causes
 from rotator.domain.managed_pat import Failure
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding, Sight
 from rotator.engine.explaining import explain_obstacle, explain_sight
 from rotator.engine.explaining_refusals import Asked, explain_refusal
+from tests.support.records import make_managed_pat
 
 
 def test_explaining_has_words_of_its_own_when_any_refusal_is_asked_for() -> None:
@@ -60,3 +62,16 @@ def test_fix_of_a_refused_secret_asks_for_the_secret_that_was_asked_for() -> Non
         "If it holds this PAT: adopt the file again; else choose another secret in line 3.",
         "Choose another secret in line 3 of the file.",
     ]
+
+
+def test_fix_has_the_name_and_the_secret_of_its_pat_and_is_said_once_for_several() -> None:
+    """Word for word to be typed but for the id; where several share it, none is told another one's name."""
+    pat = replace(make_managed_pat("feed"), secret_name="feed-token")
+    other = replace(pat, name="site", secret_name="site-token")
+    obstacle = Obstacle(ObstacleKind.SCOPE_DENIED, scopes=("vso.code_full",))
+    first, second = explain_obstacle(obstacle, pat), explain_obstacle(obstacle, other)
+    assert "`rotator inventory adopt ID --as feed --secret feed-token`, then `rotator rotate feed`." in first.fix
+    assert list(render_causes([("feed", first)])) == [f"feed: {first.message}", f"    fix: {first.fix}"]
+    both = list(render_causes([("feed", first), ("site", second)]))
+    assert both == [f"feed, site, each: {first.message}", f"    fix: {explain_obstacle(obstacle).fix}"]
+    assert not any("{" in explain_obstacle(Obstacle(kind), pat).fix for kind in ObstacleKind)

@@ -13,7 +13,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
-from rotator.domain.words import say_moment, say_names
+from rotator.domain.words import say_for_several, say_moment, say_names
 from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -92,11 +92,14 @@ def render_failures(report: RunReport) -> Iterator[str]:
             failure = outcomes[0].failure
             yield _say_failure(outcomes, failure.message if failure else "")
             if failure and failure.fix:
-                yield f"    fix: {clean(failure.fix)}"
+                fix = failure.fix if len(outcomes) == 1 else say_for_several(failure.fix, outcomes[0].name)
+                yield f"    fix: {clean(fix)}"
 
 
 def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
-    return outcome.organization, outcome.failure
+    failure = outcome.failure
+    shared = None if failure is None else replace(failure, fix=say_for_several(failure.fix, outcome.name))
+    return outcome.organization, shared
 
 
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
