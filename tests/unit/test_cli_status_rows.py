@@ -168,7 +168,7 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     *_, said, fix = render_status_notes([left, bare, replace(bare, name="bear")])
     assert said == "bare, bear, each: its rule says `action: alert`: a person replaces it"
     assert fix.startswith("    fix: It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, ")
-    assert fix.endswith("`rotator inventory forget bare`, and adopt the new one.")
+    assert fix.endswith("`rotator inventory forget NAME`, and adopt the new one.")
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
