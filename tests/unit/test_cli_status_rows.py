@@ -36,6 +36,7 @@ from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.explaining_refusals import Asked
 from rotator.engine.listing import Listing
 from rotator.engine.next_words import find_postponed
 from rotator.engine.overview import RecordView
@@ -167,7 +168,7 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     *_, said, fix = render_status_notes([left, bare, replace(bare, name="bear")])
     assert said == "bare, bear, each: its rule says `action: alert`: a person replaces it"
     assert fix.startswith("    fix: It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, ")
-    assert fix.endswith("`rotator inventory forget bare`, and adopt the new one.")
+    assert fix.endswith("`rotator inventory forget NAME`, and adopt the new one.")
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
@@ -364,8 +365,8 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
         "no untracked active PAT has this authorization id or display name",
         "fix: `rotator scan -o wide` lists the PATs with their ids.",
     )
-    assert list(render_refusals(plan, {"ghost": 3})) == [f"x line 3: ghost: {why}", f"    {fix}"]
-    assert list(render_refusals(plan, {}, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]
+    assert list(render_refusals(plan, Asked(lines={"ghost": 3}))) == [f"x line 3: ghost: {why}", f"    {fix}"]
+    assert list(render_refusals(plan, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]
 
 
 def test_adoption_says_what_is_usual_once_and_names_the_place_of_each() -> None:

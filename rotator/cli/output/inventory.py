@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
@@ -22,7 +22,7 @@ from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_sight, say_ends_with_all
-from rotator.engine.explaining_refusals import explain_refusal
+from rotator.engine.explaining_refusals import BY_NOTHING, Asked, explain_refusal
 from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 from rotator.errors import FailureKind
@@ -261,7 +261,7 @@ def _say_shortly(proposal: Proposal, now: datetime) -> str:
 
 
 def render_refusals(
-    plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0, *, is_named: bool = False
+    plan: AdoptionPlan, asked: Asked = BY_NOTHING, shown: int = 0, *, is_named: bool = False
 ) -> Iterator[str]:
     """Say what cannot be adopted, and why; without the first ones that were shown before.
 
@@ -269,8 +269,8 @@ def render_refusals(
     """
     sign, indent = ("error:", "") if is_named else ("x", "    ")
     for refusal in plan.refusals[shown:]:
-        told = explain_refusal(refusal)
-        line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
+        told, number = explain_refusal(refusal, asked), asked.lines.get(refusal.reference)
+        line = "" if number is None else f"line {number}: "
         near = (pat.display_name for _, pat in plan.listed.values())
         code = f" [{told.code}]" if is_named else ""
         hint = say_did_you_mean(refusal.reference, near) if refusal.kind is RefusalKind.UNKNOWN else ""

@@ -14,7 +14,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
-from rotator.domain.words import say_moment, say_names
+from rotator.domain.words import say_for_several, say_moment, say_names
 from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -95,10 +95,12 @@ def render_failures(report: RunReport) -> Iterator[str]:
                 _, failure = _get_cause(outcomes[0])
             yield _say_failure(outcomes, failure.message if failure else "")
             if failure and failure.fix:
-                yield f"    fix: {clean(failure.fix)}"
+                fix = failure.fix if len(outcomes) == 1 else say_for_several(failure.fix, outcomes[0].name)
+                yield f"    fix: {clean(fix)}"
 
 
 def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
+<<<<<<< HEAD
     """What went wrong, without the name: where that is all in which many differ, they have one cause."""
     name, failure = outcome.name, outcome.failure
     if failure is None:
@@ -106,6 +108,11 @@ def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
     message = re.sub(rf"^{re.escape(name)} ", "it ", failure.message)
     fix = re.sub(rf"(`rotator [^`]*? ){re.escape(name)}(?=[ `])", r"\1NAME", failure.fix)
     return outcome.organization, replace(failure, message=message, fix=fix)
+=======
+    failure = outcome.failure
+    shared = None if failure is None else replace(failure, fix=say_for_several(failure.fix, outcome.name))
+    return outcome.organization, shared
+>>>>>>> fixnew14
 
 
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:

@@ -9,16 +9,15 @@ from rotator.cli.console import clean
 from rotator.cli.output.words import NO_PAT, render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.cases import REPLACED_BY_HAND, advise_refused_value, advise_replacement
+from rotator.domain.cases import advise_refused_value
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
-from rotator.domain.managed_pat import Failure
 from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import begin_sentence, say_ago, say_in, say_moment, say_names
 from rotator.engine.explaining import say_ends_with_all
-from rotator.engine.needs import Need, count_needs, find_need
+from rotator.engine.needs import Need, count_needs, explain_replacement, find_need
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NeededSignIn, PatState, PatStatus
@@ -200,25 +199,16 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
     """
     early, failures = [], []
-    replacements: dict[bool, Failure] = {}
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
         if find_need(row) is Need.REPLACEMENT and row.last_error is None:
-            replacement = replacements.setdefault(bool(row.vault), _make_replacement(row))  # as the first of its kind
-            failures.append((row.name, replacement))
+            failures.append((row.name, explain_replacement(row)))
         if row.last_error is not None and not row.signed_out:
             failures.append((row.name, row.last_error))
     yield from render_causes(failures)
     if early:
         yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
-
-
-def _make_replacement(row: PatStatus) -> Failure:
-    """How a person replaces a PAT that runs leave to one; the runbook says it too."""
-    advice = advise_replacement(has_vault=bool(row.vault)).name_in([row.name])
-    meaning, _, how = advice.reasons[REPLACED_BY_HAND].partition(". ")
-    return Failure(REPLACED_BY_HAND, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:
