@@ -66,20 +66,13 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-<<<<<<< HEAD
-        names = tuple(pat.name for pat in changed if pat.name not in same)
-        _say_changed(cli, names, f"would be {change}" if dry_run else change, after)
-        _say_same(cli, same, why_same)
-=======
         told: dict[str, list[str]] = {}
         for pat in changed:
             if pat.name not in same:
                 told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
         for then, group in told.items():
             _say_changed(cli, group, f"would be {change}" if dry_run else change, then)
-        if same:
-            say(cli, f"{say_names(sorted(same))}: {why_same}")
->>>>>>> fixnew14
+        _say_same(cli, same, why_same)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())

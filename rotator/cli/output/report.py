@@ -100,19 +100,12 @@ def render_failures(report: RunReport) -> Iterator[str]:
 
 
 def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
-<<<<<<< HEAD
     """What went wrong, without the name: where that is all in which many differ, they have one cause."""
     name, failure = outcome.name, outcome.failure
     if failure is None:
         return outcome.organization, None
     message = re.sub(rf"^{re.escape(name)} ", "it ", failure.message)
-    fix = re.sub(rf"(`rotator [^`]*? ){re.escape(name)}(?=[ `])", r"\1NAME", failure.fix)
-    return outcome.organization, replace(failure, message=message, fix=fix)
-=======
-    failure = outcome.failure
-    shared = None if failure is None else replace(failure, fix=say_for_several(failure.fix, outcome.name))
-    return outcome.organization, shared
->>>>>>> fixnew14
+    return outcome.organization, replace(failure, message=message, fix=say_for_several(failure.fix, name))
 
 
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:
