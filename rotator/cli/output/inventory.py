@@ -212,8 +212,7 @@ def render_adoption(plan: AdoptionPlan, now: datetime, *, everything: bool = Fal
             yield from _render_proposal(proposal, now)
     else:
         yield from _render_shortly(proposals, now)
-    for item in plan.managed:
-        yield from _render_managed(item)
+    yield from _render_all_managed(plan.managed, everything=everything)
 
 
 def _render_shortly(proposals: Sequence[Proposal], now: datetime) -> Iterator[str]:
@@ -315,6 +314,21 @@ def render_draft(draft: Draft, now: datetime) -> Iterator[str]:
     yield clean(f"+ {pat.name}  {pat.account}/{pat.organization}  {' '.join(pat.scopes)}  (rule {draft.rule.name})")
     yield clean(f"    expires {say_both(pat.valid_to, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+
+
+def _render_all_managed(managed: Sequence[Managed], *, everything: bool) -> Iterator[str]:
+    """Each with its secret; very many whose secrets hold the same, and where nothing is confirmed, share a line."""
+    alike: dict[tuple[str, ...], list[Managed]] = {}
+    for item in managed:
+        confirms = () if item.confirms is None else (item.confirms,)
+        alike.setdefault((*_render_sight(item.sight), *confirms), []).append(item)
+    for group in alike.values():
+        if everything or len(group) <= _MOST_ALONE or group[0].confirms is not None:
+            for item in group:
+                yield from _render_managed(item)
+        else:
+            yield clean(f"= {say_pats(len(group))} are managed already: {say_names([it.record.name for it in group])}")
+            yield from _render_sight(group[0].sight)
 
 
 def _render_managed(item: Managed) -> Iterator[str]:

@@ -85,8 +85,7 @@ def render_status_head(
     for found in conditions:
         if found.kind is ConditionKind.ALL_PAUSED:
             yield f"{begin_sentence(say_all_paused(found.since, pause_reason))}."
-    for kind in (*_WHOLE, *_DOWN):
-        yield from _render_kind(kind, [found for found in conditions if found.kind is kind], rows, now)
+    yield from _render_kinds((*_WHOLE, *_DOWN), conditions, rows, now)
     said = "No run has succeeded yet"
     if runs.succeeded_at is not None:
         said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
@@ -95,8 +94,20 @@ def render_status_head(
     yield f"{said}."
 
 
+def render_down(conditions: Sequence[Condition], now: datetime) -> Iterator[str]:
+    """Say which accounts, organizations and vaults did not work last, as `status` does: plans take them for well."""
+    yield from _render_kinds(_DOWN, conditions, (), now)
+
+
+def _render_kinds(
+    kinds: Iterable[ConditionKind], conditions: Sequence[Condition], rows: Sequence[PatStatus], now: datetime
+) -> Iterator[str]:
+    for kind in kinds:
+        yield from _render_kind(kind, [found for found in conditions if found.kind is kind], rows, now)
+
+
 def _render_kind(
-    kind: ConditionKind, lasting: Sequence[Condition], rows: Iterable[PatStatus], now: datetime
+    kind: ConditionKind, lasting: Sequence[Condition], rows: Sequence[PatStatus], now: datetime
 ) -> Iterator[str]:
     """Say of all subjects of one kind what is wrong with each, and what a person can do, which is said once."""
     if not lasting:
@@ -107,7 +118,10 @@ def _render_kind(
     if len(lasting) > _MOST_DOWN:
         yield f"And {len(lasting) - _MOST_DOWN} more like that."
     fix = advice.name_in([found.subject for found in lasting]).fix
-    yield clean(f"    fix: {fix} {_WHY.get(kind, '')}".rstrip())
+    vaults = {found.subject for found in lasting}
+    waits = any(row.last_error is not None and row.vault and name_vault_at(row.vault) in vaults for row in rows)
+    why = _WHY.get(kind, "") if waits or kind is not ConditionKind.VAULT_DOWN else ""
+    yield clean(f"    fix: {fix} {why}".rstrip())
 
 
 def _say_seen(found: Condition, rows: Iterable[PatStatus], now: datetime) -> str:
