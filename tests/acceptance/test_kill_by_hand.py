@@ -141,7 +141,7 @@ def leave_behind(stage: Stage) -> None:
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
     *(MINT, SHOW, IDENTITY, STORE, WRITTEN, READ),
-    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, REVOKE, LIST, LIST),
+    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, SHOW, LIST, REVOKE, LIST, LIST),
 )
 CLAIMED = "UPDATE managed_pat"
 """A claim was taken, confirmed or given back."""
@@ -170,7 +170,7 @@ COMMANDS = (
         "revoke-previous",
         lambda _: ("revoke", NAME, "--previous", "--yes"),
         finish_named,
-        requests=(READ, READ, VERSIONS, IDENTITY, IDENTITY, REVOKE, LIST, LIST),
+        requests=(READ, READ, VERSIONS, IDENTITY, IDENTITY, LIST, REVOKE, LIST, LIST),
         commits=(CLAIMED, CLAIMED, "revoke_started", "rotation_completed", CLAIMED, "pat_revoked", READ_NOTED),
         prepare=rotate_with_overlap,
         arrange=name_others,

@@ -48,6 +48,8 @@ ROTATION = (
     SHOW,
     LIST,
     LIST,
+    SHOW,
+    LIST,
     REVOKE,
     LIST,
     LIST,

@@ -64,6 +64,8 @@ REQUESTS = (
     SHOW,
     LIST,
     LIST,
+    SHOW,
+    LIST,
     REVOKE,
     LIST,
     LIST,
