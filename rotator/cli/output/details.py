@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
 from rotator.domain.pending_revocation import RevocationKind
-from rotator.domain.words import say_count, say_duration, say_moment, say_span
+from rotator.domain.words import say_count, say_duration, say_moment, say_names, say_span
 
 
 def _say_time(value: Detail) -> str:
@@ -41,10 +41,17 @@ def _say_organizations(value: Detail) -> str:
     return f"{value} for all organizations"
 
 
+def _say_pats(value: Detail) -> str:
+    """The names, of very many how many they are and the first ones: a line has room for no more."""
+    names = str(value).split(", ")
+    return f"{len(names)} PATs: {say_names(names)}" if len(names) > _MOST_NAMES else f"PATs {value}"
+
+
 def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], str]:
     return lambda value: text.format(say(value))
 
 
+_MOST_NAMES = 10
 _WHYS = {
     RevocationKind.ROTATED.value: "its successor is stored and works",
     RevocationKind.ABANDONED.value: "it is a clone that cannot be used",
@@ -70,7 +77,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "name": _word("of {}"),
     "kind": lambda value: str(value).replace("_", " "),
     "count": _word("{} PATs"),
-    "pats": _word("PATs {}"),
+    "pats": _say_pats,
     "down": _word("down: {}"),
     "predecessor_id": _word("replaces {}"),
     "display_name": _word('display name "{}"'),
@@ -119,7 +126,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "on_leak": _word("on_leak: {}"),
     "seconds": _word("by {}", _say_seconds),
     "retry_seconds": _word("tried again in {}", _say_wait),
-    "failures": _word("failed {} times in a row"),
+    "failures": lambda value: "the first failure" if value == 1 else f"failed {value} times in a row",
     "hooks": _word("hooks {}"),
     "by": _word("by {}"),
     "state": _word("while {}"),
@@ -157,9 +164,9 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "all_organizations": _say_organizations,
     "ownerless": _word("{} without a living owner"),
     "managed": _word("{} managed"),
-    "finishing": _word("finishing {}"),
+    "finishing": lambda value: f"finishing {value}" if value else "nothing to finish",
     "thread": _word("thread {}"),
-    "about": _word("about {}"),
+    "about": _word('"{}"'),
     "output": _word("it said: {}"),
     "fix": _word("{}"),
     "reason": _word('because "{}"'),
