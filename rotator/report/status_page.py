@@ -153,12 +153,12 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
-        one = advice.say_seen(subjects[0])
+        one, since = advice.say_seen(subjects[0]), say_moment(min(found.since for found in kind))
         yield {
             "said": one if len(kind) == 1 else begin_sentence(advice.say_many(len(kind))),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
-            "since": say_moment(min(found.since for found in kind)),
+            "when": f"at {since}; not seen to work since" if advice.was and len(kind) == 1 else f"since {since}",
             "fix": advice.name_in([_clip(found.subject) for found in kind]).fix,
         }
 

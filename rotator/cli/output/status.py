@@ -107,8 +107,15 @@ def _render_kind(
         yield clean(f"{advice.say_seen(found.subject)}{_say_seen(found, rows, now) if kind in _DOWN else '.'}")
     if len(lasting) > _MOST_DOWN:
         yield f"And {len(lasting) - _MOST_DOWN} more like that."
-    fix = advice.name_in([found.subject for found in lasting]).fix
-    yield clean(f"    fix: {fix} {_WHY.get(kind, '')}".rstrip())
+    subjects = [found.subject for found in lasting]
+    why = _WHY.get(kind, "") if kind is not ConditionKind.VAULT_DOWN or _has_noted(rows, subjects) else ""
+    yield clean(f"    fix: {advice.name_in(subjects).fix} {why}".rstrip())
+
+
+def _has_noted(rows: Iterable[PatStatus], vaults: Sequence[str]) -> bool:
+    """Whether a note below the table says what is wrong with a PAT whose value is in one of these vaults."""
+    failed = (row for row in rows if row.last_error is not None and not row.signed_out)
+    return any(row.vault and name_vault_at(row.vault) in vaults for row in failed)
 
 
 def _say_seen(found: Condition, rows: Iterable[PatStatus], now: datetime) -> str:
