@@ -23,6 +23,7 @@ from rotator.engine.adopting import AdoptionPlan, adopt, fits, propose
 from rotator.engine.choices import Choice
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors
+from rotator.engine.explaining_refusals import Asked
 from rotator.errors import UsageError
 from rotator.settings.adoption_list import load_adoption_list
 
@@ -50,6 +51,12 @@ class Wish:
     def is_named(self) -> bool:
         """Whether the command line names each PAT, so that none is refused without an error."""
         return bool(self.references) and not self.lines
+
+    @property
+    def asked(self) -> Asked:
+        """What a fix repeats of it."""
+        given = (("--as", self.choice.name), ("--secret", self.choice.secret_name))
+        return Asked("".join(f" {option} {value}" for option, value in given if value is not None), self.lines)
 
 
 def make_listed_wish(path: Path, *, dry_run: bool, yes: bool) -> Wish:
@@ -90,7 +97,7 @@ def adopt_wished(cli: CliContext, wish: Wish) -> int:
             plan = _write(cli, run, plan)
             _show_refusals(cli, plan, wish, shown)
     if cli.as_json:
-        print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, lines=wish.lines))
+        print_json(make_adoption_document(plan, run.run_id, dry_run=wish.dry_run, asked=wish.asked))
     if not cli.quiet and (said := _sum_up(plan, wish)):
         say(cli, said)
     done = bool(plan.proposals or plan.managed)
@@ -139,7 +146,7 @@ def _show(cli: CliContext, plan: AdoptionPlan, now: datetime, wish: Wish, *, is_
 
 def _show_refusals(cli: CliContext, plan: AdoptionPlan, wish: Wish, shown: int = 0) -> None:
     """Say what is not adopted, and why; with --json the document does."""
-    for line in render_refusals(plan, wish.lines, shown, is_named=wish.is_named):
+    for line in render_refusals(plan, wish.asked, shown, is_named=wish.is_named):
         if not cli.as_json:
             echo(line, err=wish.is_named)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.cli.confirming import check_can_confirm, is_sure
 from rotator.cli.context import CliContext
 from rotator.cli.refusals import note_refusals
 from rotator.cli.selection import check_known, expand
-from rotator.domain.managed_pat import ManagedPat
+from rotator.domain.managed_pat import Hold, ManagedPat
 from rotator.domain.words import say_names
 from rotator.engine.context import RunContext
 from rotator.errors import RotatorError
@@ -28,7 +28,7 @@ def change_records(
     patterns: tuple[str, ...],
     apply: Callable[[RunContext, str], ManagedPat],
     change: Change,
-    after: str,
+    after: str | Callable[[ManagedPat], str],
     ask: Callable[[Database, tuple[str, ...]], bool] = lambda _database, _names: True,
     *,
     dry_run: bool = False,
@@ -38,7 +38,7 @@ def change_records(
     """Change each record that is meant; the others go on when one cannot be changed.
 
     In a dry run `apply` changes nothing: it returns the record that would be changed. `same` names those that `apply`
-    found as they were to be; people are told `why_same`.
+    found as they were to be; people are told `why_same`. `after` is what comes next, for all or for each.
     """
     from rotator.cli.console import print_json, say
     from rotator.cli.exit_codes import DECLINED
@@ -66,17 +66,20 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-        names = tuple(pat.name for pat in changed if pat.name not in same)
-        _say_changed(cli, names, f"would be {change}" if dry_run else change, after)
-        if same:
-            say(cli, f"{say_names(sorted(same))}: {why_same}")
+        told: dict[str, list[str]] = {}
+        for pat in changed:
+            if pat.name not in same:
+                told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
+        for then, group in told.items():
+            _say_changed(cli, group, f"would be {change}" if dry_run else change, then)
+        _say_same(cli, same, why_same)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
 
 
-def _say_changed(cli: CliContext, names: tuple[str, ...], done: str, after: str) -> None:
+def _say_changed(cli: CliContext, names: Sequence[str], done: str, after: str) -> None:
     from rotator.cli.console import say
     from rotator.cli.output.words import say_pats
 
@@ -86,6 +89,13 @@ def _say_changed(cli: CliContext, names: tuple[str, ...], done: str, after: str)
         return
     for name in names:
         say(cli, f"{done}  {name}. {after.format(name=name)}")
+
+
+def _say_same(cli: CliContext, same: Collection[str], why: str) -> None:
+    from rotator.cli.console import say
+
+    if same:
+        say(cli, f"{say_names(sorted(same))}: {why}")
 
 
 def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool, yes: bool) -> int:
@@ -113,9 +123,17 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
             say(cli, "Nothing was forgotten.")
         return agreed
 
-    after = "`rotator inventory adopt` brings it back, with its name and its secret."
     if dry_run:
-        return change_records(cli, patterns, look, "forgotten", after, dry_run=True)
+        return change_records(cli, patterns, look, "forgotten", _say_way_back, dry_run=True)
     return change_records(
-        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", after, ask
+        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", _say_way_back, ask
     )
+
+
+def _say_way_back(pat: ManagedPat) -> str:
+    """What brings a forgotten PAT back, if anything does."""
+    if not pat.has_pat:
+        return "Its PAT was still to be made: `rotator create` orders it again."
+    if pat.hold in (Hold.REVOKED_BY_HAND, Hold.REVOKED_ELSEWHERE):
+        return "Its PAT is revoked: nothing brings it back."
+    return "`rotator inventory adopt` brings it back, with its name and its secret."

@@ -54,6 +54,12 @@ def say(cli: CliContext, text: str = "") -> None:
         echo(text)
 
 
+def say_command(cli: CliContext, command: str) -> None:
+    """Print a command of the answer, never folded, so that it can be copied; nothing with --json."""
+    if not cli.as_json:
+        click.echo(INDENT + command)
+
+
 def note(cli: CliContext, text: str) -> None:
     """Print a remark on stderr; nothing with --quiet."""
     if not cli.quiet:

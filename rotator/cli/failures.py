@@ -31,7 +31,9 @@ def report_error(cli: CliContext, error: RotatorError) -> None:
         # A problem with a place comes with its own lines: the place, the source line and a caret.
         for problem in error.problems:
             first, *others = f"error: {problem}".splitlines()
-            click.echo("\n".join(map(clean, (first + name_code(error), *others))), err=True)
+            echo(clean(first + name_code(error)), err=True)
+            for line in others:  # a caret stands below its place: these lines are as they are
+                click.echo(clean(line), err=True)
     else:
         echo(f"error: {clean(message)}{name_code(error)}", err=True)
     if error.fix:

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
+from rotator.cli.choosing_events import COUNT
 from rotator.cli.completing import Completer, complete
 from rotator.cli.context import CliContext
 from rotator.cli.selection import Form, Order
@@ -67,7 +68,7 @@ def selection_options(
         click.option(
             "--limit",
             metavar="N",
-            type=click.IntRange(min=1),
+            type=COUNT,
             expose_value=False,
             callback=_keep("limit"),
             help="Show at most N.",

@@ -9,7 +9,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TextIO
+from typing import IO, BinaryIO, TextIO
 
 import click
 
@@ -83,8 +83,11 @@ def _prepare(stream: TextIO) -> TextIO:
     """Escape characters that the terminal's encoding lacks, so that no name makes a write fail."""
     if type(stream) is not io.TextIOWrapper:
         return stream
-    encoding, is_by_line = stream.encoding, stream.line_buffering
-    return Output(stream.detach(), encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
+    encoding, is_by_line = stream.encoding, stream.line_buffering or stream.write_through
+    raw: BinaryIO | io.RawIOBase = stream.detach()
+    # With PYTHONUNBUFFERED it is a raw one: that loses without a word what a full place does not take.
+    buffer = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
+    return Output(buffer, encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
 
 
 def is_heard(stream: IO[str]) -> bool:

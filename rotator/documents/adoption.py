@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, TypedDict
 
@@ -12,7 +11,7 @@ from rotator.domain.refusal import Refusal
 from rotator.domain.sight import Holding
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
-from rotator.engine.explaining_refusals import explain_refusal
+from rotator.engine.explaining_refusals import BY_NOTHING, Asked, explain_refusal
 from rotator.engine.proposing import Proposal
 
 
@@ -55,22 +54,22 @@ class AdoptionDocument(Document):
 
 
 def make_adoption_document(
-    plan: AdoptionPlan, run_id: str, *, dry_run: bool, lines: Mapping[str, int] | None = None
+    plan: AdoptionPlan, run_id: str, *, dry_run: bool, asked: Asked = BY_NOTHING
 ) -> AdoptionDocument:
-    """Say what was adopted, or would be, and what cannot be; `lines` are those of a file, by authorization id."""
+    """Say what was adopted, or would be, and what cannot be, for what was `asked`."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "dry_run": dry_run,
         "adopted": [_make_adopted(item) for item in plan.proposals],
         "managed": [_make_managed(item) for item in plan.managed],
-        "refused": [_make_refusal(item, plan, lines or {}) for item in plan.refusals],
+        "refused": [_make_refusal(item, plan, asked) for item in plan.refusals],
         "errors": [make_failure_document(error) for error in plan.errors],
     }
 
 
-def _make_refusal(refusal: Refusal, plan: AdoptionPlan, lines: Mapping[str, int]) -> RefusalDocument:
-    told = explain_refusal(refusal)
+def _make_refusal(refusal: Refusal, plan: AdoptionPlan, asked: Asked) -> RefusalDocument:
+    told = explain_refusal(refusal, asked)
     listing, pat = plan.listed.get(refusal.reference, (None, None))
     return {
         "reference": refusal.reference,
@@ -79,7 +78,7 @@ def _make_refusal(refusal: Refusal, plan: AdoptionPlan, lines: Mapping[str, int]
         "organization": None if listing is None else listing.organization,
         "reason": told.message,
         "fix": told.fix,
-        "line": lines.get(refusal.reference),
+        "line": asked.lines.get(refusal.reference),
     }
 
 

@@ -93,7 +93,7 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         otherwise="This usually passes by itself. If it does not, the PAT expires, and its consumers fail from then "
         "on.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. `rotator rotate {subject}` tries again immediately.",
+        fix="Do what `rotator status {subject}` says. `rotator rotate {subject}` tries again immediately.",
     ),
     ConditionKind.ROTATION_BLOCKED: Advice(
         one="{subject} cannot be rotated",
@@ -101,14 +101,13 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         meaning="The PAT is not rotated until a person has removed the cause.",
         otherwise="The PAT expires, and its consumers fail from then on.",
         command="rotator status {subject}",
-        fix="Do what the fix of the failure says. If it is still blocked then, `rotator rotate {subject}` tries again "
-        "immediately. Where the PAT itself may not be rotated, make another one, adopt it, and move its consumers; "
-        "then `rotator revoke {subject}` and `rotator inventory forget {subject}` end this one, and the alarm.",
+        fix="Do what `rotator status {subject}` says. If it is still blocked then, `rotator rotate {subject}` tries "
+        "again immediately.",
         reasons={
             "blocked": "The policy forbids rotating it: the message names the setting, such as a denied scope. Change "
             "the policy, or replace the PAT by hand. For the new one to have the same name and secret: `rotator "
-            "inventory forget {subject}`, `rotator inventory adopt ID --as {subject} --secret SECRET`, `rotator rotate "
-            "{subject}`, then revoke the old one in Azure DevOps.",
+            "inventory forget {subject}`, `rotator inventory adopt ID --as {subject} --secret SECRET`, then "
+            "`rotator rotate {subject}`. When nobody uses the old one any more, revoke it in Azure DevOps.",
             "foreign_write": "Somebody else wrote or deleted the secret: nothing was revoked, because consumers do not "
             "read rotator's value. rotator does not know whether what they read works: try it.",
             "all_organizations": "It is valid for all organizations, and no such PAT works from 2026-12-01 on.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -85,3 +86,13 @@ def say_moment(moment: datetime) -> str:
 def begin_sentence(text: str) -> str:
     """Begin a sentence with a capital; a template that begins with a name stays."""
     return text[:1].upper() + text[1:]
+
+
+def say_for_several(fix: str, name: str) -> str:
+    """A fix as it is for all who share it: with NAME and SECRET in its commands, where it has those of one PAT."""
+
+    def make_general(found: re.Match[str]) -> str:
+        command = re.sub(r"(?<=--secret )[^ `]+", "SECRET", found.group())
+        return re.sub(rf"(?<= ){re.escape(name)}(?=[ `])", "NAME", command)
+
+    return re.sub(r"`[^`]+`", make_general, fix)

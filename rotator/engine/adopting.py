@@ -139,7 +139,7 @@ def _fetch_listings(run: RunContext, view: ServerView, looks: int) -> tuple[list
 
 def _find_denial(run: RunContext, record: ManagedPat, limits: Limits) -> Failure | None:
     pat, now = record.as_ending(), run.services.clock.now()
-    return explain_decision(run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now)))
+    return explain_decision(run.policy.decide(pat, now=now, longest=find_longest(limits, pat, now)), record)
 
 
 def _find_incomplete(listings: list[Listing]) -> set[tuple[str, str]]:

@@ -21,22 +21,22 @@ from rotator.errors import FailureKind
 
 _SPLIT = (
     "Create one PAT per organization with the same scopes, adopt them, and move the consumers to them. Then `rotator "
-    "revoke NAME` and `rotator inventory forget NAME` end this one."
+    "revoke {name}` and `rotator inventory forget {name}` end this one."
 )
 _REPLACE = (
-    "Create a PAT with only the scopes its consumers need. For it to have the name and secret of this one: `rotator "
-    "inventory forget NAME`, `rotator inventory adopt ID --as NAME --secret SECRET`, `rotator rotate NAME`, and revoke "
-    "this one in Azure DevOps when nobody uses it. Otherwise adopt it and move the consumers; then `rotator revoke "
-    "NAME` and `rotator inventory forget NAME` end this one."
+    "Create a PAT with only the scopes its consumers need; ID is its id. For it to have the name and secret of this "
+    "one: `rotator inventory forget {name}`, `rotator inventory adopt ID --as {name} --secret {secret}`, then `rotator "
+    "rotate {name}`. When nobody uses this one any more, revoke it in Azure DevOps. Otherwise adopt the new one and "
+    "move the consumers; then `rotator revoke {name}` and `rotator inventory forget {name}` end this one."
 )
 _RUN_FIRST = "Run `rotator once` first."
 
 
-def explain_decision(decision: Decision) -> Failure | None:
+def explain_decision(decision: Decision, pat: ManagedPat | None = None) -> Failure | None:
     """Return what blocks a ManagedPat by the policy; None when nothing does."""
     if decision.obstacle is None:
         return None
-    return replace(explain_obstacle(decision.obstacle), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
+    return replace(explain_obstacle(decision.obstacle, pat), code=FORBIDDEN, kind=FailureKind.FORBIDDEN)
 
 
 def say_way_on(pat: ManagedPat, policy: Policy, now: datetime) -> str:
@@ -44,7 +44,8 @@ def say_way_on(pat: ManagedPat, policy: Policy, now: datetime) -> str:
     name, obstacle = pat.name, find_obstacle(pat, policy.decide(pat.as_ending(), now=now, longest=None))
     if obstacle is None:
         return f"`rotator rotate {name}` makes a new one"
-    message, fix = _say_obstacle(obstacle)
+    told = explain_obstacle(obstacle, pat)
+    message, fix = told.message, told.fix
     if obstacle.kind is ObstacleKind.ALL_ORGANIZATIONS:
         return f"create one PAT per organization by hand and adopt them: rotator makes none like it, as {message}"
     if obstacle.kind is ObstacleKind.SCOPE_DENIED:
@@ -69,9 +70,11 @@ def explain_uncovered(decision: Decision) -> Failure:
     return Failure("uncovered", said, "Change the policy so that a rule rotates it.")
 
 
-def explain_obstacle(obstacle: Obstacle) -> Failure:
-    """Return what is in the way of rotating a PAT, and who must do what."""
+def explain_obstacle(obstacle: Obstacle, pat: ManagedPat | None = None) -> Failure:
+    """Return what is in the way of rotating a PAT, and who must do what, in commands for it where it has a record."""
     message, fix = _say_obstacle(obstacle)
+    name, secret = ("NAME", "SECRET") if pat is None else (pat.name, pat.secret_name)
+    fix = fix.replace("{name}", name).replace("{secret}", secret)
     kind = FailureKind.ENDS_WITH_ALL if obstacle.kind is ObstacleKind.ALL_ORGANIZATIONS else None
     return Failure(obstacle.kind.value, message, fix, kind)
 

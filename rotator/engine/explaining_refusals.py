@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from rotator.domain.managed_pat import Failure
 from rotator.domain.refusal import Refusal, RefusalKind
 from rotator.domain.sight import Holding
@@ -10,11 +13,22 @@ from rotator.engine.explaining import explain_sight
 _RUN_FIRST = "Run `rotator once` first."
 
 
-def explain_refusal(refusal: Refusal) -> Failure:
+@dataclass(frozen=True)
+class Asked:
+    """How PATs were asked for, so that a fix asks for the same: by `options`, or by the lines of a file, by id."""
+
+    options: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+BY_NOTHING = Asked()
+
+
+def explain_refusal(refusal: Refusal, asked: Asked = BY_NOTHING) -> Failure:
     """Return why a PAT cannot be adopted, or a record cannot be rebuilt, and who must do what."""
     if refusal.failure is not None:
         return refusal.failure
-    said = _say_accounted(refusal) or _say_choice(refusal) or _say_rebuild(refusal)
+    said = _say_accounted(refusal) or _say_choice(refusal, asked) or _say_rebuild(refusal)
     return Failure(refusal.kind.value, *said)
 
 
@@ -71,7 +85,7 @@ def _say_accounted(refusal: Refusal) -> tuple[str, str] | None:
             return None
 
 
-def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
+def _say_choice(refusal: Refusal, asked: Asked) -> tuple[str, str] | None:
     """Say that what was asked for is not clear, not covered or not free."""
     match refusal.kind:
         case RefusalKind.AMBIGUOUS:
@@ -104,7 +118,9 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             )
             return (
                 f"secret {refusal.secret_name} in {refusal.vault} {whose}",
-                f"Make secret_name of rule {refusal.rule} distinct, with {{name}}, or choose one with --secret.",
+                f"Make secret_name of rule {refusal.rule} distinct, with {{name}}, or choose one with --secret."
+                if refusal.reference not in asked.lines
+                else f"Choose another secret in line {asked.lines[refusal.reference]} of the file.",
             )
         case RefusalKind.ELSEWHERE:
             return (
@@ -121,11 +137,10 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             holds = explain_sight(refusal.sight) if refusal.sight is not None else "something else"
             return (
                 f"secret {refusal.secret_name} in {refusal.vault} holds {holds}",
-                f"If it may be overwritten: `rotator inventory adopt {refusal.reference} --replace-foreign`, with --as "
-                "and --secret as you gave them; else choose another secret with --secret NAME.",
+                f"If it may be overwritten: {_say_again(refusal, asked, may_replace=True)}",
             )
         case RefusalKind.OCCUPIED | RefusalKind.LIST_INCOMPLETE:
-            return _say_occupied(refusal)
+            return _say_occupied(refusal, asked)
         case RefusalKind.SAME_NAME:
             return (
                 f'"{refusal.display_name}" would have the same name as {", ".join(refusal.ids)}, and rotator '
@@ -136,19 +151,29 @@ def _say_choice(refusal: Refusal) -> tuple[str, str] | None:
             return None
 
 
-def _say_occupied(refusal: Refusal) -> tuple[str, str]:
-    sight, other = refusal.sight, "else choose another secret with --secret NAME."
-    place, adopt = f"secret {refusal.secret_name} in {refusal.vault}", f"`rotator inventory adopt {refusal.reference}`"
+def _say_again(refusal: Refusal, asked: Asked, *, may_replace: bool) -> str:
+    """Say what adopts it all the same, onto the secret that was asked for."""
+    line = asked.lines.get(refusal.reference)
+    if line is None:
+        options = asked.options + (" --replace-foreign" if may_replace else "")
+        return f"`rotator inventory adopt {refusal.reference}{options}`; else choose another secret with --secret NAME."
+    way = f"set replace_foreign to true in line {line} of the file" if may_replace else "adopt the file again"
+    return f"{way}; else choose another secret in {'that line' if may_replace else f'line {line}'}."
+
+
+def _say_occupied(refusal: Refusal, asked: Asked) -> tuple[str, str]:
+    sight, again = refusal.sight, _say_again(refusal, asked, may_replace=False)
+    place = f"secret {refusal.secret_name} in {refusal.vault}"
     if refusal.kind is RefusalKind.LIST_INCOMPLETE:
         return (
             f"{place} holds a PAT of the account's user, which may be the one that could not be read in the server's "
             "list",
-            f"If it holds this PAT: {adopt}; {other}",
+            f"If it holds this PAT: {again}",
         )
     holds = explain_sight(sight) if sight is not None else "something"
     if sight is not None and sight.holding is Holding.OURS:
         holds += f" for another PAT, {sight.authorization_id or 'which nothing names'}"
-    return f"{place} holds {holds}", f"If it may be overwritten: {adopt}; {other}"
+    return f"{place} holds {holds}", f"If it may be overwritten: {again}"
 
 
 def _say_rebuild(refusal: Refusal) -> tuple[str, str]:

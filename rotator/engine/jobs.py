@@ -12,7 +12,7 @@ from rotator.domain.events.daemon import ThreadDied
 from rotator.domain.events.event import Event
 from rotator.domain.events.places import AuditBroken, AuditVerified
 from rotator.domain.exit_code import DONE, FAILED, LOCKED
-from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome, find_process
+from rotator.domain.job_run import KEPT_FOR, JobName, JobOutcome
 from rotator.domain.next_step import Matter, NextAction, find_next_step
 from rotator.domain.policy import Policy
 from rotator.domain.probe import ProbeResult
@@ -20,7 +20,7 @@ from rotator.engine.auditing import find_lasting, record, record_logged
 from rotator.engine.context import RunContext
 from rotator.engine.exit_codes import find_code_of_errors, find_code_of_report
 from rotator.engine.isolating import naming_bugs
-from rotator.engine.lives import begin_life, end_silent_lives, find_difference, give_back, keep_life
+from rotator.engine.lives import begin_life, end_silent_lives, find_difference, give_back, keep_life, look_at_claims
 from rotator.engine.log_checking import check_log
 from rotator.engine.noticing import Pair, notice_places
 from rotator.engine.old_rotations import archive_rotations
@@ -36,7 +36,6 @@ from rotator.engine.signing_keys import follow_keys
 from rotator.engine.verified import load_verified, save_verified
 from rotator.engine.waiting import keep_books
 from rotator.errors import AuditChainError, DatabaseError, RotatorError
-from rotator.ports.claims import Claim
 from rotator.ports.database import Reading
 
 _DOWN_AGAIN = timedelta(minutes=5)
@@ -243,10 +242,9 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
     now, dead = run.services.clock.now(), tuple(pulse.dead)
     ahead: datetime | None = None
     left: timedelta | None = None
-    ours: tuple[Claim, ...] = ()
 
     def commit() -> None:
-        nonlocal ahead, left, ours
+        nonlocal ahead, left
         with run.services.database.begin() as work:
             told: list[tuple[str, Event]] = []
             if pulse.has_begun:
@@ -255,10 +253,7 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
                 told += [(run.actor, died) for died in begin_life(work, pulse.holder, pulse.began_at, now)]
             work.job_runs.beat(pulse.describe(work.now(), run.actor, run.policy.digest))
             work.job_runs.forget_heartbeats(work.now() - KEPT_FOR)
-            left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
-            ours = work.claims.load_of(find_process(pulse.holder))
-            if left is not None:
-                work.claims.keep_sights(now=work.now())
+            left = look_at_claims(work, run, pulse)
             if pulse.work_began_at is not None:
                 ahead = work.queue.find_next(pulse.work_began_at)
             if pulse.binds_for is not None:
@@ -272,7 +267,6 @@ def beat(run: RunContext, pulse: Pulse) -> JobResult:
 
     pulse.beat(run.services.boot, commit)
     pulse.note_written(len(dead))
-    pulse.leave_others(ours)
     give_back(run)
     _write_noted(run, pulse)
     return JobResult(work_at=_add_margin(ahead) if left is None or pulse.work_began_at is None else now + left)

@@ -87,6 +87,19 @@ def tell_takeover(work: UnitOfWork, run: RunContext, claim: Claim, pat: ManagedP
         record(work, run, pat.name, event, now, account=pat.account, organization=pat.organization, **place)
 
 
+def look_at_claims(work: UnitOfWork, run: RunContext, pulse: Pulse) -> timedelta | None:
+    """Return how long until a claim is over that nobody renews, as far as is known; keep for the next ones who is late.
+
+    Those of our own on which nobody works came back with a failover: they are given back after this transaction.
+    """
+    process = find_process(pulse.holder)
+    pulse.leave_others(claim for claim in work.claims.load_all() if find_process(claim.claimant) == process)
+    left = work.claims.find_next_over(now=work.now(), span=run.services.timing.lease)
+    if left is not None:
+        work.claims.keep_sights(now=work.now())
+    return left
+
+
 def end_silent_lives(work: UnitOfWork, silent: Collection[str], now: datetime) -> list[tuple[str, DaemonCrashed]]:
     """Note the ends of `silent` daemons, of whatever host, whose claims ended two minutes ago; return what is told.
 

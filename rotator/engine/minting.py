@@ -210,7 +210,7 @@ def _accept_or_abandon(held: ClaimedPat, answered: Pat, made: Pat, source: Sourc
     storm = check_storm(source.rule, made.lifetime)
     outlives = held.run.mode is RunMode.BY_HAND and made.valid_to > source.pat.valid_to
     if storm is not None and not source.takes_short and not outlives:
-        told = explain_obstacle(storm)
+        told = explain_obstacle(storm, held.pat)
         error = PlanRefusedError(told.message, code="lifetime_clamped", fix=told.fix, kind=FailureKind.EXPLAINED_LOSS)
         abandon(held, error)
         raise error

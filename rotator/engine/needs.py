@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 
+from rotator.domain.cases import REPLACED_BY_HAND, advise_replacement
+from rotator.domain.managed_pat import Failure
 from rotator.domain.next_step import NextAction
 from rotator.engine.status import PatState, PatStatus
 
@@ -30,6 +32,13 @@ def find_need(row: PatStatus) -> Need | None:
         is_left = row.next_action is NextAction.NONE and row.last_error is not None
         return Need.LEFT_BEHIND if is_left else None
     return {PatState.EXPIRED: Need.EXPIRED, PatState.BLOCKED: Need.BLOCKED}.get(row.state)
+
+
+def explain_replacement(row: PatStatus) -> Failure:
+    """Say how a person replaces a PAT that runs leave to one; the runbook says it too."""
+    advice = advise_replacement(has_vault=bool(row.vault)).name_in([row.name])
+    meaning, _, how = advice.reasons[REPLACED_BY_HAND].partition(". ")
+    return Failure(REPLACED_BY_HAND, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def count_needs(rows: Iterable[PatStatus]) -> dict[Need, int]:

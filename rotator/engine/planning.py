@@ -60,7 +60,7 @@ def plan_one(
     action = choose_action(pat, rotation, policy, longest, now)
     if action.failure is not None or action.decision is None:
         return action
-    failure = explain_decision(action.decision)
+    failure = explain_decision(action.decision, pat)
     if failure is not None and pat.hold is not None and pat.last_failure is not None:
         failure = pat.last_failure  # what happened to its PAT weighs more
     return action if failure is None else action._replace(failure=failure)
@@ -83,9 +83,9 @@ def plan_by_hand(reading: Reading, policy: Policy, names: Iterable[str], now: da
 
 def _plan_by_hand(pat: ManagedPat, policy: Policy, now: datetime) -> Action:
     decision = policy.decide(pat, now=now, longest=None)
-    failure = explain_decision(decision)
+    failure = explain_decision(decision, pat)
     if failure is None and pat.all_organizations:
-        failure = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+        failure = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS), pat)
     if failure is None and decision.lifetime is None:
         failure = explain_uncovered(decision)
     if failure is not None or decision.rule is None or decision.lifetime is None:

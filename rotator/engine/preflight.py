@@ -94,7 +94,7 @@ def inspect_source(held: ClaimedPat, view: ServerView, decision: Decision) -> So
         )
     obstacle = check_clonable(current, run.policy.guardrails, listing.identity.organization_id)
     if obstacle is not None:
-        told = explain_obstacle(obstacle)
+        told = explain_obstacle(obstacle, pat)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     is_leak = decision.is_leak and not _is_by_hand(held)
     despite = held.find_held_back()

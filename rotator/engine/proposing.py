@@ -257,4 +257,6 @@ def make_record(listed: Listed, rule: Rule, taken: frozenset[str], choice: Choic
     )
     # A denied scope is judged by the policy at every plan: lifting the guardrail is enough.
     obstacle = check_target(pat, listing.identity.organization_id)
-    return record if obstacle is None else replace(record, blocked=True, last_failure=explain_obstacle(obstacle))
+    return (
+        record if obstacle is None else replace(record, blocked=True, last_failure=explain_obstacle(obstacle, record))
+    )

@@ -149,12 +149,17 @@ class Pulse:
 
     @contextmanager
     def working(self, name: str) -> Iterator[None]:
-        """In the `with` block a thread works on that ManagedPat: from before its claim until that was given back."""
+        """In the `with` block a thread works on that ManagedPat: from before its claim until that was given back.
+
+        What ends the process, and is no Exception, ends no work: then others go by its heartbeats.
+        """
         self._at_work.append(name)
         try:
             yield
-        finally:
+        except Exception:
             self._at_work.remove(name)
+            raise
+        self._at_work.remove(name)
 
     def leave_others(self, claims: Iterable[Claim]) -> None:
         """Note those of these claims of ours as left that no thread has: a failover lost that they were given back."""

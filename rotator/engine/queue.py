@@ -71,11 +71,24 @@ def load_due(run: RunContext) -> tuple[Matter, ...]:
 
     matters, terms, is_left = read_fresh(run, load)
     run = replace(run, policy=terms.policy)
-    due = tuple(matter for matter in matters if _is_due(run, matter, terms.limits))
-    early = {matter.pat.name for matter in matters} - {matter.pat.name for matter in due}
+    early = {matter.pat.name for matter in matters if not _is_due(run, matter, terms.limits)}
+    if early:
+        early -= _find_interrupted(run, early)
+    due = tuple(matter for matter in matters if matter.pat.name not in early)
     if early and not is_left:
         keep_books(run.services, partial(_enter_free, run, early))
     return tuple(sorted(due, key=lambda matter: (matter.pat.valid_to, matter.pat.name))) if terms.stale else due
+
+
+def _find_interrupted(run: RunContext, names: Collection[str]) -> frozenset[str]:
+    """Return those of these names whose work ended in the middle: claimed, not given back, and nobody's any more.
+
+    What was sent then is looked at without a wait, as nobody saw yet whether it took effect.
+    """
+    with run.services.database.read() as reading:
+        claimed = {claim.name for claim in reading.claims.load_all()}.intersection(names)
+        held = reading.claims.find_held(claimed, now=reading.now(), span=run.services.timing.lease)
+    return frozenset(claimed - held)
 
 
 def leave_held(run: RunContext, matters: tuple[Matter, ...]) -> tuple[Matter, ...]:

@@ -120,8 +120,8 @@ class Standing:
             return None
         rule = self.decision.rule
         if self.pat.all_organizations and rule is not None and rule.action is RuleAction.ROTATE:
-            return explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
-        return explain_decision(self.decision)
+            return explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS), self.pat)
+        return explain_decision(self.decision, self.pat)
 
 
 def load_standings(run: RunContext, reading: Reading) -> dict[str, Standing]:

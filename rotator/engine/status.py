@@ -245,7 +245,7 @@ def make_effective(
 ) -> ManagedPat:
     """Return a record as it is in effect at `now`: with the expiry that holds, and blocked if the policy says so."""
     pat = pat.as_ending()
-    refusal = explain_decision(policy.decide(pat, now=now, longest=find_longest(limits, pat, now)))
+    refusal = explain_decision(policy.decide(pat, now=now, longest=find_longest(limits, pat, now)), pat)
     if refusal is None or pat.blocked or pat.state is ManagedPatState.PAUSED:
         return pat
     return replace(pat, blocked=True, last_failure=pat.last_failure or refusal)
@@ -306,7 +306,7 @@ def find_outlook(
     state = find_state(pat, rotation, policy, decision, now)
     error = pat.last_failure
     if error is None and state is PatState.BLOCKED:
-        error = explain_decision(decision)
+        error = explain_decision(decision, pat)
     if error is None and awaited:
         error = Failure.of(make_awaiting_error(pat.name, awaited))
     if is_creating:

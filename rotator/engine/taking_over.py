@@ -168,7 +168,7 @@ def _propose(run: RunContext, clear: list[Candidate], refusals: list[Refusal]) -
     for proposal in proposals:
         pat = proposal.record
         decision = run.policy.decide(pat, now=run.services.clock.now(), longest=None)
-        failure = pat.last_failure or explain_decision(decision)
+        failure = pat.last_failure or explain_decision(decision, pat)
         if failure is None:
             fit.append(proposal)
         else:

@@ -208,7 +208,7 @@ def _check_allowed(run: RunContext, view: ServerView, wanted: ManagedPat) -> Dec
     """Raise what policy or server have against what is wanted; else return what the policy decides."""
     policy, now = run.policy, run.services.clock.now()
     if wanted.all_organizations:
-        told = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+        told = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS), wanted)
         raise PlanRefusedError(told.message, code=told.code, fix=told.fix, kind=told.kind)
     if wanted.wanted_lifetime is not None:
         check_lifetime(policy, wanted.wanted_lifetime)

@@ -171,7 +171,7 @@ class PatWork:
         self._retire(held)
 
     def _rotate(self, held: ClaimedPat, decision: Decision) -> None:
-        failure = explain_decision(decision)
+        failure = explain_decision(decision, held.pat)
         if failure is not None:
             raise PlanRefusedError(failure.message, code=failure.code, fix=failure.fix, kind=failure.kind)
         if not self._is_by_hand:

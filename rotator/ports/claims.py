@@ -36,8 +36,8 @@ class ClaimsReader(Protocol):
         only the claim on that ManagedPat is asked about.
         """
 
-    def load_of(self, process: str) -> tuple[Claim, ...]:
-        """Return the claims of that process that were not given back, whichever of its runs made them."""
+    def load_all(self) -> tuple[Claim, ...]:
+        """Return the claims that were not given back, whether or not they still bind."""
 
 
 class Claims(ClaimsReader, Protocol):

@@ -75,7 +75,7 @@ def _say_ages(review: ReviewDocument) -> str:
     known = [(pat["rotated"], pat["name"]) for pat in pats if pat["rotated"] is not None]
     if known:
         oldest, name = min(known, key=lambda pair: pair[0]["event"])
-        said += f" {name} has gone longest without a rotation: its last was at {_cite(oldest)}."
+        said += f" Of those rotated, {name} has gone longest without one: its last was at {_cite(oldest)}."
     never = len(pats) - len(known)
     return f"{said} Never rotated: {never}."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.documents.review import ReviewDocument
-from rotator.documents.review_parts import ProofDocument
+from rotator.documents.review_parts import ProofDocument, ReviewedPatDocument
 from rotator.report.cells import NONE, say_lasted, say_seconds, say_when, say_words
 from rotator.report.table import Table, make_table
 from rotator.report.times import say_time
@@ -85,7 +85,7 @@ def say_breaches(review: ReviewDocument) -> str:
     """Say how often the policy was broken, how long that lasted, and up to when it is counted."""
     count, seconds = count_breaches(review)
     said = f"The policy was broken {count} {'time' if count == 1 else 'times'}"
-    said += f", which lasted {say_seconds(seconds)} together" if count else ""
+    said += f", which lasted {say_seconds(seconds)} together, each counted by itself" if count else ""
     if not any(found.ended == _LASTS for found in list_breaches(review)):
         return said
     now, until = review["generated_at"], review["period"]["until"]
@@ -123,7 +123,7 @@ def _list_standing(review: ReviewDocument) -> Iterator[Breach]:
     now, until = review["generated_at"], datetime.fromisoformat(review["period"]["until"])
     for pat in review["pats"]:
         what, name = _NOW_WRONG.get(pat["age_verdict"], ("", ""))
-        begun = {"rotate_after": pat["rotate_after"], "expires_at": pat["expires_at"]}.get(name)
+        begun = {"rotate_after": _find_asked(pat), "expires_at": pat["expires_at"]}.get(name)
         if begun is not None and datetime.fromisoformat(begun) < until:
             yield _make_standing(what, pat["name"], begun, now)
     for found in review["unmanaged"]:
@@ -132,6 +132,14 @@ def _list_standing(review: ReviewDocument) -> Iterator[Breach]:
             yield _make_standing(
                 "lives longer than the guardrails allow", shown, found["valid_from"], now, _NO_EVENT_UNMANAGED
             )
+
+
+def _find_asked(pat: ReviewedPatDocument) -> str | None:
+    """From when on its policy asked for another PAT: not before it was managed."""
+    after, managed = pat["rotate_after"], pat["managed"]
+    if after is None or managed is None:
+        return after
+    return max(after, managed["placed"] or managed["at"], key=datetime.fromisoformat)
 
 
 def _say_events(begun: ProofDocument, ended: ProofDocument | None) -> str:

@@ -19,6 +19,7 @@ from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.telling import join_causes
 from rotator.domain.words import begin_sentence, say_ago, say_count, say_in, say_moment, say_span
+from rotator.engine.needs import Need, explain_replacement, find_need
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.status import ATTENTION, SIGN_IN_REQUIRED, PatState, PatStatus
 from rotator.report.rendering import make_environment, make_policy
@@ -100,7 +101,9 @@ def render_status_page(page: StatusPage) -> bytes:
         conditions=list(_list_conditions(page.conditions)),
         states=[(state.value, _MARKS[state], listed[state], every[state]) for state in _ORDER if listed[state]],
         accounts=[(_clip(name), number) for name, number in numbers.items()] if len(accounts) > 1 else (),
-        rows=[_make_row(pat, numbers, say_next(row, now, page.postponed, pat["name"]), now) for pat, row in chosen],
+        rows=[
+            _make_row(pat, numbers, row, say_next(row, now, page.postponed, pat["name"]), now) for pat, row in chosen
+        ],
         total=len(pats),
         sign_ins=[_list_sign_in(account, now) for account in document["accounts"]],
         jobs=[_list_job(job, now) for job in page.jobs],
@@ -153,17 +156,20 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
-        one, since = advice.say_seen(subjects[0]), say_moment(min(found.since for found in kind))
+        one, named = advice.say_seen(subjects[0]), advice.name_in([_clip(found.subject) for found in kind])
+        since = say_moment(min(found.since for found in kind))
         yield {
             "said": one if len(kind) == 1 else begin_sentence(advice.say_many(len(kind))),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
             "when": f"at {since}; not seen to work since" if advice.was and len(kind) == 1 else f"since {since}",
-            "fix": advice.name_in([_clip(found.subject) for found in kind]).fix,
+            "fix": f"Run `{named.command}`. {named.fix}" if advice.mends else named.fix,
         }
 
 
-def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], following: str, now: datetime) -> _Row:
+def _make_row(
+    pat: PatStatusDocument, numbers: Mapping[str, int], row: PatStatus, following: str, now: datetime
+) -> _Row:
     began, ends, error = _read(pat["valid_from"]), _read(pat["expires_at"]), pat["last_error"]
     state, name, display_name = PatState(pat["state"]), _clip(pat["name"]), _clip(pat["display_name"])
     if error is not None and error["code"] == SIGN_IN_REQUIRED:
@@ -181,8 +187,15 @@ def _make_row(pat: PatStatusDocument, numbers: Mapping[str, int], following: str
         bar=_find_bar(began, ends, now),
         next=_clip(following),
         why="" if error is None else _clip(error["message"]),
-        fix="" if error is None else _clip(error["fix"]),
+        fix=_find_fix(row, pat["name"], "" if error is None else error["fix"]),
     )
+
+
+def _find_fix(row: PatStatus, name: str, fix: str) -> str:
+    """What a person can do, whole or not at all; nothing of a PAT whose name is hidden."""
+    if not fix and name == row.name and find_need(row) is Need.REPLACEMENT:
+        fix = explain_replacement(row).fix
+    return fix if len(fix) <= _LONGEST or row.vault is None else f"`rotator status {_clip(name)}` says what to do."
 
 
 def _find_bar(began: datetime, ends: datetime, now: datetime) -> int:

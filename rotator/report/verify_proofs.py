@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 from collections.abc import Iterator
+
+_OLDEST = (3, 9)
+if sys.version_info < _OLDEST:
+    sys.exit("FAILED: verify.py needs Python 3.9 or newer.")
 
 _P = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493

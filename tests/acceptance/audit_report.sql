@@ -352,10 +352,13 @@ FROM replaced r JOIN told t ON t.sequence = (
 WHERE julianday(r.occurred_at) > julianday(until) ORDER BY until;
 
 -- standing breaches
+/* What is too old is so since it is managed, if it was that before. */
 SELECT CASE WHEN ends <= :now THEN 'expired' WHEN display_name LIKE '%-manual'
         THEN 'older than the policy allows; a person must replace it' ELSE 'older than the policy allows' END, name,
-    CASE WHEN ends <= :now THEN strftime('%Y-%m-%dT%H:%M:%f', ends) ELSE strftime('%Y-%m-%dT%H:%M:%f', due) END || '+00:00'
-FROM record WHERE ends <= :now OR (NOT all_organizations AND due <= julianday(:now))
+    CASE WHEN ends <= :now THEN strftime('%Y-%m-%dT%H:%M:%f', ends) || '+00:00'
+        WHEN julianday(k.occurred_at) > due THEN substr(k.occurred_at, 1, 19) || '+00:00'
+        ELSE strftime('%Y-%m-%dT%H:%M:%f', due) || '+00:00' END
+FROM record JOIN known k ON k.sequence = managed WHERE ends <= :now OR (NOT all_organizations AND due <= julianday(:now))
 UNION ALL SELECT 'lives longer than the guardrails allow',
     display_name || ': ' || authorization_id || ' (nobody manages it)',
     strftime('%Y-%m-%dT%H:%M:%f', valid_from) || '+00:00'

@@ -177,28 +177,6 @@ def test_followed_events_are_in_the_file_as_they_are_written(
     assert (process.returncode, numbers, target.stat().st_mode & 0o777) == (130, [2, 3], 0o600)
 
 
-def test_followed_events_name_the_cursor_when_stdout_has_no_more_room(
-    sandbox: Sandbox, database: SqlDatabase, tmp_path: Path
-) -> None:
-    """The shell's limit is one block: the third event does not fit into it."""
-    with database.begin() as work:
-        work.audit.append(replace(make_entry(), details={"message": "x" * 1024}), DAY)
-    target = tmp_path / "siem.jsonl"
-    line = 'ulimit -f 2; exec "$0" audit export --follow --format jsonl > "$1"'
-    done = subprocess.run(
-        ["bash", "-c", line, COMMAND, str(target)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox)},
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "error: the output could not be written: File too large" in done.stderr
-    assert "The events up to 2 were written: --since-sequence 2 goes on." in done.stderr
-    assert [json.loads(line)["sequence"] for line in target.read_text("utf-8").splitlines()[:2]] == [1, 2]
-
-
 def test_export_begins_after_an_event_in_each_format(database: SqlDatabase, rotator: Rotator) -> None:
     for form, first in (("jsonl", '{"sequence":2,'), ("cef", "CEF:0|rotator|rotator|"), ("ocsf", '{"activity_id":1,')):
         lines = rotator("audit", "export", "--format", form, "--since-sequence", "1").stdout.splitlines()

@@ -356,6 +356,21 @@ def test_adopt_reads_names_and_secrets_when_they_stand_in_a_file(signed_in: Rota
     assert signed_in("inventory", "adopt", "--from", str(file)).returncode == 3
 
 
+def test_refused_secret_of_a_file_is_confirmed_in_the_file(
+    sandbox: Sandbox, signed_in: Rotator, tmp_path: Path
+) -> None:
+    """The options of the command line would adopt the PAT onto another secret than the file names."""
+    pats = {pat["display_name"]: pat["authorization_id"] for pat in _read(signed_in("scan", "--json"))["pats"]}
+    file, line = tmp_path / "pats.csv", f"{pats['npm-feed']},feed,feed-token"
+    _write_secret(sandbox, "feed-token", "something else", {})
+    file.write_text(f"id,name,secret\n{line}\n", encoding="utf-8")
+    refused = signed_in("inventory", "adopt", "--from", str(file)).stdout
+    assert "set replace_foreign to true in line 2 of the file" in " ".join(refused.split())
+    file.write_text(f"id,name,secret,replace_foreign\n{line},true\n", encoding="utf-8")
+    again = _read(signed_in("inventory", "adopt", "--from", str(file), "--json"))
+    assert [pat["secret_name"] for pat in again["adopted"]] == ["feed-token"]
+
+
 def test_pat_has_another_name_when_it_was_renamed(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed", "docs-site")
     assert signed_in("inventory", "rename", "npm-feed", "docs-site").returncode == 2
@@ -363,6 +378,16 @@ def test_pat_has_another_name_when_it_was_renamed(signed_in: Rotator) -> None:
     assert (renamed["change"], renamed["old_name"], renamed["pats"][0]["name"]) == ("renamed", "npm-feed", "feed")
     assert renamed["pats"][0]["secret_name"] == "contoso-npm-feed"
     assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"feed"}
+
+
+def test_forget_promises_no_way_back_when_the_pat_is_revoked_or_was_never_made(signed_in: Rotator) -> None:
+    _adopt(signed_in, "npm-feed", "docs-site")
+    assert signed_in("revoke", "npm-feed", "--yes").returncode == 0
+    said = signed_in("inventory", "forget", "npm-feed", "docs-site", "--yes").stdout.splitlines()
+    assert said == [
+        "forgotten  npm-feed. Its PAT is revoked: nothing brings it back.",
+        "forgotten  docs-site. `rotator inventory adopt` brings it back, with its name and its secret.",
+    ]
 
 
 def _write_secret(sandbox: Sandbox, name: str, value: str, tags: dict[str, str]) -> str:

@@ -245,7 +245,8 @@ def test_init_writes_units_and_rules_beside_settings_that_are_there(tmp_path: Pa
     settings.write_text("# mine\n", encoding="utf-8")
     told = run_command("init", "--systemd", cwd=tmp_path).stdout
     assert f"  install -m 0644 {tmp_path}/systemd/rotator.service /etc/systemd/system/\n" in told
-    assert "systemctl enable --now rotator\n" in told
+    steps = ("chmod 0755 ", "as_rotator db upgrade", "as_rotator login ACCOUNT", "systemctl enable --now rotator\n")
+    assert sorted(steps, key=told.index) == list(steps)
     result = run_command("init", "--systemd", "--json", "--tenant", "other", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "rotator.yaml is there and stays: --tenant changed nothing" in result.stderr

@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
 ROTATION = (
     *(IDENTITY, LIST, SHOW, VERSIONS, VERSIONS, VERSIONS, READ, TAG),
     *(MINT, SHOW, IDENTITY, STORE, WRITTEN, READ),
-    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, REVOKE, LIST, LIST),
+    *(READ, VERSIONS, IDENTITY, SHOW, LIST, LIST, SHOW, LIST, REVOKE, LIST, LIST),
 )
 """Every request of a daemon that rotates and retires: what `once` sends, without its look at everything before."""
 RETIREMENT = (IDENTITY, LIST, READ, READ, VERSIONS, IDENTITY, REVOKE, LIST, LIST)

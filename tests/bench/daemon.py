@@ -25,6 +25,7 @@ _OVERLAP = 45
 """Seconds: longer than rotating all takes."""
 _PATIENCE = 600.0
 _ONCE_AT_THE_START = (JobName.RECONCILE, JobName.REFRESH, JobName.PROBE, JobName.VERIFY_AUDIT)
+_AT_SERVICES = (JobName.RECONCILE, JobName.REFRESH, JobName.PROBE)
 _HOUR = 3600.0
 _FASTER = {
     "work": "5s",
@@ -52,6 +53,7 @@ print(open("/proc/self/statm").read().split()[1])
 class IdleDaemon:
     """A daemon that has nothing to rotate: KiB of memory, and those of the same imports alone; figures for an hour.
 
+    `memory` is after it has talked to all services, whose connections and certificates it then holds.
     `cpu` and `wakeups` are at most those of an hour: what belongs to work and heartbeat is in them twice.
     """
 
@@ -66,8 +68,8 @@ class RunningDaemon:
 
     def __init__(self, stage: Stage, process: subprocess.Popen[str], url: str) -> None:
         self._stage, self._process, self._url = stage, process, url
-        self.resumed_at = datetime.now(UTC)
-        """When it last went on after it stood still."""
+        self.started_at = self.resumed_at = datetime.now(UTC)
+        """When it was started, and when it last went on after it stood still."""
 
     @property
     def pid(self) -> int:
@@ -77,6 +79,15 @@ class RunningDaemon:
     def await_start(self) -> None:
         """Return when it has done everything once."""
         self._wait(lambda: all(found and found.ended_at for found in map(self.find_last, _ONCE_AT_THE_START)))
+
+    def await_services(self) -> None:
+        """Return when it has itself done all that talks to the services."""
+
+        def is_done(job: JobName) -> bool:
+            found = self.find_last(job)
+            return found is not None and found.began_at >= self.started_at and found.ended_at is not None
+
+        self._wait(lambda: all(map(is_done, _AT_SERVICES)))
 
     def await_work(self, outcome: str, count: int) -> JobRun:
         """Return the run of work that did that to so many PATs."""
@@ -174,21 +185,27 @@ def measure_idle_daemon(pats: int, seconds: float) -> IdleDaemon:
         for _ in range(2):
             stage.run("once")
             time.sleep(1.0)
-        (quick_cpu, quick_wakeups), _ = _watch(stage, url, _FASTER, seconds)
-        (cpu, wakeups), memory = _watch(stage, url, {}, seconds)
+        (quick_cpu, quick_wakeups), memory = _watch(stage, url, _FASTER, seconds)
+        (cpu, wakeups), _ = _watch(stage, url, {}, seconds)
         usual, quick = _HOUR / seconds, _HOUR / seconds / _TIMES
         imports = _measure_imports(_IMPORTED.findall(stage.read_daemon_log()))
         return IdleDaemon(memory, imports, usual * cpu + quick * quick_cpu, usual * wakeups + quick * quick_wakeups)
 
 
 def _watch(stage: Stage, url: str, settings: dict[str, str], seconds: float) -> tuple[tuple[float, int], int]:
-    """What a daemon takes in that time once it is settled: CPU and wake-ups; and its memory at the end."""
+    """What a daemon takes in that time once it is settled: CPU and wake-ups; and its memory at the end.
+
+    Only one with quick jobs has then talked to all services: one that was started after others did not need to.
+    """
     with _run(stage, url, settings) as daemon:
         daemon.await_start()
         time.sleep(10.0)
         cpu, wakeups = read_cpu(daemon.pid), _count_wakeups(daemon.pid)
         time.sleep(seconds)
-        return (read_cpu(daemon.pid) - cpu, _count_wakeups(daemon.pid) - wakeups), _read_memory(daemon.pid)
+        spent = read_cpu(daemon.pid) - cpu, _count_wakeups(daemon.pid) - wakeups
+        if settings:
+            daemon.await_services()
+        return spent, _read_memory(daemon.pid)
 
 
 @contextmanager

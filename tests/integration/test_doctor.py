@@ -320,7 +320,7 @@ def test_mails_are_not_counted_for_pats_that_are_never_rotated(signed_in: Ward) 
 def test_work_says_who_must_sign_in_when_that_is_why_no_run_succeeded(bare: Ward) -> None:
     with pytest.raises(AssertionError, match="nobody is signed in"):
         bare.run("once")
-    assert "Nobody is signed in: run `rotator login build-bot`." in say(bare.examine("work"))
+    assert "build-bot is not signed in: run `rotator login build-bot`." in say(bare.examine("work"))
     bare.sign_in()
     execute(bare.url, "DELETE FROM condition")
     said = say(bare.examine("work"))

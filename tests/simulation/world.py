@@ -792,9 +792,9 @@ class StuckClaims:
         """See the port."""
         return self._inner.find_held(names, now=now, span=span)
 
-    def load_of(self, process: str) -> tuple[Claim, ...]:
+    def load_all(self) -> tuple[Claim, ...]:
         """See the port."""
-        return self._inner.load_of(process)
+        return self._inner.load_all()
 
     def find_next_over(self, *, now: datetime, span: timedelta, name: str | None = None) -> timedelta | None:
         """See the port."""

@@ -359,7 +359,7 @@ class FakeWitnesses:
     def forget(self, services: Collection[str]) -> None:
         """See the port."""
         for service in services:
-            del self.ahead[service]
+            self.ahead.pop(service, None)
 
 
 class CountingEntropy:

@@ -562,11 +562,10 @@ class _MemoryClaimsReader:
         claims = {found: held for found, held in self._tables.claims.items() if name in (None, found)}
         return self._judge(claims, now, span, is_all=name is None).next_over
 
-    def load_of(self, process: str) -> tuple[Claim, ...]:
-        ours = {name: held for name, held in self._tables.claims.items() if held.claimant and held.process == process}
+    def load_all(self) -> tuple[Claim, ...]:
         return tuple(
             Claim(name, held.claimant or "", self._tables.pats[name].epoch, held.until or LONG_AGO)
-            for name, held in ours.items()
+            for name, held in self._tables.claims.items()
         )
 
     def _judge(self, claims: Mapping[str, Held], now: datetime, span: timedelta, *, is_all: bool = False) -> Bindings:

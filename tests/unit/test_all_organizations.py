@@ -173,7 +173,7 @@ def test_inventory_shows_that_day_and_why_when_it_is_ahead(world: EngineWorld) -
     assert list(render_record_notes([shown])) == [
         NOTE,
         "    fix: Create one PAT per organization with the same scopes, adopt them, and move the consumers to "
-        "them. Then `rotator revoke NAME` and `rotator inventory forget NAME` end this one.",
+        "them. Then `rotator revoke everywhere` and `rotator inventory forget everywhere` end this one.",
     ]
     others = [replace(shown, name=name, blocked=False, last_failure=None) for name in ("a", "b")]
     assert list(render_record_notes(others)) == [NOTE.replace("everywhere: it is", "a, b: they are")]

@@ -26,6 +26,7 @@ from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.rotation import RotationState
 from rotator.engine.comparing import ScanEntry, ScanKind
 from rotator.engine.needs import Need
+from rotator.engine.overlapping import make_overlap_error
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport
 from rotator.engine.scanning import ScanReport
 from rotator.engine.status import PatState, PatStatus
@@ -187,6 +188,18 @@ def test_one_cause_of_very_many_pats_is_one_line_with_one_fix() -> None:
         "    fix: Replace it.",
         "blocked  p01  (contoso): something else",
         "    fix: Replace it.",
+    ]
+
+
+def test_one_cause_that_names_each_of_very_many_pats_is_one_line_too() -> None:
+    report = RunReport("run")
+    for number in range(11):
+        pat = replace(PAT, name=f"p{number:02}")
+        report.add(PatOutcome.of_error(OutcomeKind.FAILED, pat, make_overlap_error(pat.name)))
+    assert list(render_failures(report)) == [
+        "failed  p00, p01, p02, p03, p04, p05, p06, p07, p08, p09 and 1 more  (contoso): "
+        "each: it was already rotated, and its old PAT is still in its overlap",
+        "    fix: Wait for the overlap to end, or end it now with `rotator revoke NAME --previous`.",
     ]
 
 

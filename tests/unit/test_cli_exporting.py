@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import signal
@@ -11,9 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from rotator.cli.commands.audit_export import note_written
 from rotator.cli.exporting import opened, opened_raw, opened_whole
+from rotator.cli.output.exports import make_line, write_events
 from rotator.cli.spreadsheets import guard
+from rotator.cli.streams import Output, OutputError
+from rotator.domain.audit_event import AuditEvent
 from rotator.errors import UsageError
+from tests.support.records import make_entry
+from tests.unit.test_report_page import NOW
 
 KILLED = """
 import os, signal, sys
@@ -121,6 +128,32 @@ def test_growing_file_has_no_half_line_when_there_is_no_more_room(tmp_path: Path
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.parametrize("words", [[], ["-u"]])
+def test_output_that_does_not_fit_is_an_error_with_a_buffer_and_without(tmp_path: Path, words: list[str]) -> None:
+    """As with PYTHONUNBUFFERED."""
+    write = "from rotator.cli.streams import open_streams; open_streams(); import sys; print('x' * 3000, flush=True)"
+    line = 'ulimit -f 2; exec "$@" > "$OUT"'
+    call = ["bash", "-c", line, "bash", sys.executable, *words, "-c", write]
+    environment = {**os.environ, "OUT": str(tmp_path / "stdout")}
+    environment.pop("PYTHONUNBUFFERED", None)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert "OutputError: [Errno 27] File too large" in done.stderr
+
+
+def test_cursor_is_the_last_event_that_left_when_stdout_has_no_more_room(tmp_path: Path) -> None:
+    limits, written = resource.getrlimit(resource.RLIMIT_FSIZE), [0]
+    events = [AuditEvent(number, NOW, make_entry(), "", "") for number in (1, 2, 3)]
+    room = 5 * len(make_line(events[0], "jsonl")) // 2
+    stream = Output(io.BufferedWriter(io.FileIO(tmp_path / "stdout", "w")), encoding="utf-8")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="too large"):
+            write_events(note_written(iter(events), written, stream), stream, "jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert written == [2]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,19 @@ def test_code_is_shown_where_it_says_something(
     assert capsys.readouterr().err == said
 
 
+def test_problem_is_within_the_width_of_a_terminal_and_its_caret_stays_below_its_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    source = "entra: {authority: http://contoso.example, foo: *}\n" + " " * 43 + "^"
+    report_error(CliContext(), ConfigError([f"rotator.yaml:1:44 entra.foo: unknown key, expected authority\n{source}"]))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: rotator.yaml:1:44 entra.foo:",
+        "    unknown key, expected authority",
+        *source.splitlines(),
+    ]
+
+
 def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     frozen = ForeignWriteError("somebody else wrote it", fix="Find out who.")
     gone = NotManagedError("there is no npm-feed")

@@ -21,10 +21,18 @@ from rotator.cli.output.inventory import (
 )
 from rotator.cli.output.plan import render_action
 from rotator.cli.output.scan import list_scan_rows, make_scan_table, render_scan_summary
-from rotator.cli.output.status import list_status_rows, render_status_notes, render_status_summary
+from rotator.cli.output.status import (
+    list_status_rows,
+    render_down,
+    render_status_head,
+    render_status_notes,
+    render_status_summary,
+)
 from rotator.cli.output.words import say_expiry, say_until
 from rotator.domain.account import Identity
 from rotator.domain.audit_event import AuditEntry, Outcome, make_event
+from rotator.domain.condition import Condition, ConditionKind
+from rotator.domain.job_run import RunTimes
 from rotator.domain.managed_pat import Failure, ManagedPat, Pat
 from rotator.domain.next_step import NextAction
 from rotator.domain.organization import OrganizationMemory
@@ -36,6 +44,8 @@ from rotator.domain.threshold import Threshold
 from rotator.domain.words import say_moment
 from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.comparing import ScanEntry, ScanKind
+from rotator.engine.confirming import Managed
+from rotator.engine.explaining_refusals import Asked
 from rotator.engine.listing import Listing
 from rotator.engine.next_words import find_postponed
 from rotator.engine.overview import RecordView
@@ -167,7 +177,7 @@ def test_status_notes_say_how_a_person_replaces_what_runs_leave_to_one() -> None
     *_, said, fix = render_status_notes([left, bare, replace(bare, name="bear")])
     assert said == "bare, bear, each: its rule says `action: alert`: a person replaces it"
     assert fix.startswith("    fix: It has no vault, so rotator cannot do it for you: make a new PAT in Azure DevOps, ")
-    assert fix.endswith("`rotator inventory forget bare`, and adopt the new one.")
+    assert fix.endswith("`rotator inventory forget NAME`, and adopt the new one.")
 
 
 def test_status_summary_counts_states_when_they_differ() -> None:
@@ -343,6 +353,39 @@ def test_adoption_of_very_many_says_once_what_they_have_in_common() -> None:
     assert sum(line.startswith("+ ") for line in render_adoption(plan, NOW, everything=True)) == 26
 
 
+def test_adoption_of_very_many_that_are_managed_already_says_so_once() -> None:
+    """As when the same file is used again; one whose secret holds something else, or is confirmed, is shown alone."""
+    sight, odd = Sight(Holding.OURS), Sight(Holding.SOMETHING_ELSE)
+    managed = [Managed(replace(RECORD, name=f"team{number:02}"), sight) for number in range(25)]
+    plan = AdoptionPlan((), (), managed=(*managed, Managed(replace(RECORD, name="confirmed"), odd, "v1")))
+    said = list(render_adoption(plan, NOW))
+    assert said[:3] == [
+        "= 25 PATs are managed already: team00, team01, team02, team03, team04, team05, team06, team07, team08, "
+        "team09 and 15 more",
+        "    it holds what rotator wrote",
+        "= confirmed  is managed already",
+    ]
+    assert said[-1] == "    the next rotation may overwrite version v1"
+    assert sum(line.startswith("= ") for line in render_adoption(plan, NOW, everything=True)) == 26
+
+
+def test_plan_says_what_did_not_work_last_and_status_promises_reasons_only_where_they_are() -> None:
+    down = [
+        Condition(ConditionKind.ORGANIZATION_DOWN, "build-bot/contoso", NOW - DAY, code="access_denied"),
+        Condition(ConditionKind.VAULT_DOWN, "https://v", NOW - DAY, code="vault_failed"),
+        Condition(ConditionKind.ROTATION_FAILING, "npm-feed", NOW - DAY),
+    ]
+    said = list(render_down(down, NOW))
+    assert [line.split(" at ")[0] for line in said if not line.startswith("    ")] == [
+        "build-bot/contoso could not be checked",
+        "The vault https://v did not work",
+    ]
+    assert not any("say why, below" in line for line in said)
+    waits = replace(OK, last_error=Failure("vault_failed", "the vault failed"))
+    head = render_status_head(RunTimes(None, None), down, NOW, rows=[waits])
+    assert any(line.endswith("The PATs that wait for it say why, below.") for line in head)
+
+
 def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> None:
     rule = Rule("ci", Match(), RuleAction.ROTATE, Threshold(share=0.33), None, timedelta(days=1), "https://v", "{name}")
     blocked = replace(RECORD, blocked=True, last_failure=Failure("x", "it is valid for all organizations", "Split it."))
@@ -364,8 +407,8 @@ def test_adoption_shows_name_vault_and_secret_when_nothing_is_written_yet() -> N
         "no untracked active PAT has this authorization id or display name",
         "fix: `rotator scan -o wide` lists the PATs with their ids.",
     )
-    assert list(render_refusals(plan, {"ghost": 3})) == [f"x line 3: ghost: {why}", f"    {fix}"]
-    assert list(render_refusals(plan, {}, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]
+    assert list(render_refusals(plan, Asked(lines={"ghost": 3}))) == [f"x line 3: ghost: {why}", f"    {fix}"]
+    assert list(render_refusals(plan, is_named=True)) == [f"error: ghost: {why} [unknown]", fix]
 
 
 def test_adoption_says_what_is_usual_once_and_names_the_place_of_each() -> None:

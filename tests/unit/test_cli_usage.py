@@ -49,6 +49,16 @@ def test_command_is_suggested_when_it_is_mistyped(capsys: pytest.CaptureFixture[
     assert "Did you mean 'once'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["status"], ["scan"], ["audit", "list"]])
+@pytest.mark.parametrize("wrong", ["0", "-1", "x", "1.5", "9" * 20])
+def test_limit_that_is_no_number_gets_the_same_words_of_every_command(
+    words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--limit", wrong]) == 2
+    said = f"error: Invalid value for '--limit': '{wrong}' is not a whole number from 1 to {2**63 - 1}"
+    assert capsys.readouterr().err.splitlines()[0] == said
+
+
 def test_error_about_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion"]) == 2
     assert capsys.readouterr().err.splitlines() == [

@@ -394,7 +394,7 @@ def test_refused_pat_is_named_by_more_than_its_id_when_the_server_listed_it() ->
     world = make_world()
     first, _ = add_untracked(world, "ci-build", "ci-build")
     plan = look(world)
-    assert any(line.startswith(f'x {first} ("ci-build", build-bot/contoso): ') for line in render_refusals(plan, {}))
+    assert any(line.startswith(f'x {first} ("ci-build", build-bot/contoso): ') for line in render_refusals(plan))
     shown = make_adoption_document(plan, "run-1", dry_run=True)["refused"]
     assert {(item["display_name"], item["account"], item["organization"]) for item in shown} == {
         ("ci-build", "build-bot", "contoso")

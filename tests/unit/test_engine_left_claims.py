@@ -14,7 +14,7 @@ from rotator.engine.lives import end_life
 from rotator.engine.report import OutcomeKind
 from rotator.errors import ClaimHeldError, DatabaseError
 from tests.support.engine import NAME, EngineWorld, names_of
-from tests.support.engine_fakes import CommitFault
+from tests.support.engine_fakes import CommitFault, ProcessDied
 from tests.unit.test_engine_heartbeats import BEAT, Replica, make_replicas
 
 
@@ -137,3 +137,19 @@ def test_claim_of_a_thread_that_works_is_no_claim_that_came_back() -> None:
             held.check_claim()
             assert find_held(world, second) == {NAME}
         assert not find_held(world, second)
+
+
+@pytest.mark.parametrize("mark", ["minted", "stored"])
+def test_what_was_sent_is_looked_at_as_soon_as_a_dead_daemons_claim_is_over(mark: str) -> None:
+    """It took effect, and the daemon died before it noted that: nothing is to be waited for (`rotation.settle`)."""
+    world, first, second = make_replicas()
+    world.database.dies_before = mark
+    with pytest.raises(ProcessDied):
+        first.run()
+    world.database.revive()
+    for _ in range(3):
+        world.clock.advance(BEAT)
+        second.beat()
+        work_due(second.make_run(), second.pulse)
+    assert world.states()[-1] == "overlapping"
+    world.finish()

@@ -7,11 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.cli.output.inventory import render_record
 from rotator.domain.condition import ConditionKind
 from rotator.domain.managed_pat import Hold, Pat
+from rotator.domain.words import say_moment
 from rotator.engine.auditing import load_events
 from rotator.engine.keeping import pause, revoke_previous
 from rotator.engine.left_behind import LeftBehind, load_left_behind
+from rotator.engine.overview import view_record
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome
 from rotator.engine.run import rotate_by_hand
 from rotator.engine.status import PatState
@@ -237,6 +240,19 @@ def test_rotating_beside_another_pat_revokes_no_old_one_and_says_that_the_overla
     ]
     assert names_of(report, OutcomeKind.ROTATED) == ["a"]
     assert not report.of_kind(OutcomeKind.RETIRED)
+
+
+def test_record_says_of_an_overlap_that_is_over_that_the_old_pat_is_not_revoked_yet() -> None:
+    world = make_overlapping(hours=23)
+    for hours, said in (
+        (0, "the old PAT stays valid until {}"),
+        (1, "the overlap ended {}; the old PAT is not revoked yet"),
+    ):
+        world.advance(hours=hours)
+        now = world.clock.now()
+        shown = view_record(world.database, world.policy, NAME, now)
+        (until,) = [say_moment(one.overlap_until) for one in shown.rotations if one.overlap_until is not None]
+        assert f"    {said.format(until)}" in list(render_record(shown, now))
 
 
 def test_person_is_told_when_another_run_has_rotated_since_the_command_looked() -> None:

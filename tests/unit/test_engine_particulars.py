@@ -528,7 +528,7 @@ def test_pause_that_comes_right_before_a_revocation_is_reported_as_what_holds_it
 def test_other_run_that_rotated_first_is_named_with_its_pat() -> None:
     world = make_world()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rotator.engine.run.check_overlap", lambda *_: world.run())
+        patch.setattr("rotator.engine.run.check_overlap", lambda *_: world.run() and [])
         [failed] = world.rotate(NAME).of_kind(OutcomeKind.FAILED)
     assert failed.failure is not None
     assert NAME in failed.failure.message

@@ -473,6 +473,14 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
 
 
+def test_pat_that_was_too_old_when_it_was_adopted_breaks_the_policy_from_then_on() -> None:
+    entry = AuditEntry("pat_adopted", "late", Outcome.SUCCEEDED, "me@host", "run", {})
+    adopted = AuditEvent(1, NOW - timedelta(minutes=5), entry, "", "")
+    document = make_document([adopted], [make_status("late", age=25 * DAY, left=5 * DAY)])
+    [found] = list_breaches(document)
+    assert (found.what, found.seconds, found.begun) == ("older than the policy allows", 300, "2026-12-03 08:55:00")
+
+
 def test_what_began_after_the_period_breaks_nothing_in_it() -> None:
     old = Period("long ago", NOW - 400 * DAY, NOW - 300 * DAY)
     rows = [make_status("old", age=40 * DAY, left=-2 * DAY), make_status("late", age=25 * DAY, left=5 * DAY)]

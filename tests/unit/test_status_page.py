@@ -163,6 +163,19 @@ def test_page_says_what_waits_as_status_does() -> None:
     assert "held" not in Seen(hide_names(page, {"due": "a" * 32, "held": "b" * 32})).text
 
 
+def test_row_has_a_whole_fix_or_names_the_command_that_says_it() -> None:
+    """A fix that is cut inside a command is of no use; what a person replaces by hand has a fix as in `status`."""
+    long = replace(FAILED, last_error=Failure("blocked", "why", f"Run {'`rotator rotate images` and ' * 20}"))
+    by_hand = replace(OK, name="deploy", by_hand=True, state=PatState.DUE, next_action=NextAction.REPLACE_BY_HAND)
+    seen = Seen(make_page(long, by_hand, conditions=CONDITIONS[:1]))
+    rows = [text for text in seen.texts["th"] if "Fix: " in text]
+    assert [row.split("Fix: ")[1] for row in rows] == [
+        "rotator status images says what to do.",
+        "Run rotator rotate deploy, which writes a new PAT to its secret.",
+    ]
+    assert "Run rotator login build-bot. The person behind the account signs in" in seen.texts["main"][0]
+
+
 def test_pat_that_expires_because_it_is_blocked_is_one_problem() -> None:
     """Nothing is told twice for one reason; what is blocked for another reason is told beside it."""
     kinds = (ConditionKind.ROTATION_BLOCKED, ConditionKind.PAT_EXPIRING)

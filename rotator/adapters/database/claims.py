@@ -210,9 +210,9 @@ class SqlClaimsReader:
         query = _LOAD_CLAIMED if name is None else _LOAD_CLAIMED.where(table.c.name == name)
         return self._judge(self._load(query), now, span, is_all=name is None).next_over
 
-    def load_of(self, process: str) -> tuple[Claim, ...]:
+    def load_all(self) -> tuple[Claim, ...]:
         """See the port."""
-        rows = [row for row in self._connection.execute(_LOAD_CLAIMED) if find_process(row.claimed_by) == process]
+        rows = self._connection.execute(_LOAD_CLAIMED)
         return tuple(Claim(row.name, row.claimed_by, row.epoch, row.claimed_until) for row in rows)
 
     def _load(self, query: Select[Any]) -> dict[str, Held]:

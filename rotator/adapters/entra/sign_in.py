@@ -97,10 +97,8 @@ class EntraSignIn:
 
         def load(least: timedelta) -> Bearer | None:
             nonlocal is_renewed
-            if not renews:
-                return self._load_bearer(known, AZURE_DEVOPS_SCOPE, least)
-            is_renewed = least is not USABLE
-            return None if is_renewed else self._load_bearer(known, AZURE_DEVOPS_SCOPE, least)
+            is_renewed = not renews or least is not USABLE
+            return None if renews and is_renewed else self._load_bearer(known, AZURE_DEVOPS_SCOPE, least)
 
         self._fetch(known, AZURE_DEVOPS_SCOPE, None, load, remembers=True)
         if is_renewed:

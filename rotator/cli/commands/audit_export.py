@@ -89,7 +89,7 @@ def export(
                 return 0
             stream = stack.enter_context(opened(output, force=force, grows=follow))
             events = _find_events(installation, asked, after, stream, follow=follow)
-            count = write_events(_note_written(events, written, stream) if follow else events, stream, form)
+            count = write_events(note_written(events, written, stream) if follow else events, stream, form)
     except OutputError as error:
         if written[0]:
             error.advice = f"The events up to {written[0]} were written: --since-sequence {written[0]} goes on."
@@ -103,7 +103,8 @@ def export(
     return 0
 
 
-def _note_written(events: Iterator[AuditEvent], written: list[int], stream: IO[str]) -> Iterator[AuditEvent]:
+def note_written(events: Iterator[AuditEvent], written: list[int], stream: IO[str]) -> Iterator[AuditEvent]:
+    """Give the events, and keep in `written` the number of the last one that left the stream."""
     for event in events:
         yield event
         stream.flush()

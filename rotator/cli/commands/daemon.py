@@ -37,7 +37,7 @@ def daemon(cli: CliContext) -> int:
     and the first Ctrl-C with 130, once a new value that exists only in memory is in the vault.
     """
     from rotator.cli.exit_codes import INTERRUPTED
-    from rotator.cli.memory import collect_as_usual
+    from rotator.cli.memory import stay_small
     from rotator.cli.session import say_in_words
     from rotator.cli.stopping import stop_on_signals
     from rotator.daemon.supervisor import Request, Requests
@@ -46,7 +46,7 @@ def daemon(cli: CliContext) -> int:
     from rotator.wiring.logs import LEVELS, LogOptions, start_logs
     from rotator.wiring.origin import Origin
 
-    collect_as_usual()
+    stay_small()
     level = "warning" if cli.quiet else LEVELS[min(cli.verbosity + 1, len(LEVELS) - 1)]
     start_logs(LogOptions(sys.stderr, level, words=say_in_words))
     running, requests = Daemon(Origin(cli.config, os.environ, Path.cwd()), os.environ), Requests()

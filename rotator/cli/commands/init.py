@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rotator.cli.console import ending_line, note, print_json, say
+from rotator.cli.console import ending_line, note, print_json, say, say_command
 from rotator.cli.context import CliContext, common_options, examples
 from rotator.cli.exporting import NamedPath
+from rotator.cli.unit_steps import say_unit_steps
 from rotator.documents.configuration import make_init_document
 from rotator.errors import UsageError
 
@@ -96,7 +97,7 @@ def init(
         _note_unused(cli, given)
         _report(cli, write_units(directory / "systemd"), account="")
         if not cli.as_json:
-            say_unit_steps(cli, directory / "systemd")
+            say_unit_steps(cli, directory, "ACCOUNT")
         return
     check_targets(targets, force=force)
     answers = complete(cli, {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()})
@@ -110,7 +111,7 @@ def init(
         say(cli, "    Give it to whoever reviews the log; rotator.yaml has it as `audit.public_key`.")
         say_next_steps(cli, directory, str(answers["account"]))
         if has_units:
-            say_unit_steps(cli, directory / "systemd")
+            say_unit_steps(cli, directory, str(answers["account"]))
 
 
 def _report(cli: CliContext, written: list[str], account: str) -> None:
@@ -350,7 +351,7 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
     say(cli)
     say(cli, "Next:")
     if directory.resolve() != Path.cwd():
-        say(cli, f"  export ROTATOR_CONFIG={shlex.quote(str(directory.resolve() / 'rotator.yaml'))}")
+        say_command(cli, f"export ROTATOR_CONFIG={shlex.quote(str(directory.resolve() / 'rotator.yaml'))}")
     for command, meaning in (
         ("rotator config check", "every problem in the two files, with its line"),
         ("rotator db upgrade", "create the inventory database"),
@@ -362,20 +363,3 @@ def say_next_steps(cli: CliContext, directory: Path, account: str) -> None:
         ("rotator daemon", "do it, all the time; or `rotator once`, hourly, from a timer or cron"),
     ):
         say(cli, f"  {command:<31} {meaning}")
-
-
-def say_unit_steps(cli: CliContext, folder: Path) -> None:
-    """What to do, as root, with the files for systemd."""
-    place = shlex.quote(str(folder.resolve()))
-    say(cli)
-    say(cli, "For a service, then, as root. It runs /opt/rotator/bin/rotator with /etc/rotator/rotator.yaml,")
-    say(cli, "which must have database and token cache in /var/lib/rotator, and the two keys as credentials:")
-    say(cli, "the comments of rotator.service say how.")
-    for command in (
-        f"install -m 0644 {place}/rotator.sysusers /usr/lib/sysusers.d/rotator.conf",
-        f"install -m 0644 {place}/rotator.tmpfiles /usr/lib/tmpfiles.d/rotator.conf",
-        "systemd-sysusers && systemd-tmpfiles --create",
-        f"install -m 0644 {place}/rotator.service /etc/systemd/system/",
-        "systemctl daemon-reload && systemctl enable --now rotator",
-    ):
-        say(cli, f"  {command}")

@@ -156,7 +156,8 @@ def adopt(
     what --all would, of the PATs whose display names fit. What no run may rotate is adopted too, and only watched.
 
     A file has one PAT per line, with the keys id, name and secret, and if need be account, organization, vault and
-    replace_foreign (true or false). Nothing is adopted while one of its lines is bad.
+    replace_foreign (true or false). Nothing is adopted until every line can be read; then
+    a PAT whose secret is refused is left out, and the others are adopted.
     """
     from rotator.cli.adoption import Wish, adopt_wished, make_listed_wish
     from rotator.cli.selection import is_glob

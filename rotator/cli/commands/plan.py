@@ -30,11 +30,12 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     """Show what a run would do now, and why. Asks no server and changes nothing.
 
     If a person must sign an account in first, the first line says so and how many PATs wait for it; those that are
-    due now are shown as blocked.
+    due now are shown as blocked. If an account, an organization or a vault did not work last, that comes first, too.
     """
     from rotator.cli.console import note, note_warnings, print_json, say
     from rotator.cli.exit_codes import CHANGES_PENDING
     from rotator.cli.output.plan import NONE_CHOSEN, describe_action, print_plan
+    from rotator.cli.output.status import render_down
     from rotator.cli.session import open_installation
     from rotator.documents.plan import ActionDocument, make_plan_document
     from rotator.domain.exit_code import DONE
@@ -43,6 +44,8 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     with open_installation(cli) as installation:
         whole = make_plan_for_people(installation, partial(note, cli))
         note_warnings(cli, installation.policy_warnings)
+        with installation.database.read() as reading:
+            conditions = tuple(reading.conditions.load())
     actions = cli.selection.choose(whole.actions, describe_action, whole.made_at)
     chosen = {action.pat.name for action in actions}
     made = replace(whole, actions=actions, postponed=tuple(name for name in whole.postponed if name in chosen))
@@ -55,5 +58,7 @@ def plan(cli: CliContext, detailed_exitcode: bool) -> int:
     elif whole.actions and not made.actions:
         say(cli, NONE_CHOSEN)
     else:
+        for line in render_down(conditions, made.made_at):
+            say(cli, line)
         print_plan(cli, made, ending="No changes were made.")
     return CHANGES_PENDING if detailed_exitcode and made.has_changes else DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rotator.cli.console import clean
@@ -22,7 +22,7 @@ from rotator.engine.adopting import AdoptionPlan
 from rotator.engine.confirming import Managed
 from rotator.engine.creating import Draft
 from rotator.engine.explaining import explain_sight, say_ends_with_all
-from rotator.engine.explaining_refusals import explain_refusal
+from rotator.engine.explaining_refusals import BY_NOTHING, Asked, explain_refusal
 from rotator.engine.overview import RecordView
 from rotator.engine.proposing import Proposal
 from rotator.errors import FailureKind
@@ -114,7 +114,7 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
     for item in seen.pending:
         yield render_pending(item)
     for rotation in seen.rotations:
-        yield from _render_rotation(rotation)
+        yield from _render_rotation(rotation, now)
     if seen.has_old:
         yield clean(f"Older rotations are in the audit log: `rotator audit list --name {seen.pat.name}`.")
     if seen.unread is not None:
@@ -125,18 +125,18 @@ def render_record(seen: RecordView, now: datetime) -> Iterator[str]:
         yield clean(f"{say_moment(event.occurred_at)}  {event.entry.event}  {say_details(event)}").rstrip()
 
 
-def _render_rotation(rotation: Rotation) -> Iterator[str]:
+def _render_rotation(rotation: Rotation, now: datetime) -> Iterator[str]:
     new = rotation.new_authorization_id or "none"
     yield clean(
         f"rotation {rotation.id[:8]}  {say_moment(rotation.created_at)}  {rotation.state.value}  "
         f"{rotation.predecessor_id or 'none'} -> {new}"
     )
-    yield clean(f"    {_say_ending(rotation)}")
+    yield clean(f"    {_say_ending(rotation, now)}")
     if rotation.failure is not None and rotation.failure.fix and rotation.is_open:
         yield clean(f"    fix: {rotation.failure.fix}")
 
 
-def _say_ending(rotation: Rotation) -> str:
+def _say_ending(rotation: Rotation, now: datetime) -> str:
     """How far it is, or how it ended and why."""
     if rotation.failure is not None:
         return rotation.failure.message
@@ -144,6 +144,8 @@ def _say_ending(rotation: Rotation) -> str:
     match rotation.state:
         case RotationState.OVERLAPPING if rotation.awaited_hooks:
             return f"the old PAT stays valid until a hook succeeds ({', '.join(rotation.awaited_hooks)})"
+        case RotationState.OVERLAPPING if until is not None and until <= now:
+            return f"the overlap ended {say_moment(until)}; the old PAT is not revoked yet"
         case RotationState.OVERLAPPING if until is not None:
             return f"the old PAT stays valid until {say_moment(until)}"
         case RotationState.COMPLETED if rotation.kind is RotationKind.REVOCATION:
@@ -210,8 +212,7 @@ def render_adoption(plan: AdoptionPlan, now: datetime, *, everything: bool = Fal
             yield from _render_proposal(proposal, now)
     else:
         yield from _render_shortly(proposals, now)
-    for item in plan.managed:
-        yield from _render_managed(item)
+    yield from _render_all_managed(plan.managed, everything=everything)
 
 
 def _render_shortly(proposals: Sequence[Proposal], now: datetime) -> Iterator[str]:
@@ -259,7 +260,7 @@ def _say_shortly(proposal: Proposal, now: datetime) -> str:
 
 
 def render_refusals(
-    plan: AdoptionPlan, lines: Mapping[str, int], shown: int = 0, *, is_named: bool = False
+    plan: AdoptionPlan, asked: Asked = BY_NOTHING, shown: int = 0, *, is_named: bool = False
 ) -> Iterator[str]:
     """Say what cannot be adopted, and why; without the first ones that were shown before.
 
@@ -267,8 +268,8 @@ def render_refusals(
     """
     sign, indent = ("error:", "") if is_named else ("x", "    ")
     for refusal in plan.refusals[shown:]:
-        told = explain_refusal(refusal)
-        line = f"line {lines[refusal.reference]}: " if refusal.reference in lines else ""
+        told, number = explain_refusal(refusal, asked), asked.lines.get(refusal.reference)
+        line = "" if number is None else f"line {number}: "
         near = (pat.display_name for _, pat in plan.listed.values())
         code = f" [{told.code}]" if is_named else ""
         hint = say_did_you_mean(refusal.reference, near) if refusal.kind is RefusalKind.UNKNOWN else ""
@@ -313,6 +314,21 @@ def render_draft(draft: Draft, now: datetime) -> Iterator[str]:
     yield clean(f"+ {pat.name}  {pat.account}/{pat.organization}  {' '.join(pat.scopes)}  (rule {draft.rule.name})")
     yield clean(f"    expires {say_both(pat.valid_to, now)}")
     yield clean(f"    secret {pat.secret_name} in {pat.vault}")
+
+
+def _render_all_managed(managed: Sequence[Managed], *, everything: bool) -> Iterator[str]:
+    """Each with its secret; very many whose secrets hold the same, and where nothing is confirmed, share a line."""
+    alike: dict[tuple[str, ...], list[Managed]] = {}
+    for item in managed:
+        confirms = () if item.confirms is None else (item.confirms,)
+        alike.setdefault((*_render_sight(item.sight), *confirms), []).append(item)
+    for group in alike.values():
+        if everything or len(group) <= _MOST_ALONE or group[0].confirms is not None:
+            for item in group:
+                yield from _render_managed(item)
+        else:
+            yield clean(f"= {say_pats(len(group))} are managed already: {say_names([it.record.name for it in group])}")
+            yield from _render_sight(group[0].sight)
 
 
 def _render_managed(item: Managed) -> Iterator[str]:

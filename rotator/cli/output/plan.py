@@ -12,7 +12,7 @@ from rotator.cli.selection import Facts
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan, find_obstacle
 from rotator.domain.policy import PAUSED
 from rotator.domain.rotation import Rotation
-from rotator.domain.words import say_duration, say_moment, say_names, say_span
+from rotator.domain.words import say_duration, say_for_several, say_moment, say_names, say_span
 from rotator.engine.explaining import say_lacks_window
 
 _SIGNS = {
@@ -75,7 +75,8 @@ def render_plan(
             yield from _render_one(told[0], plan.made_at, postponed=told[0].pat.name in postponed, secrets=secrets)
         failure = told[0].failure
         if failure is not None and failure.fix and told[0].reason is not ActionReason.SIGN_IN_NEEDED:
-            yield f"    fix: {clean(failure.fix)}"
+            fix = failure.fix if len(told) == 1 else say_for_several(failure.fix, told[0].pat.name)
+            yield f"    fix: {clean(fix)}"
     yield f"Plan: {_sum_up(plan)}. {ending}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from rotator.domain.managed_pat import Failure
 from rotator.domain.plan import Action, ActionKind, ActionReason, Plan
 from rotator.domain.policy import PAUSED
 from rotator.domain.timetable import HeldBackBy
-from rotator.domain.words import say_moment, say_names
+from rotator.domain.words import say_for_several, say_moment, say_names
 from rotator.engine.needs import Need
 from rotator.engine.report import OutcomeKind, OutcomeReason, PatOutcome, RunReport
 
@@ -90,13 +91,21 @@ def render_failures(report: RunReport) -> Iterator[str]:
             groups.setdefault(outcome.place or (cause if causes[cause] > _MOST_ALONE else number), []).append(outcome)
         for outcomes in groups.values():
             failure = outcomes[0].failure
+            if len(outcomes) > 1 and not outcomes[0].place:
+                _, failure = _get_cause(outcomes[0])
             yield _say_failure(outcomes, failure.message if failure else "")
             if failure and failure.fix:
-                yield f"    fix: {clean(failure.fix)}"
+                fix = failure.fix if len(outcomes) == 1 else say_for_several(failure.fix, outcomes[0].name)
+                yield f"    fix: {clean(fix)}"
 
 
 def _get_cause(outcome: PatOutcome) -> tuple[str, Failure | None]:
-    return outcome.organization, outcome.failure
+    """What went wrong, without the name: where that is all in which many differ, they have one cause."""
+    name, failure = outcome.name, outcome.failure
+    if failure is None:
+        return outcome.organization, None
+    message = re.sub(rf"^{re.escape(name)} ", "it ", failure.message)
+    return outcome.organization, replace(failure, message=message, fix=say_for_several(failure.fix, name))
 
 
 def _say_failure(outcomes: list[PatOutcome], message: str) -> str:

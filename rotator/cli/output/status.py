@@ -9,16 +9,15 @@ from rotator.cli.console import clean
 from rotator.cli.output.words import NO_PAT, render_causes, say_all_paused, say_counts, say_expiry, say_pats
 from rotator.cli.selection import Facts
 from rotator.cli.widths import Column
-from rotator.domain.cases import REPLACED_BY_HAND, advise_refused_value, advise_replacement
+from rotator.domain.cases import advise_refused_value
 from rotator.domain.condition import Condition, ConditionKind
 from rotator.domain.job_run import RunTimes
-from rotator.domain.managed_pat import Failure
 from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
 from rotator.domain.sign_in import name_refusal
 from rotator.domain.words import begin_sentence, say_ago, say_in, say_moment, say_names
 from rotator.engine.explaining import say_ends_with_all
-from rotator.engine.needs import Need, count_needs, find_need
+from rotator.engine.needs import Need, count_needs, explain_replacement, find_need
 from rotator.engine.next_words import NONE_POSTPONED, Postponed, say_next
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import NeededSignIn, PatState, PatStatus
@@ -86,8 +85,7 @@ def render_status_head(
     for found in conditions:
         if found.kind is ConditionKind.ALL_PAUSED:
             yield f"{begin_sentence(say_all_paused(found.since, pause_reason))}."
-    for kind in (*_WHOLE, *_DOWN):
-        yield from _render_kind(kind, [found for found in conditions if found.kind is kind], rows, now)
+    yield from _render_kinds((*_WHOLE, *_DOWN), conditions, rows, now)
     said = "No run has succeeded yet"
     if runs.succeeded_at is not None:
         said = f"Last successful run {say_ago(runs.succeeded_at, now)}"
@@ -96,8 +94,20 @@ def render_status_head(
     yield f"{said}."
 
 
+def render_down(conditions: Sequence[Condition], now: datetime) -> Iterator[str]:
+    """Say which accounts, organizations and vaults did not work last, as `status` does: plans take them for well."""
+    yield from _render_kinds(_DOWN, conditions, (), now)
+
+
+def _render_kinds(
+    kinds: Iterable[ConditionKind], conditions: Sequence[Condition], rows: Sequence[PatStatus], now: datetime
+) -> Iterator[str]:
+    for kind in kinds:
+        yield from _render_kind(kind, [found for found in conditions if found.kind is kind], rows, now)
+
+
 def _render_kind(
-    kind: ConditionKind, lasting: Sequence[Condition], rows: Iterable[PatStatus], now: datetime
+    kind: ConditionKind, lasting: Sequence[Condition], rows: Sequence[PatStatus], now: datetime
 ) -> Iterator[str]:
     """Say of all subjects of one kind what is wrong with each, and what a person can do, which is said once."""
     if not lasting:
@@ -107,15 +117,11 @@ def _render_kind(
         yield clean(f"{advice.say_seen(found.subject)}{_say_seen(found, rows, now) if kind in _DOWN else '.'}")
     if len(lasting) > _MOST_DOWN:
         yield f"And {len(lasting) - _MOST_DOWN} more like that."
-    subjects = [found.subject for found in lasting]
-    why = _WHY.get(kind, "") if kind is not ConditionKind.VAULT_DOWN or _has_noted(rows, subjects) else ""
-    yield clean(f"    fix: {advice.name_in(subjects).fix} {why}".rstrip())
-
-
-def _has_noted(rows: Iterable[PatStatus], vaults: Sequence[str]) -> bool:
-    """Whether a note below the table says what is wrong with a PAT whose value is in one of these vaults."""
-    failed = (row for row in rows if row.last_error is not None and not row.signed_out)
-    return any(row.vault and name_vault_at(row.vault) in vaults for row in failed)
+    fix = advice.name_in([found.subject for found in lasting]).fix
+    vaults = {found.subject for found in lasting}
+    waits = any(row.last_error is not None and row.vault and name_vault_at(row.vault) in vaults for row in rows)
+    why = _WHY.get(kind, "") if waits or kind is not ConditionKind.VAULT_DOWN else ""
+    yield clean(f"    fix: {fix} {why}".rstrip())
 
 
 def _say_seen(found: Condition, rows: Iterable[PatStatus], now: datetime) -> str:
@@ -207,25 +213,16 @@ def render_status_notes(rows: Iterable[PatStatus]) -> Iterator[str]:
     Last comes why PATs stop working before their own expiry, unless what is wrong with them is just that.
     """
     early, failures = [], []
-    replacements: dict[bool, Failure] = {}
     for row in rows:
         if row.ends_with_all and (row.last_error is None or row.last_error.kind is not FailureKind.ENDS_WITH_ALL):
             early.append(clean(row.name))
         if find_need(row) is Need.REPLACEMENT and row.last_error is None:
-            replacement = replacements.setdefault(bool(row.vault), _make_replacement(row))  # as the first of its kind
-            failures.append((row.name, replacement))
+            failures.append((row.name, explain_replacement(row)))
         if row.last_error is not None and not row.signed_out:
             failures.append((row.name, row.last_error))
     yield from render_causes(failures)
     if early:
         yield f"{say_names(early)}: {say_ends_with_all(len(early))}"
-
-
-def _make_replacement(row: PatStatus) -> Failure:
-    """How a person replaces a PAT that runs leave to one; the runbook says it too."""
-    advice = advise_replacement(has_vault=bool(row.vault)).name_in([row.name])
-    meaning, _, how = advice.reasons[REPLACED_BY_HAND].partition(". ")
-    return Failure(REPLACED_BY_HAND, f"{meaning[0].lower()}{meaning[1:]}", how)
 
 
 def render_status_summary(rows: tuple[PatStatus, ...]) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.cli.console import clean
 from rotator.domain.managed_pat import Failure
 from rotator.domain.timetable import HeldBack, HeldBackBy
-from rotator.domain.words import say_in, say_moment, say_names, say_span
+from rotator.domain.words import say_for_several, say_in, say_moment, say_names, say_span
 from rotator.engine.needs import Need
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -27,10 +27,12 @@ NO_PAT = "not created yet"
 
 def render_causes(failures: Iterable[tuple[str, Failure]]) -> Iterator[str]:
     """What is wrong with whom, and who must do what; what is the same for several PATs is said once."""
-    names: dict[tuple[str, str], list[str]] = {}
+    causes: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for name, failure in failures:
-        names.setdefault((failure.message, failure.fix or ""), []).append(name)
-    for (message, fix), told in names.items():
+        causes.setdefault((failure.message, say_for_several(failure.fix, name)), []).append((name, failure.fix))
+    for (message, fix), found in causes.items():
+        told = [name for name, _ in found]
+        fix = found[0][1] if len(found) == 1 else fix
         yield clean(f"{say_names(told)}{', each' if len(told) > 1 else ''}: {message}")
         if fix:
             yield clean(f"    fix: {fix}")

@@ -21,13 +21,10 @@ HEALED = (
 
 
 class RotationPlanned(Event, name="rotation_planned", subject=SubjectKind.MANAGED_PAT, outcome=Outcome.INTENDED):
-    """A rotation begins, without a predecessor the first one; nothing is sent. `despite`: what did not hold it back.
-
-    `due_at`: from when on the policy asked for it. None: it did not; what earlier versions wrote has no such field.
-    """
+    """A rotation begins, due since `due_at` if it was; nothing is sent. `despite`: what did not hold it back."""
 
     predecessor_id: str | None = None
-    due_at: datetime | None
+    due_at: datetime | None  # what earlier versions wrote has no such field
     rule: str
     vault: str
     secret_name: str

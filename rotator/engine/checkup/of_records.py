@@ -15,7 +15,7 @@ from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.obstacle import Obstacle, ObstacleKind
 from rotator.domain.policy import Policy, RuleAction
-from rotator.domain.words import say_ago, say_count, say_duration, say_moment
+from rotator.domain.words import say_ago, say_count, say_duration, say_for_several, say_moment
 from rotator.engine.alarm import Cause, Tolerance, find_findings, find_max_age
 from rotator.engine.anchoring import AnchorSight
 from rotator.engine.checkup.patient import Patient
@@ -44,21 +44,21 @@ def check_inventory(patient: Patient) -> Iterator[Remark]:
     with patient.open_database().read() as reading:
         records, limits = reading.inventory.load_all(), reading.limits.load()
     known = {account.name for account in patient.accounts}
-    wrong: dict[tuple[str, str], list[str]] = defaultdict(list)
+    wrong: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for pat in records:
         if pat.state is ManagedPatState.PAUSED:
             continue
         decision = policy.decide(pat.as_ending(), now=now, longest=find_longest(limits, pat, now))
-        obstacle = explain_decision(decision)
+        obstacle = explain_decision(decision, pat)
         if pat.all_organizations and decision.rule is not None and decision.rule.action is RuleAction.ROTATE:
-            obstacle = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS))
+            obstacle = explain_obstacle(Obstacle(ObstacleKind.ALL_ORGANIZATIONS), pat)
         for account in (pat.next_account, pat.account):
             if account not in known:
                 obstacle = Failure.of(make_unknown_account(account))
         if obstacle is not None:
-            wrong[obstacle.message, obstacle.fix].append(pat.name)
-    for (message, fix), names in wrong.items():
-        yield fail(_say_names(names), message, fix)
+            wrong[obstacle.message, say_for_several(obstacle.fix, pat.name)][pat.name] = obstacle.fix
+    for (message, fix), own in wrong.items():
+        yield fail(_say_names(list(own)), message, fix if len(own) > 1 else next(iter(own.values())))
     if not wrong:
         said = "each managed PAT has an account and a rule, and fits the limits" if records else "no managed PATs"
         yield praise("", said)
@@ -136,7 +136,9 @@ def check_work(patient: Patient) -> Iterator[Remark]:
         last = f"{who} last succeeded {say_ago(runs.succeeded_at, now)}"
     signed_out = _find_signed_out(patient, conditions) if runs.succeeded_at is None else []
     if signed_out:
-        yield (fail if is_stale else warn)("", last, f"Nobody is signed in: run `rotator login {signed_out[0]}`.")
+        yield (fail if is_stale else warn)(
+            "", last, f"{signed_out[0]} is not signed in: run `rotator login {signed_out[0]}`."
+        )
     elif is_stale and runs.succeeded_at is None:
         yield fail("", last, f"`rotator once` says what is in the way. If nothing runs: {_START}")
     elif is_stale:
