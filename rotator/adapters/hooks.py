@@ -67,11 +67,11 @@ class CommandHook:
         if end.exit_code == 0:
             return output
         fix = (
-            "Correct what it reports. Calls that wait are repeated by themselves. "
-            f"`rotator hooks test {self.terms.name}` shows whether it works now; calls that wait go on waiting."
+            "Correct what it reports. rotator repeats the calls that wait. "
+            f"`rotator hooks test {self.terms.name}` shows whether the hook works now; it repeats none of them."
         )
         message = f"the hook {self.terms.name} {self._say_end(end)}"
-        raise HookError(f"{message}: {output}" if output else message, fix=fix, output=output)
+        raise HookError(f"{message}; it printed: {output}" if output else message, fix=fix, output=output)
 
     def _say_end(self, end: ChildEnd) -> str:
         if end.runs_on:
@@ -80,7 +80,7 @@ class CommandHook:
             return f"took longer than {say_duration(self._timeout)}, and was ended"
         if end.exit_code < 0:
             return f"was ended by {_name_signal(-end.exit_code)}"
-        return f"ended with {end.exit_code}"
+        return f"exited with {end.exit_code}"
 
     def _find_program(self) -> str:
         """Return the program's path. HookError when there is none that may be run."""

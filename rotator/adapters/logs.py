@@ -42,8 +42,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_AND_LINES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-Words = Callable[[Mapping[str, Detail]], str]
-"""Says the fields of an event, for people."""
+Words = Callable[[str, str, Mapping[str, Detail]], str]
+"""Says the fields of an event, by its name and its subject, for people."""
 
 
 def configure_logging(
@@ -180,10 +180,10 @@ def _make_renderers(stream: TextIO, *, as_json: bool, words: Words | None) -> li
 def _say_in_words(event: EventDict, words: Words, stream: TextIO, *, has_colours: bool) -> str:
     """`2026-11-28 10:02:02Z  pat_minted  npm-feed  PAT 5984a94d, expires ...`; from a warning on with its level."""
     (first, *others) = (key for key in event if key not in ("timestamp", "level", "event"))
-    subject, said = str(event[first]), words({key: event[key] for key in others})
-    subject = "" if said.startswith(f"{subject} ") else subject
+    name, subject = str(event["event"]), str(event[first])
+    said = words(name, subject, {key: event[key] for key in others})
+    subject = "" if said.removeprefix("over: ").startswith(f"{subject} ") else subject
     level = event["level"] if event["level"] not in ("debug", "info") else ""
-    name = str(event["event"])
     line = "  ".join(filter(None, (event["timestamp"], level, name, subject, said)))
     with suppress(OSError, ValueError):
         width = max(40, os.get_terminal_size(stream.fileno()).columns)

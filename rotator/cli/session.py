@@ -32,11 +32,11 @@ def open_installation(cli: CliContext) -> Installation:
     return Installation(Origin(cli.config, os.environ, Path.cwd(), command=_describe_command(cli.words, cli.changing)))
 
 
-def say_in_words(fields: Mapping[str, Detail]) -> str:
+def say_in_words(event: str, subject: str, fields: Mapping[str, Detail]) -> str:
     """The fields of an event, for the log on a terminal; the words are loaded with the first line."""
     from rotator.cli.output.details import say_fields
 
-    return say_fields(fields)
+    return say_fields(event, subject, fields)
 
 
 def _describe_command(words: Sequence[str], changing: str | None) -> dict[str, str]:

@@ -312,9 +312,9 @@ def advise_hook(name: str, calls: Sequence[WaitingCall], most: int) -> Advice:
         meaning="This alert ends when every waiting call has succeeded"
         + (" or was dropped; restart the consumers of dropped ones yourself." if others else "."),
         otherwise=" ".join(otherwise),
-        fix=f"{_say_restarts(calls)} what made the hook fail. The waiting calls are repeated by themselves{when}. "
-        f"`rotator hooks test {name}` really runs the hook, with a made-up event: it shows whether it works now; "
-        "waiting calls go on waiting.",
+        fix=f"{_say_restarts(calls)} what made the hook fail. rotator repeats the waiting calls{when}. "
+        f"`rotator hooks test {name}` really runs the hook, with a made-up event, and shows whether it works now; it "
+        "repeats none of them.",
     )
 
 

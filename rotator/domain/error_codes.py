@@ -242,6 +242,7 @@ CODES: Mapping[ConditionKind | None, Mapping[str, str]] = {
         "monitoring_failed": "What monitoring is to hear could not be written or sent.",
         "name_taken": "Another PAT has this name.",
         "network_error": "The request failed on its way.",
+        "none_configured": "The settings name no hook, or no receiver of notifications.",
         "no_signing_key": "Archiving needs a key that signs the archive, and the settings name none.",
         "no_rotation": "A rotation was to be continued where there is none: a bug in rotator.",
         "no_overlap": "The PAT has no old one in an overlap, so there is none to revoke.",

@@ -318,9 +318,8 @@ CONDITIONS: Mapping[ConditionKind, Advice] = {
         "required, the old PAT is not revoked, and the call is repeated until it succeeds or that PAT expires. If it "
         "is not required, the old PAT is revoked as planned, and a call is dropped after ten failed tries.",
         command="rotator audit list --event hook_failed",
-        fix="Correct what made the hook fail. The calls that wait are repeated by themselves. `rotator hooks "
-        "test` really runs each hook, with a made-up event: it shows whether a hook works now; calls that wait go "
-        "on waiting.",
+        fix="Correct what made the hook fail. rotator repeats the calls that wait. `rotator hooks test` really "
+        "runs each hook, with a made-up event, and shows whether the hook works now; it repeats none of them.",
     ),
     ConditionKind.JOB_STALLED: Advice(
         one="the job {subject} no longer succeeds",

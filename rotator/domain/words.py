@@ -59,6 +59,11 @@ def say_names(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def say_all(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
 def say_unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return that there is no account, PAT or the like of that name, and which known one is near."""
     return f'there is no {what} named "{name}"{say_did_you_mean(name, known)}'

@@ -109,10 +109,10 @@ def _say_sign_ins(review: ReviewDocument) -> str:
         event.type.name: sum(row["count"] for row in review["sign_in_sums"] if row["name"] == event.type.name)
         for event in (SignInCompleted, SignInRefused, SignInLapsed, SignInRestored)
     }
-    completed, refused, lapsed, restored = (_count(number, "time") for number in counts.values())
+    completed, refused, lapsed, restored = counts.values()
     said = (
-        f"{completed} somebody signed an account in with rotator; {refused} that was refused. {lapsed} a sign-in "
-        f"stopped working, and {restored} it worked again without anybody who signed in with rotator."
+        f"Sign-ins with rotator: {completed}; refused: {refused}. Sign-ins that lapsed: {lapsed}; restored without "
+        f"rotator: {restored}."
     )
     if not (gaps := review["without_sign_in"]):
         return said
@@ -168,7 +168,9 @@ def _say_revoked(review: ReviewDocument) -> str:
 
 def _say_failures(review: ReviewDocument) -> str:
     lasting = sum(span["ended"] is None for span in review["failures"])
-    said = f"{_count(review['failed'], 'failure')}; {lasting} of them not over."
+    said = f"{review['failed']} failures; not over: {lasting}."
+    if review["failed"] == 1:
+        said = f"1 failure, which is {'not over' if lasting else 'over'}."
     if sums := review["failure_sums"]:
         most = sums[0]
         lasted = f"{_span(most['seconds'])} ({most['code'] or 'no cause named'}, {_count(most['count'], 'time')})"

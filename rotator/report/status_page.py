@@ -157,11 +157,12 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
         one, named = advice.say_seen(subjects[0]), advice.name_in([_clip(found.subject) for found in kind])
+        since = say_moment(min(found.since for found in kind))
         yield {
             "said": one if len(kind) == 1 else begin_sentence(advice.say_many(len(kind))),
             "subjects": "" if len(kind) == 1 else ", ".join(subjects) + (f" and {more} more" if more else ""),
             "codes": ", ".join(codes[:_MOST_SUBJECTS]),
-            "since": say_moment(min(found.since for found in kind)),
+            "when": f"at {since}; not seen to work since" if advice.was and len(kind) == 1 else f"since {since}",
             "fix": f"Run `{named.command}`. {named.fix}" if advice.mends else named.fix,
         }
 

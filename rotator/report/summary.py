@@ -162,13 +162,14 @@ def _say_in_force(review: ReviewDocument) -> str:
         more = {event["details"].get("sha256") for event in policy["changes"]} - {
             policy["before"]["details"].get("sha256")
         }
-        return f"A policy was in force all the time: the one of the beginning, and {_count(len(more), 'other')} later."
+        others = f", and {_count(len(more), 'other')} later" if more else ""
+        return f"A policy was in force all the time: that of the beginning{others}."
     if count > len(policy["changes"]):
         return f"The log names {_count(count, 'policy', 'policies')} in the period."
-    since = f"From {say_time(first['occurred_at'])} (event {first['sequence']}) on a policy was in force all the time"
-    early = "" if first["occurred_at"] <= period["since"] else "; before that in the period, the log names none"
+    early = "" if first["occurred_at"] <= period["since"] else " The log names none before that in the period."
     number = len({event["details"].get("sha256") for event in policy["changes"]})
-    return f"{since}: {_count(number, 'policy', 'policies')}{early}."
+    said = "One policy was in force" if number == 1 else f"{number} policies were in force, one after the other,"
+    return f"{said} from {say_time(first['occurred_at'])} (event {first['sequence']}) on.{early}"
 
 
 def say_nothing(review: ReviewDocument) -> str:

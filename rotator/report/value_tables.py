@@ -96,8 +96,8 @@ def _list_numbers(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _say_event(what: str, code: str | None, proof: ProofDocument) -> str:
-    return f"{what}{'' if code is None else f', {code}'} (event {proof['event']})"
+def _say_event(what: str, named: str | None, proof: ProofDocument) -> str:
+    return f"{what}{'' if named is None else f', {named}'} (event {proof['event']})"
 
 
 def _find_moment(proof: ProofDocument) -> datetime:

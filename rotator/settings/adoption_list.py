@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rotator.domain.managed_pat import NAME_PATTERN, SECRET_NAME_PATTERN
 from rotator.domain.outside import find_id, make_harmless
+from rotator.domain.words import say_all
 from rotator.errors import ConfigError
 from rotator.settings.addresses import parse_vault
 from rotator.settings.problem import Place, Problem, show_path
@@ -114,7 +115,7 @@ def _read_entries(source: Source, entries: list[object], problems: list[Problem]
 def _check_keys(lines: dict[str, int], line: int, problems: list[Problem]) -> None:
     missing = [key for key in REQUIRED if key not in lines]
     if missing:
-        _add(problems, line, f"lacks {', '.join(missing)}")
+        _add(problems, line, f"lacks {say_all(missing)}")
     for key, at in lines.items():
         if key not in (*REQUIRED, *OPTIONAL):
             _add(problems, at, f'unknown key "{key}"')
@@ -125,7 +126,7 @@ def _check(row: _Row, problems: list[Problem]) -> ListedPat | None:
     before, values = len(problems), row.values
     empty = [key for key in REQUIRED if not values.get(key)]
     if empty:
-        _add(problems, row.line, f"{', '.join(empty)} must not be empty")
+        _add(problems, row.line, f"{say_all(empty)} must not be empty")
     identifier = find_id(values.get("id", ""))
     checks = (
         ("id", identifier is not None, "is not an authorization id; `rotator scan` shows it"),

@@ -82,7 +82,7 @@ def try_hooks(installation: Installation, name: str | None) -> Iterator[HookTest
         known = ", ".join(hook.terms.name for hook in hooks)
         raise UsageError(
             "no hook is configured" if name is None else f'"{name}" is not a configured hook',
-            code=NotManagedError.code,
+            code="none_configured" if name is None else NotManagedError.code,
             fix=f"There are: {known}." if known else "Add one under `hooks` in the settings.",
         )
     for hook in chosen:

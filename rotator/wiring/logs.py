@@ -20,13 +20,13 @@ class LogOptions:
     """The stream that the log goes to, and its lowest level (debug, info, warning, error or critical).
 
     `holds`: on a terminal, what an error at the end may tell in words waits until `release_logs`. `words` says the
-    fields of an event there.
+    fields of an event there, by its name and its subject.
     """
 
     stream: TextIO
     level: str
     holds: bool = False
-    words: Callable[[Mapping[str, Detail]], str] | None = None
+    words: Callable[[str, str, Mapping[str, Detail]], str] | None = None
 
 
 def start_logs(options: LogOptions) -> None:

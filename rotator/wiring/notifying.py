@@ -82,7 +82,7 @@ def try_receivers(installation: Installation, name: str | None) -> Iterator[Rece
         known = ", ".join(notifier.name for notifier in notifiers)
         raise UsageError(
             "no receiver is configured" if name is None else f'"{name}" is not a configured receiver',
-            code=NotManagedError.code,
+            code="none_configured" if name is None else NotManagedError.code,
             fix=f"There are: {known}." if known else "Add one under `notify` in the settings.",
         )
     for notifier in chosen:

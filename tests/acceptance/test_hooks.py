@@ -96,9 +96,9 @@ def test_hook_that_fails_makes_the_run_end_with_3_until_it_succeeded(stage: Stag
     assert [found["name"] for found in report["rotated"]] == [NAME]
     (failed,) = report["failed"]
     assert (failed["name"], failed["reason"], failed["error"]["code"]) == (NAME, "hook_failed", "hook_failed")
-    assert failed["error"]["message"] == "the hook restart ended with 3: no such deployment"
+    assert failed["error"]["message"] == "the hook restart exited with 3; it printed: no such deployment"
     again = run(stage, "once", code=3).read()
-    assert f"failed  {NAME}  (contoso): the hook restart ended with 3: no such deployment" in again
+    assert f"failed  {NAME}  (contoso): the hook restart exited with 3; it printed: no such deployment" in again
     assert len(list_calls(stage)) == 1
 
 

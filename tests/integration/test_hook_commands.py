@@ -189,10 +189,13 @@ def test_key_that_the_cut_goes_through_is_masked() -> None:
 
 def test_command_that_fails_says_how(bench: Bench) -> None:
     error = bench.fail("print('no such deployment', file=sys.stderr); sys.exit(3)")
-    assert (error.code, error.message) == ("hook_failed", "the hook restart ended with 3: no such deployment")
+    assert (error.code, error.message) == (
+        "hook_failed",
+        "the hook restart exited with 3; it printed: no such deployment",
+    )
     for fix in (error.fix, CONDITIONS[ConditionKind.HOOK_FAILING].fix):
-        assert "alls that wait are repeated by themselves." in fix
-        assert fix.endswith("works now; calls that wait go on waiting.")
+        assert "rotator repeats the calls that wait." in fix
+        assert fix.endswith("works now; it repeats none of them.")
     assert error.output == "no such deployment"
     error = bench.fail("os.kill(os.getpid(), signal.SIGSEGV)")
     assert error.message.startswith("the hook restart was ended by SIGSEGV")
@@ -248,7 +251,7 @@ def test_command_that_takes_too_long_is_ended_with_all_that_it_started(bench: Be
         "time.sleep(600)"
     )
     error = bench.fail(body, timedelta(seconds=3))
-    assert error.message == "the hook restart took longer than 3s, and was ended: waiting"
+    assert error.message == "the hook restart took longer than 3s, and was ended; it printed: waiting"
     pids = bench.read_json("pids")
     wait_until(lambda: all(is_gone(int(str(pid))) for pid in pids.values()))
 

@@ -148,7 +148,8 @@ def test_deployment_is_restarted_and_waited_for(bench: Bench) -> None:
 def test_deployment_that_does_not_come_up_again_fails_the_hook(bench: Bench) -> None:
     bench.failing["kubectl rollout status"] = Said(errors="error: timed out waiting for the condition", code=1)
     assert bench.fail("restart_deployment.sh", "builder") == (
-        "the hook example ended with 1: deployment.apps/builder | error: timed out waiting for the condition"
+        "the hook example exited with 1; it printed: "
+        "deployment.apps/builder | error: timed out waiting for the condition"
     )
     assert "name the deployment" in bench.fail("restart_deployment.sh")
     (bench.programs.folder / "kubectl").unlink()
@@ -165,7 +166,7 @@ def test_web_app_reads_the_vault_again_before_it_is_restarted(bench: Bench) -> N
         "az webapp restart --name feed --resource-group g --only-show-errors",
     ]
     bench.failing["az rest"] = Said(errors="ERROR: Forbidden", code=1)
-    assert bench.fail("restart_web_app.sh", "feed", "g").endswith("ended with 1: ERROR: Forbidden")
+    assert bench.fail("restart_web_app.sh", "feed", "g").endswith("exited with 1; it printed: ERROR: Forbidden")
 
 
 def test_variable_of_a_group_is_changed_and_all_else_stays(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rotator.adapters.signing import Ed25519Signer, is_signed, make_signing_key
 from rotator.cli.following import follow_events
 from rotator.cli.output.audit import render_anchors, render_event_line, render_intact, render_seals
-from rotator.cli.output.details import UNSAID, WORDS, say_details
+from rotator.cli.output.details import UNSAID, WORDS, say_details, say_fields
 from rotator.domain.audit_event import AuditEntry, Detail, Outcome, make_event
 from rotator.domain.checkpoint import Checkpoint
 from rotator.domain.events.catalogue import EVENTS
@@ -157,6 +157,56 @@ def test_change_of_a_policy_says_whose_it_is() -> None:
     entry = AuditEntry("policy_changed", "policy", Outcome.SUCCEEDED, "rotator@rot2", "run-1", {"previous": "4f"})
     event = make_event(entry, previous=None, occurred_at=NOW)
     assert say_details(event) == "of rotator@rot2, was 4f"
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "details", "said"),
+    [
+        ("clock_doubted", "host", {"seconds": 7200}, "its clock is 2h slow"),
+        ("clock_doubted", "host", {"seconds": -90}, "its clock is 1m 30s fast"),
+        ("clock_doubted", "entra", {"seconds": 7200}, "its clock is 2h fast"),
+        ("clock_doubted", "entra", {"seconds": -90}, "its clock is 1m 30s slow"),
+        ("clock_doubted", "host", {"seconds": None}, ""),
+        ("job_failed", "work", {"message": "no", "failures": 1}, "no, the first failure"),
+        ("job_failed", "work", {"message": "no", "failures": 2}, "no, failed twice in a row"),
+        ("job_failed", "work", {"message": "no", "failures": 4}, "no, failed 4 times in a row"),
+        ("settings_changed", "settings", {"sha256": HEAD, "previous": "0" * 64}, "now abababab, was 00000000"),
+        ("notification_delivered", "ops", {"about": "Over: a must sign in"}, '"Over: a must sign in"'),
+        ("hook_succeeded", "restart", {"about": "secret_stored of a"}, "about secret_stored of a"),
+        (
+            "hook_failed",
+            "a",
+            {"message": "it exited with 1; it printed: no", "output": "no"},
+            "it exited with 1; it printed: no",
+        ),
+        ("hook_failed", "a", {"message": "it timed out", "output": "no"}, "it timed out, it printed: no"),
+        ("stop_requested", "a@b", {"finishing": 0}, "nothing to finish"),
+        ("stop_requested", "a@b", {"finishing": 1}, "finishing 1 rotation"),
+        ("stop_requested", "a@b", {"finishing": 2}, "finishing 2 rotations"),
+        (
+            "revoke_started",
+            "a",
+            {"authorization_id": "id-1", "why": "abandoned", "code": "value_lost"},
+            "PAT id-1, because it is a clone whose value was lost",
+        ),
+        (
+            "revoke_started",
+            "a",
+            {"authorization_id": "id-1", "why": "rotated", "code": "revocation_unconfirmed"},
+            "PAT id-1, because its successor is stored and works (revocation unconfirmed)",
+        ),
+        ("revocation_requested", "a", {"authorization_id": "id-1", "why": "rotated"}, "PAT id-1"),
+        ("pat_revoked", "a", {"authorization_id": "id-1", "why": "rotated"}, "PAT id-1"),
+        ("condition_ended", "build-bot", {"kind": "sign_in_needed"}, "over: build-bot must sign in again"),
+        ("sign_in_end_foreseen", "a", {"days": 1}, "1 day ahead"),
+        ("sign_in_end_foreseen", "a", {"days": 7}, "7 days ahead"),
+        ("own_changes_compared", "a", {"changes": 1, "entries": 1}, "1 change, 1 entry"),
+    ],
+)
+def test_event_says_its_fields_as_a_person_would(
+    name: str, subject: str, details: dict[str, Detail], said: str
+) -> None:
+    assert say_fields(name, subject, details) == said
 
 
 @pytest.mark.parametrize(

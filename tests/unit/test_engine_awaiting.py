@@ -28,7 +28,7 @@ from tests.support.hooks import ScriptedHook
 from tests.support.policies import RULE, make_policy
 from tests.support.reaper import Reaper
 
-BAD = HookError("the hook restart ended with 1", fix="Mend it.")
+BAD = HookError("the hook restart exited with 1", fix="Mend it.")
 
 
 class Stage:

@@ -213,7 +213,7 @@ def test_failing_hook_says_which_pats_wait_and_what_ends_it(is_required: bool) -
     assert f"Consumers: no impact until {say_moment(until)}" in said
     assert (f"does not revoke the old PAT of {NAME} before it has succeeded" in said) == is_required
     assert ("Failed tries: 2 of 10;" in said) != is_required
-    assert "Why: the hook restart ended with 1: no such deployment" in said
+    assert "Why: the hook restart exited with 1; it printed: no such deployment" in said
     assert ("or was dropped" in said) != is_required
 
 

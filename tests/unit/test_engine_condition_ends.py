@@ -383,7 +383,7 @@ def drop_receiver(world: EngineWorld) -> None:
 def lose_hook(world: EngineWorld) -> None:
     """A hook fails."""
     hook = ScriptedHook(events=("policy_changed",))
-    hook.errors = [HookError("the hook restart ended with 1")]
+    hook.errors = [HookError("the hook restart exited with 1")]
     world.policy = replace(world.policy, hooks=(hook.terms,))
     call_hooks(world.make_run(), (hook,), HookMemory())
     world.policy = replace(world.policy, digest="1" * 64)

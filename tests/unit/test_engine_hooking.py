@@ -36,7 +36,9 @@ from tests.support.reaper import Reaper
 from tests.support.receivers import ScriptedNotifier
 from tests.support.stop import make_stop
 
-BAD = HookError("the hook restart ended with 1: no such deployment", fix="Mend it.", output="no such deployment")
+BAD = HookError(
+    "the hook restart exited with 1; it printed: no such deployment", fix="Mend it.", output="no such deployment"
+)
 MISSING = HookError("kubectl is not on the PATH", code=HOOK_UNUSABLE, fix="Install it.", kind=FailureKind.UNUSABLE)
 PAUSES = [0, 30, 90, 210, 450, 930, 1890, 3810, 7410, 11010]
 """When a call that always fails is made, in seconds."""

@@ -298,8 +298,12 @@ def test_status_says_of_a_vault_when_it_failed_and_when_a_run_asks_it_again() ->
     for now, again in ((later, " A run needs it next in 3 min."), (later + HOUR, " A run needs it next now.")):
         head = render_status_head(view.runs, view.conditions, now, rows=view.rows)
         assert next(head) == said + again
-        assert next(head).startswith("    fix: If the vault answers with errors")
-    assert next(render_status_head(view.runs, view.conditions, later)) == said
+        fix = next(head)
+        assert fix.startswith("    fix: If the vault answers with errors")
+        assert fix.endswith(" The PATs that wait for it say why, below.")
+    alone = render_status_head(view.runs, view.conditions, later)
+    assert next(alone) == said
+    assert "below" not in next(alone)
 
 
 def test_status_names_a_clock_as_people_do_and_says_what_to_do() -> None:

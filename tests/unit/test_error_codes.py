@@ -38,6 +38,7 @@ def test_every_code_of_the_source_can_be_read_from_it(found: Found) -> None:
         ("not_signed_in", {10}),
         ("mfa_required", {10}),
         ("unknown_name", {2}),
+        ("none_configured", {2}),
         ("token_cache_key", {2}),
         ("database_locked", {11}),
         ("database_denied", {1}),

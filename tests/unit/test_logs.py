@@ -29,7 +29,7 @@ from rotator.adapters.logs import (
     reset_logging,
 )
 from rotator.cli.output.details import say_fields
-from rotator.domain.events.daemon import ConditionContinued
+from rotator.domain.events.daemon import ConditionContinued, ConditionEnded
 from rotator.domain.events.inventory import InventoryRebuilt
 from rotator.domain.events.places import AccountDown, TokenCacheDamaged
 from rotator.domain.events.rotations import (
@@ -278,6 +278,18 @@ def test_terminal_names_the_subject_and_the_cause_once_when_the_message_does() -
     shown = re.sub(r"\x1b\[[0-9;]*m", "", read_to_end(ours).decode()).rstrip()
     os.close(ours)
     assert shown.partition("Z  ")[2] == f"critical  condition_continued  {headline}, since 2026-12-01 09:00Z"
+
+
+def test_terminal_names_the_subject_once_when_what_is_over_names_it() -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 150))
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        configure_logging(stream=stream, level="info", as_json=False, words=say_fields)
+        make_progress("run-1")(ConditionEnded(kind="sign_in_needed"), "build-bot")
+        reset_logging()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", read_to_end(ours).decode()).rstrip()
+    os.close(ours)
+    assert shown.partition("Z  ")[2] == "condition_ended  over: build-bot must sign in again"
 
 
 def test_codes_that_people_were_told_of_are_not_logged_as_well() -> None:

@@ -276,15 +276,15 @@ def test_policy_in_force_is_answered_in_a_sentence_and_by_rows() -> None:
     ]
     page = read_page(render_page(make_document(events)))
     said = page.find_id("answer-4").text()
-    assert said.startswith("From 2026-10-04 09:00:00 (event 1) on a policy was in force all the time: 2 policies;")
-    assert "before that in the period, the log names none" in said
+    assert said.startswith("2 policies were in force, one after the other, from 2026-10-04 09:00:00 (event 1) on. ")
+    assert "The log names none before that in the period." in said
     assert [(row[0], row[1], row[3], row[7]) for row in read_table(page, "policies")] == [
         ("1", "1", "2026-11-13 09:00:00", "a"),
         ("2, 3", "2", "the end of the log", "b; b"),
     ]
     later = read_page(render_page(make_document(events, period=Period("later", NOW - 15 * DAY, NOW))))
     said = later.find_id("answer-4").text()
-    assert said.startswith("A policy was in force all the time: the one of the beginning, and 0 others later.")
+    assert said.startswith("A policy was in force all the time: that of the beginning.")
 
 
 def test_change_of_policy_that_nobody_ordered_is_said_in_the_answer() -> None:

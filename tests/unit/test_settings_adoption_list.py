@@ -72,6 +72,13 @@ def test_yaml_value_is_taken_as_it_was_written(tmp_path: Path, text: str) -> Non
     assert (pat.name, pat.secret_name, pat.replace_foreign) == (text, text.replace("_", "-"), True)
 
 
+def test_empty_and_missing_keys_are_listed_as_in_a_sentence(tmp_path: Path) -> None:
+    listed = f"- id: {FIRST}\n  name:\n  secret:\n- vault: {VAULT}\n"
+    problems = " ".join(read_problems(write(tmp_path, "pats.yaml", listed)))
+    assert "name and secret must not be empty" in problems
+    assert "lacks id, name and secret" in problems
+
+
 @pytest.mark.parametrize("text", ["null", "~", ""])
 def test_yaml_value_is_missing_when_it_is_null(tmp_path: Path, text: str) -> None:
     listed = f"- id: {FIRST}\n  name: a\n  secret: {text}\n"
@@ -111,7 +118,7 @@ def test_every_bad_entry_is_told_when_the_file_is_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("pats.csv", "", "lacks id, name, secret"),
+        ("pats.csv", "", "lacks id, name and secret"),
         ("pats.csv", "id,name,secret\n", "lists no PAT"),
         ("pats.csv", "id,name,sekret\n", "unknown key"),
         ("pats.csv", f"id,name,secret,secret\n{FIRST},a,b,c\n", '1: duplicate key "secret": keep one'),

@@ -145,7 +145,7 @@ def test_row_says_what_status_says() -> None:
     assert "the vault refused the write of images Fix: Run rotator rotate images ." in _spell(failed)
     assert "<code>rotator rotate images</code>" in failed
     assert "must sign in again" not in _spell(seen.list_rows()[1])
-    assert "build-bot must sign in again since 2026-11-30 09:00Z (sign_in_required)" in seen.text
+    assert "build-bot must sign in again (since 2026-11-30 09:00Z; sign_in_required)" in seen.text
 
 
 def test_page_says_what_waits_as_status_does() -> None:
@@ -216,7 +216,7 @@ def test_page_says_which_revocations_are_not_confirmed() -> None:
 
 def test_what_lasts_is_said_once_for_each_kind() -> None:
     seen = Seen(make_page(OK, conditions=CONDITIONS, problems=("the clock of this host is wrong",)))
-    assert "Azure DevOps refuses the values of 14 PATs since 2026-11-18 09:00Z" in seen.text
+    assert "Azure DevOps refuses the values of 14 PATs (since 2026-11-18 09:00Z)" in seen.text
     assert "pat-9 and 4 more" in seen.text
     assert "The clock of this host is wrong" in seen.text
 
@@ -287,6 +287,15 @@ def test_page_has_a_bound_however_long_the_texts_are() -> None:
     ]  # fmt: skip
     conditions = tuple(Condition(kind, f"{number} {long}", NOW) for kind, number in product(ConditionKind, range(50)))
     assert len(render_status_page(make_page(*many, conditions=conditions))) < 8_000_000
+
+
+def test_notice_of_a_place_says_when_it_was_seen_not_to_work() -> None:
+    down = Condition(ConditionKind.VAULT_DOWN, "v", NOW, code="vault_failed")
+    at = f"{NOW:%Y-%m-%d %H:%MZ}"
+    seen = Seen(make_page(OK, conditions=(down,)))
+    assert f"The vault v did not work (at {at}; not seen to work since; vault_failed)" in seen.text
+    both = Seen(make_page(OK, conditions=(down, replace(down, subject="w"))))
+    assert f"2 vaults do not work (since {at}; vault_failed)" in both.text
 
 
 def test_page_without_names_names_no_pat() -> None:

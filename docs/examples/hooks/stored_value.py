@@ -46,7 +46,7 @@ def ask_az(*arguments: str) -> str:
     except FileNotFoundError:
         sys.exit("the Azure CLI is not installed: there is no az on the PATH")
     if done.returncode != 0:
-        said = done.stderr.strip() or f"it ended with {done.returncode}"
+        said = done.stderr.strip() or f"it exited with {done.returncode}"
         sys.exit(f"az {' '.join(arguments[:3])} failed, signed in as in {_find_sign_in()}: {said}")
     return done.stdout.strip()
 

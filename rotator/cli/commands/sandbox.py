@@ -100,13 +100,13 @@ def _tell_ready(cli: CliContext, used: Path | None, document: dict[str, object],
 
 
 @sandbox.command(
-    short_help="Show the whole story in a few minutes.",
+    short_help="Show the whole story in about a minute.",
     epilog=examples("rotator sandbox demo"),
 )
 @common_options
 @click.pass_obj
 def demo(cli: CliContext) -> None:
-    """Show the whole story in a few minutes: sign in, adopt, rotate, overlap, revoke, verify.
+    """Show the whole story in about a minute: sign in, adopt, rotate, overlap, revoke, verify.
 
     Runs the real commands against the stand-ins in a temporary folder, and checks that each step does what it says.
     """

@@ -13,7 +13,7 @@ from rotator.domain.exit_code import DONE
 from rotator.domain.job_run import RunTimes
 from rotator.domain.next_step import NextAction
 from rotator.domain.runbook import CONDITIONS, make_command
-from rotator.domain.words import say_in
+from rotator.domain.words import say_all, say_in
 from rotator.engine.alarm import Alarm, Cause, Finding, Tolerance
 from rotator.engine.signing_in import AccountStatus
 from rotator.engine.status import PatState, PatStatus
@@ -62,7 +62,7 @@ def render_findings(findings: Iterable[Finding]) -> Iterator[str]:
         names = list(map(clean, finding.subjects[:_MOST_NAMES]))
         if len(finding.subjects) > _MOST_NAMES:
             names.append(f"{len(finding.subjects) - _MOST_NAMES} more")
-        listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        listed = say_all(names)
         yield _WORDS[finding.cause][len(finding.subjects) > 1].format(listed)
 
 

@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 
 from rotator.cli.console import clean
 from rotator.domain.audit_event import AuditEvent, Detail, Outcome
+from rotator.domain.clocks import HOST
+from rotator.domain.condition import ConditionKind
 from rotator.domain.pending_revocation import RevocationKind
+from rotator.domain.runbook import CONDITIONS
 from rotator.domain.words import say_count, say_duration, say_moment, say_names, say_span
 
 
@@ -47,11 +50,29 @@ def _say_pats(value: Detail) -> str:
     return f"{len(names)} PATs: {say_names(names)}" if len(names) > _MOST_NAMES else f"PATs {value}"
 
 
+def _say_failures(value: Detail) -> str:
+    return {1: "the first failure", 2: "failed twice in a row"}.get(int(value or 0), f"failed {value} times in a row")
+
+
+def _say_finishing(value: Detail) -> str:
+    return f"finishing {say_count(int(value), 'rotation')}" if value else "nothing to finish"
+
+
+def _say_hash(value: Detail) -> str:
+    """The beginning of a SHA-256, which is enough to tell two apart."""
+    return str(value)[:8] if len(str(value)) == _HASH else str(value)
+
+
+def _counted(one: str, more: str = "") -> Callable[[Detail], str]:
+    return lambda value: f"{value} {one if value == 1 else more or f'{one}s'}"
+
+
 def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], str]:
     return lambda value: text.format(say(value))
 
 
 _MOST_NAMES = 10
+_HASH = 64
 _WHYS = {
     RevocationKind.ROTATED.value: "its successor is stored and works",
     RevocationKind.ABANDONED.value: "it is a clone that cannot be used",
@@ -97,7 +118,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "valid_to": _word("expires {}", _say_time),
     "overlap_until": _word("the old PAT valid until {}", _say_time),
     "requested_at": _word("requested {}", _say_time),
-    "requests": _word("{} times"),
+    "requests": _counted("time"),
     "since": _word("since {}", _say_time),
     "succeeded_at": _word("last succeeded {}", _say_time),
     "ends_at": _word("ends {}", _say_time),
@@ -105,13 +126,13 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "began_at": _word("began {}", _say_time),
     "silent_seconds": _word("silent for {}", _say_seconds),
     "holder": _word("from {}"),
-    "days": _word("{} days ahead"),
+    "days": _counted("day ahead", "days ahead"),
     "learned_at": _word("learned {}", _say_time),
     "longest_seconds": _word("at most {}", _say_seconds),
     "at": _word("at {}", _say_time),
     "first_at": _word("the first at {}", _say_time),
     "last_at": _word("the last at {}", _say_time),
-    "changes": _word("{} changes"),
+    "changes": _counted("change"),
     "numbers": _word("events {}"),
     "until": _word("until {}", _say_time),
     "lost_since": _word("nobody compared what came after {}", _say_time),
@@ -126,20 +147,21 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "on_leak": _word("on_leak: {}"),
     "seconds": _word("by {}", _say_seconds),
     "retry_seconds": _word("tried again in {}", _say_wait),
-    "failures": lambda value: "the first failure" if value == 1 else f"failed {value} times in a row",
+    "failures": _say_failures,
     "hooks": _word("hooks {}"),
     "by": _word("by {}"),
     "state": _word("while {}"),
     "old_name": _word("was {}"),
     "new_name": _word("is {}"),
     "before": _word("was {}"),
-    "previous": _word("was {}"),
+    "sha256": _word("now {}", _say_hash),
+    "previous": _word("was {}", _say_hash),
     "timeline": _word("timeline {}"),
     "behind": _word("{} behind"),
     "unread": _word("{} not read"),
     "sequence": _word("event {}"),
-    "size": _word("{} events"),
-    "entries": _word("{} entries"),
+    "size": _counted("event"),
+    "entries": _counted("entry", "entries"),
     "first": _word("from event {}"),
     "last": _word("to {}"),
     "file": _word("in {}"),
@@ -156,7 +178,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "to": _word("to {}"),
     "cannot_work": _word("{} cannot be used"),
     "read_in": _word("secret {} holds it too"),
-    "users": _word("{} users"),
+    "users": _counted("user"),
     "denied": _word("{} denied"),
     "skipped": _word("{} skipped"),
     "full_access": _word("{} with full access"),
@@ -164,20 +186,66 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "all_organizations": _say_organizations,
     "ownerless": _word("{} without a living owner"),
     "managed": _word("{} managed"),
-    "finishing": lambda value: f"finishing {value}" if value else "nothing to finish",
+    "finishing": _say_finishing,
     "thread": _word("thread {}"),
-    "about": _word('"{}"'),
-    "output": _word("it said: {}"),
+    "about": _word("about {}"),
+    "output": _word("it printed: {}"),
     "fix": _word("{}"),
     "reason": _word('because "{}"'),
 }
 """How each field is said, in this order. `audit show` has those that are not here, and all of them as they are."""
 UNSAID = frozenset(
-    {"account", "organization", "severity", "delivery_id", "sha256", "text", "key", "signature", "stack", "refused"}
+    {"account", "organization", "severity", "delivery_id", "text", "key", "signature", "stack", "refused"}
     | {"asked_to"}
     | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash", "old_key", "new_key", "new_signature"}
 )
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
+
+
+def _quote_title(details: Mapping[str, Detail], _subject: str) -> str:
+    return f'"{details["about"]}"'
+
+
+def _say_nothing(_details: Mapping[str, Detail], _subject: str) -> str:
+    return ""
+
+
+def _say_skew(details: Mapping[str, Detail], subject: str) -> str:
+    """A host's clock is so many `seconds` slow; that of a service is fast, as events.md says."""
+    seconds = details["seconds"]
+    is_ahead = (int(seconds or 0) < 0) is (subject == HOST)
+    return f"its clock is {_say_seconds(abs(int(seconds or 0)))} {'fast' if is_ahead else 'slow'}"
+
+
+def _say_unsaid_output(details: Mapping[str, Detail], _subject: str) -> str:
+    """What a hook printed, unless the message has it."""
+    output = str(details["output"])
+    return "" if output in str(details.get("message") or "") else f"it printed: {output}"
+
+
+def _say_over(details: Mapping[str, Detail], subject: str) -> str:
+    """As the notification says it."""
+    return f"over: {CONDITIONS[ConditionKind(str(details['kind']))].say_one(subject)}"
+
+
+def _say_doomed(details: Mapping[str, Detail], _subject: str) -> str:
+    why, code = _WHYS.get(str(details["why"]), str(details["why"])), str(details.get("code") or "").replace("_", " ")
+    if details["why"] == RevocationKind.ABANDONED.value and code == "value lost":
+        return "because it is a clone whose value was lost"
+    return f"because {why} ({code})" if code else f"because {why}"
+
+
+_OWN: dict[str, dict[str, Callable[[Mapping[str, Detail], str], str]]] = {
+    "clock_doubted": {"seconds": _say_skew},
+    "condition_ended": {"kind": _say_over},
+    "hook_failed": {"output": _say_unsaid_output},
+    "notification_delivered": {"about": _quote_title},
+    "notification_refused": {"about": _quote_title},
+    "revoke_started": {"code": _say_nothing, "why": _say_doomed},
+    "revocation_requested": {"why": _say_nothing},
+    "pat_revoked": {"why": _say_nothing},
+}
+"""How some events say a field, with their other fields and the subject. Why a PAT is revoked is said once, at first."""
 
 
 def say_details(event: AuditEvent) -> str:
@@ -185,13 +253,15 @@ def say_details(event: AuditEvent) -> str:
     outcome = event.entry.outcome
     ending = _ENDINGS[outcome] if outcome in _ENDINGS and event.entry.event not in _PLAIN else ""
     whose = f"of {event.entry.actor}" if event.entry.event in _OF_HOSTS else ""
-    return clean(": ".join(filter(None, [ending, ", ".join(filter(None, [whose, say_fields(event.entry.details)]))])))
+    said = say_fields(event.entry.event, event.entry.subject, event.entry.details)
+    return clean(": ".join(filter(None, [ending, ", ".join(filter(None, [whose, said]))])))
 
 
-def say_fields(details: Mapping[str, Detail]) -> str:
+def say_fields(event: str, subject: str, details: Mapping[str, Detail]) -> str:
     """The fields of an event in words, in an order of their own."""
+    own = _OWN.get(event, {})
     said = [
-        say(details[field])
+        own[field](details, subject) if field in own else say(details[field])
         for field, say in WORDS.items()
         if details.get(field) not in (None, "") and not (field in ("code", "kind") and details.get("message"))
     ]
