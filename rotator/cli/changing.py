@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.cli.confirming import check_can_confirm, is_sure
@@ -66,17 +66,23 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-        told: dict[str, list[str]] = {}
-        for pat in changed:
-            if pat.name not in same:
-                told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
-        for then, group in told.items():
-            _say_changed(cli, group, f"would be {change}" if dry_run else change, then)
+        others = [pat for pat in changed if pat.name not in same]
+        _say_each(cli, others, f"would be {change}" if dry_run else change, after)
         _say_same(cli, same, why_same)
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
+
+
+def _say_each(
+    cli: CliContext, changed: Iterable[ManagedPat], done: str, after: str | Callable[[ManagedPat], str]
+) -> None:
+    told: dict[str, list[str]] = {}
+    for pat in changed:
+        told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
+    for then, group in told.items():
+        _say_changed(cli, group, done, then)
 
 
 def _say_changed(cli: CliContext, names: Sequence[str], done: str, after: str) -> None:

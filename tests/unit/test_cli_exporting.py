@@ -153,6 +153,7 @@ def test_cursor_is_the_last_event_that_left_when_stdout_has_no_more_room(tmp_pat
             write_events(note_written(iter(events), written, stream), stream, "jsonl")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        stream.close()
     assert written == [2]
 
 

@@ -289,8 +289,12 @@ OLD = make_rotation(name=RECORD.name, created_at=NOW)
     [
         (OLD, "not finished; last step 2026-12-01 09:00Z"),
         (
+            replace(OLD, state=RotationState.OVERLAPPING, overlap_until=NOW + timedelta(hours=1)),
+            "the old PAT stays valid until 2026-12-01 10:00Z",
+        ),
+        (
             replace(OLD, state=RotationState.OVERLAPPING, overlap_until=NOW),
-            "the old PAT stays valid until 2026-12-01 09:00Z",
+            "the overlap ended 2026-12-01 09:00Z; the old PAT is not revoked yet",
         ),
         (
             replace(OLD, state=RotationState.OVERLAPPING, awaited_hooks=("restart",)),
