@@ -273,5 +273,5 @@ def test_line_of_an_event_has_room_for_the_first_of_very_many_pats_and_counts_as
     assert many == f"259 PATs: {', '.join(names[:10])} and 249 more"
     assert few == "PATs ci-build, npm-feed"
     assert [WORDS["failures"](count) for count in (1, 2)] == ["the first failure", "failed twice in a row"]
-    assert [WORDS["finishing"](count) for count in (0, 2)] == ["nothing to finish", "finishing 2"]
+    assert [WORDS["finishing"](count) for count in (0, 2)] == ["nothing to finish", "finishing 2 rotations"]
     assert WORDS["about"]("Over: build-bot must sign in again") == '"Over: build-bot must sign in again"'
