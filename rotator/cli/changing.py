@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rotator.cli.confirming import check_can_confirm, is_sure
@@ -66,18 +66,25 @@ def change_records(
         old_name = patterns[0] if change == "renamed" else None
         print_json(make_inventory_change_document(change, changed, errors.values(), old_name, dry_run=dry_run))
     else:
-        told: dict[str, list[str]] = {}
-        for pat in changed:
-            if pat.name not in same:
-                told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
-        for then, group in told.items():
-            _say_changed(cli, group, f"would be {change}" if dry_run else change, then)
+        _say_all_changed(
+            cli, (pat for pat in changed if pat.name not in same), f"would be {change}" if dry_run else change, after
+        )
         if same:
             say(cli, f"{say_names(sorted(same))}: {why_same}")
         if dry_run:
             say(cli, "A dry run: nothing was changed.")
         report_others(cli, errors.items())
     return find_code_of_errors(errors.values(), done=bool(changed))
+
+
+def _say_all_changed(
+    cli: CliContext, pats: Iterable[ManagedPat], done: str, after: str | Callable[[ManagedPat], str]
+) -> None:
+    told: dict[str, list[str]] = {}
+    for pat in pats:
+        told.setdefault(after if isinstance(after, str) else after(pat), []).append(pat.name)
+    for then, names in told.items():
+        _say_changed(cli, names, done, then)
 
 
 def _say_changed(cli: CliContext, names: Sequence[str], done: str, after: str) -> None:
@@ -118,13 +125,13 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
         return agreed
 
     if dry_run:
-        return change_records(cli, patterns, look, "forgotten", _say_way_back, dry_run=True)
+        return change_records(cli, patterns, look, "forgotten", say_way_back, dry_run=True)
     return change_records(
-        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", _say_way_back, ask
+        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", say_way_back, ask
     )
 
 
-def _say_way_back(pat: ManagedPat) -> str:
+def say_way_back(pat: ManagedPat) -> str:
     """What brings a forgotten PAT back, if anything does."""
     if not pat.has_pat:
         return "Its PAT was still to be made: `rotator create` orders it again."

@@ -471,6 +471,7 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+    assert " together, each counted by itself, with what lasts " in page_answer(document, 5)
 
 
 def test_what_began_after_the_period_breaks_nothing_in_it() -> None:
