@@ -130,13 +130,13 @@ def forget_records(cli: CliContext, patterns: tuple[str, ...], *, dry_run: bool,
         return agreed
 
     if dry_run:
-        return change_records(cli, patterns, look, "forgotten", _say_way_back, dry_run=True)
+        return change_records(cli, patterns, look, "forgotten", say_way_back, dry_run=True)
     return change_records(
-        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", _say_way_back, ask
+        cli, patterns, lambda run, name: keeping.forget(run, name, asked[name]), "forgotten", say_way_back, ask
     )
 
 
-def _say_way_back(pat: ManagedPat) -> str:
+def say_way_back(pat: ManagedPat) -> str:
     """What brings a forgotten PAT back, if anything does."""
     if not pat.has_pat:
         return "Its PAT was still to be made: `rotator create` orders it again."

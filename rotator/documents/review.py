@@ -174,6 +174,7 @@ def _make_pat(standing: Standing, now: datetime) -> ReviewedPatDocument:
         **make_facts(row),
         "owner": standing.owner,
         "state": row.state,
+        "needs_sign_in": row.needs_sign_in,
         "all_organizations": standing.record.all_organizations,
         "managed": prove_or_none(trail.managed),
         "brought_by": trail.brought_by,

@@ -47,6 +47,7 @@ class ReviewedPatDocument(PatFacts):
 
     owner: Annotated[str | None, "The user whose PAT it is. Null: the settings do not have the account any more."]
     state: Annotated[PatState, "Its state, in one word."]
+    needs_sign_in: Annotated[bool, "Whether it waits for a person to sign its account in, and for nothing else."]
     all_organizations: Annotated[bool, "Whether it is valid for every organization that its owner can reach."]
     managed: Annotated[ProofDocument | None, "Since when it is managed. Null: the log does not say."]
     brought_by: Annotated[str | None, "Who brought it under management: user and host. Null: the log does not say."]

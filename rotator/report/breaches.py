@@ -85,7 +85,8 @@ def say_breaches(review: ReviewDocument) -> str:
     """Say how often the policy was broken, how long that lasted, and up to when it is counted."""
     count, seconds = count_breaches(review)
     said = f"The policy was broken {count} {'time' if count == 1 else 'times'}"
-    said += f", which lasted {say_seconds(seconds)} together, each counted by itself" if count else ""
+    said += f", which lasted {say_seconds(seconds)} together" if count else ""
+    said += ", each counted by itself" if count > 1 else ""
     if not any(found.ended == _LASTS for found in list_breaches(review)):
         return said
     now, until = review["generated_at"], review["period"]["until"]

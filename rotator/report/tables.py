@@ -73,7 +73,7 @@ def _make_pat_tables(review: ReviewDocument) -> Iterator[Table]:
                 pat["owner"] or "not known",
                 pat["organization"],
                 pat["display_name"],
-                pat["state"],
+                f"{pat['state']}: {pat['account']} must sign in" if pat["needs_sign_in"] else pat["state"],
                 *say_proof(pat["managed"], "not in the log"),
                 pat["brought_by"] or "not in the log",
                 f"{pat['vault'].rstrip('/')}/{pat['secret_name']}",

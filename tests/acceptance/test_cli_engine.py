@@ -380,7 +380,7 @@ def test_pat_has_another_name_when_it_was_renamed(signed_in: Rotator) -> None:
     assert _names(_read(signed_in("once", "--json"))["rotated"]) == {"feed"}
 
 
-def test_forget_promises_no_way_back_when_the_pat_is_revoked_or_was_never_made(signed_in: Rotator) -> None:
+def test_forget_promises_no_way_back_when_the_pat_is_revoked(signed_in: Rotator) -> None:
     _adopt(signed_in, "npm-feed", "docs-site")
     assert signed_in("revoke", "npm-feed", "--yes").returncode == 0
     said = signed_in("inventory", "forget", "npm-feed", "docs-site", "--yes").stdout.splitlines()

@@ -176,6 +176,14 @@ def test_pat_that_is_blocked_has_a_rule_and_no_age_that_is_right() -> None:
     assert (shown[2], shown[6], shown[8]) == ("3 days", "none", "blocked: it cannot be rotated")
 
 
+def test_pat_that_waits_for_a_sign_in_says_whose() -> None:
+    """It is blocked by nothing else, and within the policy."""
+    row = replace(make_status(age=5 * DAY, left=25 * DAY), state=PatState.BLOCKED)
+    waits = replace(row, next_action=NextAction.SIGN_IN)
+    page = read_page(render_page(make_document([], [row, waits])))
+    assert [shown[5] for shown in read_table(page, "pats")] == ["blocked", f"blocked: {row.account} must sign in"]
+
+
 def test_ages_are_rounded_as_status_rounds_them() -> None:
     """22 days and 18 hours are 23 days wherever rotator says so."""
     row = make_status(age=22 * DAY + timedelta(hours=18), left=7 * DAY + timedelta(hours=6))
@@ -471,6 +479,7 @@ def test_breaches_are_one_list_by_their_beginning_with_a_sum() -> None:
     assert seconds == sum(found.seconds or 0 for found in list_breaches(document))
     assert table.caption.startswith("What broke the policy: 302 in all, which lasted ")
     assert page_answer(document, 5).startswith("The policy was broken 302 times, which lasted ")
+    assert " together, each counted by itself, with what lasts " in page_answer(document, 5)
 
 
 def test_pat_that_was_too_old_when_it_was_adopted_breaks_the_policy_from_then_on() -> None:
