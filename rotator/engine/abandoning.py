@@ -36,7 +36,8 @@ from rotator.errors import (
 LOST_VALUE = RotationError(
     "the run that minted the clone ended before the value was stored; the value is lost",
     code="value_lost",
-    fix="Nothing to do: the clone is revoked, and a later run makes a new one if it is still due.",
+    fix="rotator revokes the clone. A later run makes a new one if it is due; if it is not, a person who ordered it "
+    "runs `rotator rotate` again.",
     kind=FailureKind.EXPLAINED_LOSS,
 )
 LOST_ANSWER = RotationError(

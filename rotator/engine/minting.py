@@ -252,6 +252,7 @@ def _close_as_not_created(held: ClaimedPat, listing: Listing) -> None:
     error = RotationError(
         "the mint was not answered and the server does not list its PAT",
         code="mint_not_created",
-        fix="Nothing to do: a later run makes a new one if it is still due.",
+        fix="A later run makes a new one if it is due; if it is not, a person who ordered it runs `rotator rotate` "
+        "again.",
     )
     close_unminted(held, error, pat=explain_failure(held, Failure.of(error)))

@@ -209,7 +209,10 @@ def _find_bar(began: datetime, ends: datetime, now: datetime) -> int:
 def _list_sign_in(account: StatusSignInDocument, now: datetime) -> dict[str, str]:
     refusal, forecast, ends = account["refusal"], account["forecast"], account["lapses_at"]
     stands = {True: "signed in", False: "a person must sign in", None: "not known"}[account["signed_in"]]
-    due = "" if forecast is None else f"{forecast['due_before']} fall due before that, {forecast['due_after']} after it"
+    due = ""
+    if forecast is not None:
+        fall = "falls" if forecast["due_before"] == 1 else "fall"
+        due = f"{_count_pats(forecast['due_before'])} {fall} due before that, {forecast['due_after']} after it"
     return {
         "name": _clip(account["name"]),
         "stands": stands,

@@ -172,7 +172,7 @@ def test_change_of_a_policy_says_whose_it_is() -> None:
         ("job_failed", "work", {"message": "no", "failures": 4}, "no, failed 4 times in a row"),
         ("settings_changed", "settings", {"sha256": HEAD, "previous": "0" * 64}, "now abababab, was 00000000"),
         ("notification_delivered", "ops", {"about": "Over: a must sign in"}, '"Over: a must sign in"'),
-        ("hook_succeeded", "restart", {"about": "secret_stored of a"}, "about secret_stored of a"),
+        ("hook_succeeded", "restart", {"about": "secret_stored of a"}, '"secret_stored of a"'),
         (
             "hook_failed",
             "a",
@@ -265,3 +265,13 @@ def test_following_ends_when_the_log_was_put_back_and_perhaps_went_on(kept: int)
     with pytest.raises(UsageError, match="no event 4 yet" if kept == 2 else "another event 4 than before") as caught:
         next(following)
     assert "restored from a backup" in caught.value.fix
+
+
+def test_line_of_an_event_has_room_for_the_first_of_very_many_pats_and_counts_as_people_do() -> None:
+    names = [f"team{number:03}" for number in range(259)]
+    many, few = WORDS["pats"](", ".join(names)), WORDS["pats"]("ci-build, npm-feed")
+    assert many == f"259 PATs: {', '.join(names[:10])} and 249 more"
+    assert few == "PATs ci-build, npm-feed"
+    assert [WORDS["failures"](count) for count in (1, 2)] == ["the first failure", "failed twice in a row"]
+    assert [WORDS["finishing"](count) for count in (0, 2)] == ["nothing to finish", "finishing 2 rotations"]
+    assert WORDS["about"]("Over: build-bot must sign in again") == '"Over: build-bot must sign in again"'

@@ -94,3 +94,17 @@ def test_several_errors_point_to_the_runbook_in_one_line(capsys: pytest.CaptureF
         "fix: Find out who.",
         "more: `rotator runbook rotation_blocked sign_in_needed`",
     ]
+
+
+def test_problem_of_a_file_is_folded_and_its_source_lines_are_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caret below a folded line would point anywhere."""
+    monkeypatch.setenv("COLUMNS", "60")
+    source = f"  52 | command: [{'./a-long-one.sh, ' * 6}]"
+    problem = f"rotator.yaml:52:15 hooks[0].command: {'the hook cannot be called, ' * 4}and so on\n{source}\n     |  ^"
+    report_error(CliContext(), ConfigError([problem]))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: rotator.yaml:52:15 hooks[0].command: ")
+    assert source.rstrip() in [line.rstrip() for line in lines]
+    assert all(len(line) <= 60 for line in lines if not line.startswith(source[:8]))

@@ -77,7 +77,7 @@ def test_action_follows_the_policy_when_nothing_is_under_way(
     assert action.reason is reason
     assert (action.expires_at, action.retires_at) == (None, None)
     assert action.decision is not None
-    assert action.failure == explain_decision(action.decision)
+    assert action.failure == explain_decision(action.decision, action.pat)
     assert (action.failure is not None) == (kind is ActionKind.BLOCKED)
 
 

@@ -199,7 +199,7 @@ def test_row_shows_what_is_left_of_the_lifetime_as_a_bar() -> None:
 
 def test_sign_ins_and_jobs_are_shown() -> None:
     seen = Seen(make_page(OK))
-    assert "2 fall due before that, 1 after it" in seen.text
+    assert "2 PATs fall due before that, 1 after it" in seen.text
     assert "✓ signed in 3 days ago in 87 days" in _spell(seen.html)
     assert "work 60 s ago 2 s verify audit never -" in _spell(seen.html)
 
