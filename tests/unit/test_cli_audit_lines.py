@@ -172,7 +172,7 @@ def test_change_of_a_policy_says_whose_it_is() -> None:
         ("job_failed", "work", {"message": "no", "failures": 4}, "no, failed 4 times in a row"),
         ("settings_changed", "settings", {"sha256": HEAD, "previous": "0" * 64}, "now abababab, was 00000000"),
         ("notification_delivered", "ops", {"about": "Over: a must sign in"}, '"Over: a must sign in"'),
-        ("hook_succeeded", "restart", {"about": "secret_stored of a"}, "about secret_stored of a"),
+        ("hook_succeeded", "restart", {"about": "secret_stored of a"}, '"secret_stored of a"'),
         (
             "hook_failed",
             "a",

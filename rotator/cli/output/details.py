@@ -44,12 +44,6 @@ def _say_organizations(value: Detail) -> str:
     return f"{value} for all organizations"
 
 
-def _say_pats(value: Detail) -> str:
-    """The names, of very many how many they are and the first ones: a line has room for no more."""
-    names = str(value).split(", ")
-    return f"{len(names)} PATs: {say_names(names)}" if len(names) > _MOST_NAMES else f"PATs {value}"
-
-
 def _say_failures(value: Detail) -> str:
     return {1: "the first failure", 2: "failed twice in a row"}.get(int(value or 0), f"failed {value} times in a row")
 
@@ -67,12 +61,18 @@ def _counted(one: str, more: str = "") -> Callable[[Detail], str]:
     return lambda value: f"{value} {one if value == 1 else more or f'{one}s'}"
 
 
+def _say_pats(value: Detail) -> str:
+    """The names, of very many how many they are and the first ones: a line has room for no more."""
+    names = str(value).split(", ")
+    return f"{len(names)} PATs: {say_names(names)}" if len(names) > _MOST_NAMES else f"PATs {value}"
+
+
 def _word(text: str, say: Callable[[Detail], str] = str) -> Callable[[Detail], str]:
     return lambda value: text.format(say(value))
 
 
-_MOST_NAMES = 10
 _HASH = 64
+_MOST_NAMES = 10
 _WHYS = {
     RevocationKind.ROTATED.value: "its successor is stored and works",
     RevocationKind.ABANDONED.value: "it is a clone that cannot be used",
@@ -97,7 +97,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "authorization_ids": _word("PATs {}"),
     "name": _word("of {}"),
     "kind": lambda value: str(value).replace("_", " "),
-    "count": _word("{} PATs"),
+    "count": _counted("PAT"),
     "pats": _say_pats,
     "down": _word("down: {}"),
     "predecessor_id": _word("replaces {}"),
@@ -188,7 +188,7 @@ WORDS: dict[str, Callable[[Detail], str]] = {
     "managed": _word("{} managed"),
     "finishing": _say_finishing,
     "thread": _word("thread {}"),
-    "about": _word("about {}"),
+    "about": _word('"{}"'),
     "output": _word("it printed: {}"),
     "fix": _word("{}"),
     "reason": _word('because "{}"'),
@@ -200,10 +200,6 @@ UNSAID = frozenset(
     | {"previous_hash", "head", "keeps", "kept", "kept_hash", "body_hash", "old_key", "new_key", "new_signature"}
 )
 """The fields that say where it happened, or that nobody reads in a line. Ids of rotations and of answers too."""
-
-
-def _quote_title(details: Mapping[str, Detail], _subject: str) -> str:
-    return f'"{details["about"]}"'
 
 
 def _say_nothing(_details: Mapping[str, Detail], _subject: str) -> str:
@@ -239,8 +235,6 @@ _OWN: dict[str, dict[str, Callable[[Mapping[str, Detail], str], str]]] = {
     "clock_doubted": {"seconds": _say_skew},
     "condition_ended": {"kind": _say_over},
     "hook_failed": {"output": _say_unsaid_output},
-    "notification_delivered": {"about": _quote_title},
-    "notification_refused": {"about": _quote_title},
     "revoke_started": {"code": _say_nothing, "why": _say_doomed},
     "revocation_requested": {"why": _say_nothing},
     "pat_revoked": {"why": _say_nothing},
