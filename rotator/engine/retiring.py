@@ -48,6 +48,7 @@ from rotator.engine.records import add_moved
 from rotator.engine.replacing import check_identity
 from rotator.engine.restoring import begin_overlap_anew, undo_late_write
 from rotator.engine.revoking import UNCONFIRMED, make_pending, send_revocation
+from rotator.engine.tags import ROTATION_TAG
 from rotator.errors import (
     ForeignValueError,
     PlanRefusedError,
@@ -182,11 +183,17 @@ def recover_retirement(held: ClaimedPat, view: ServerView) -> None:
         behind = find_behind(held, latest.version if latest is not None else None)
         if behind is not None:
             raise freeze(held, behind)
-        if latest is not None and is_forged(held.services.secrets, held.location, latest, rotation.secret_version):
-            raise freeze(held, make_foreign(held, latest))  # consumers read what somebody copied under our tags
+        if latest is not None and _is_copied(held, latest):
+            raise freeze(held, make_foreign(held, latest))
         complete(held, PatRevoked(authorization_id=rotation.predecessor_id, why=RevocationKind.ROTATED.value))
     else:
         retire_predecessor(held, view)
+
+
+def _is_copied(held: ClaimedPat, latest: StoredSecret) -> bool:
+    """Whether consumers read what somebody wrote under this rotation's tags. What has others may be an old read."""
+    is_tagged = latest.version.tags.get(ROTATION_TAG) == held.rotation.id
+    return is_tagged and is_forged(held.services.secrets, held.location, latest, held.rotation.secret_version)
 
 
 def guard_revocation(held: ClaimedPat, view: ServerView) -> None:

@@ -214,6 +214,16 @@ def test_retirement_that_was_carried_out_is_frozen_when_a_tool_has_put_the_old_v
     world.finish()
 
 
+def test_retirement_that_was_carried_out_is_completed_when_a_read_of_the_secret_is_old() -> None:
+    world = make_overlapping(hours=25)
+    world.run_and_die(after="retiring")
+    world.pats.pats[world.rotations()[0].predecessor_id].revoked = True
+    world.secrets.is_stale = lambda: True
+    world.advance(hours=1)
+    world.run()
+    assert (world.states(), world.record().hold) == (["completed"], None)
+
+
 def test_pat_in_its_overlap_keeps_none_of_the_others_from_being_rotated() -> None:
     world = make_world("a", NAME)
     world.rotate(NAME)
