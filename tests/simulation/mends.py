@@ -331,12 +331,6 @@ MENDS = {
             "a window holds nothing back once the overlap would not fit before the expiry",
             ((policy, "find_last_call", lambda pat, rule: pat.valid_to - find_last_span(pat.lifetime)),),
         ),
-        Mend(
-            20,
-            "revoked-clone-that-signs-in",
-            "no old PAT is revoked while the server calls its clone revoked, even if that signs in",
-            ((ServerView, "is_revoked", lambda *_: False),),
-        ),
     )
 }
 
