@@ -127,11 +127,14 @@ def read_fresh(run: RunContext, load: Callable[[Reading, Terms], Found]) -> Foun
 
 
 def enter(work: UnitOfWork, run: RunContext, pats: Iterable[ManagedPat]) -> int:
-    """Enter these records, which nobody else can have claimed, with their next moments. Return how many."""
+    """Enter these records, which nobody else can have claimed, with their next moments. Return how many.
+
+    By one look at the clock, which the entry names: a clock that is set meanwhile leaves no moment of another time.
+    """
     run, limits, now = _put_in_force(work, run), work.limits.load(), run.services.clock.now()
     basis, matters = _make_basis(run, limits), load_matters(work, pats)
     for matter in matters:
-        due = _find_due(run, matter, limits)
+        due = _find_due(run, matter, limits, now)
         work.queue.save(matter.pat.name, Entry(due.at, basis.limited if due.by_limit else basis.plain, now))
     return len(matters)
 
@@ -199,9 +202,9 @@ def _is_due(run: RunContext, matter: Matter, limits: Limits) -> bool:
         return True
 
 
-def _find_due(run: RunContext, matter: Matter, limits: Limits) -> Due:
+def _find_due(run: RunContext, matter: Matter, limits: Limits, now: datetime) -> Due:
     try:
         with naming_bugs():
-            return find_due(matter, run.policy, limits, run.services.clock.now(), run.services.timing.settle)
+            return find_due(matter, run.policy, limits, now, run.services.timing.settle)
     except InternalError:
         return Due(LONG_AGO)

@@ -438,9 +438,11 @@ class World:
         )
 
     def _draw_wrong_date(self) -> dict[str, timedelta]:
-        """In some runs one service's clock is wrong, by its `Date`."""
+        """In some runs one service's clock is wrong, by its `Date`: then what cannot wait is reckoned by that too."""
         if self.whims is None or not self.has_whim(0.15):
             return {}
+        if self.calendar is not None:
+            self.calendar.persons.add(f"run-{self.runs}")
         return {self.whims.choice(("azure_devops", "key_vault")): self.whims.choice(SKEWS)}
 
     def archive_old(self) -> int:

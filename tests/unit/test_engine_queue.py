@@ -12,7 +12,8 @@ from rotator.domain.policy import Decision, Policy, RuleAction
 from rotator.domain.threshold import Threshold
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, resume
-from rotator.engine.queue import BATCH, load_due
+from rotator.engine.queue import BATCH, enter, load_due
+from tests.support.clock import FakeClock
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -118,3 +119,35 @@ def test_bug_about_one_record_leaves_it_due_and_its_neighbours_as_they_are() -> 
     sound = world.policy
     world.policy = BrokenPolicy(sound.rules, sound.guardrails, sound.digest)
     assert list_due(world) == ["ci-build", NAME]
+
+
+class SteppingClock:
+    """A clock that is set 20 days ahead after its first look."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock, self._looks = clock, 0
+
+    def now(self) -> datetime:
+        """Return the time, or what it was set to."""
+        self._looks += 1
+        return self._clock.now() + timedelta(days=20 if self._looks > 1 else 0)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._clock.sleep(seconds)
+
+
+def test_entry_is_of_one_look_at_the_clock_when_that_is_set_meanwhile() -> None:
+    """Else it has the moment of one time and the date of another, and nothing shows that it is wrong."""
+    world = make_world()
+    world.add_managed("later", days_left=25)
+    run, later = world.make_run(), world.record("later")
+    stepping = replace(run, services=replace(run.services, clock=SteppingClock(world.clock)))
+    with world.database.begin() as work:
+        enter(work, run, [later])
+    with world.database.read() as reading:
+        expected = reading.queue.find_next(world.clock.now())
+    with world.database.begin() as work:
+        enter(work, stepping, [later])
+    with world.database.read() as reading:
+        assert reading.queue.find_next(world.clock.now()) == expected
