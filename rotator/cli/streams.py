@@ -9,12 +9,13 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO, TextIO
+from typing import IO, TextIO, cast
 
 import click
 
 _MODES = {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}
 """What a closed stream becomes: empty input; an stdout that refuses each write, as a full one does; a silent stderr."""
+_STDOUT = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -84,9 +85,10 @@ def _prepare(stream: TextIO) -> TextIO:
     if type(stream) is not io.TextIOWrapper:
         return stream
     encoding, is_by_line = stream.encoding, stream.line_buffering or stream.write_through
-    raw: BinaryIO | io.RawIOBase = stream.detach()
-    # With PYTHONUNBUFFERED it is a raw one: that loses without a word what a full place does not take.
-    buffer = io.BufferedWriter(raw) if isinstance(raw, io.RawIOBase) else raw
+    raw = stream.detach()
+    # With PYTHONUNBUFFERED it is a raw one: of output, that loses without a word what a full place does not take.
+    is_output = isinstance(raw, io.RawIOBase) and raw.fileno() == _STDOUT
+    buffer = io.BufferedWriter(cast(io.RawIOBase, raw)) if is_output else raw
     return Output(buffer, encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
 
 

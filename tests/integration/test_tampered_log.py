@@ -36,7 +36,7 @@ ANYWHERE = {
     "one before the first": (
         "INSERT INTO audit_event SELECT 0, occurred_at, event, subject, outcome, actor, run_id, details, "
         "previous_hash, hash, encoding FROM audit_event WHERE sequence = 1",
-        1,
+        0,
     ),
     "end of a page deleted": ("DELETE FROM audit_event WHERE sequence = 1000", 1000),
     "moved to the end": ("UPDATE audit_event SET sequence = 9000000000 WHERE sequence = 700", 700),
@@ -88,7 +88,7 @@ def test_log_names_the_first_bad_event_when_it_was_changed(
     with pytest.raises(AuditChainError) as found:
         check_log(database)
     database.close()
-    assert found.value.sequence == number
+    assert found.value.sequence == (number if isinstance(number, int) else 0)
     assert f"audit event {number} " in found.value.message
     assert found.value.fix
 
