@@ -159,7 +159,7 @@ def read_terminal(sandbox: Sandbox, folder: Path, words: tuple[str, ...], column
 def test_text_has_the_width_of_the_terminal(
     sandbox: Sandbox, adopted: Rotator, tmp_path: Path, words: tuple[str, ...], columns: int
 ) -> None:
-    """Nobody says COLUMNS: shells keep it to themselves. A command is in one piece, to be pasted, however long it is."""
+    """Nobody says COLUMNS: shells keep it to themselves. A command is in one piece, so that it can be pasted."""
     shown = read_terminal(sandbox, tmp_path, words, columns)
     longest = max(len(line) for line in shown.splitlines() if not re.fullmatch(r" *`[^`]+`[,.]?", line))
     assert (longest <= 60) if columns == 60 else (80 < longest <= 140)
