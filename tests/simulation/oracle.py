@@ -131,6 +131,10 @@ class Oracle:
         if self._world.show_end(authorization_id) > self._world.now():
             self._returned.add(authorization_id)
 
+    def note_edited(self, authorization_ids: Iterable[str]) -> None:
+        """People gave these PATs other names, scopes or more time before any run had recognised them."""
+        self._untold.update(authorization_ids)
+
     def note_revoked(self, authorization_id: str) -> None:
         """A person has that PAT revoked now, whoever reads it."""
         self._revoked.setdefault(authorization_id, self._world.now())

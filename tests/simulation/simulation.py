@@ -225,6 +225,7 @@ def settle(world: World, history: History) -> None:
     world.oracle.look()
     if world.restored:
         world.lose_knowledge()
+    world.note_edited()
     people.sign_in()
     world.clock.advance(LEASE)
     if world.calendar is not None:

@@ -311,7 +311,6 @@ class World:
             known = reading.journal.find_known([rotation.id for rotation, *_ in self.unwitnessed])
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
         lost = self.made_by_people - recorded
-        lost |= self.edited - recorded - {rotation.new_authorization_id for rotation in self.load_rotations()}
         for rotation, sent_at, longest in self.unwitnessed:
             if rotation.id not in known:
                 now_longest = self.pats.organizations[rotation.organization].max_lifetime  # for a mint that came late
@@ -322,6 +321,13 @@ class World:
                     or (fake.pat.lifetime in (longest, now_longest) and fake.pat.valid_from >= sent_at)
                 }
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
+
+    def note_edited(self) -> None:
+        """Tell the oracle which PATs people edited that no record and no rotation names."""
+        with self.database.read() as reading:
+            recorded = {pat.authorization_id for pat in reading.inventory.load_all()}
+        named = {rotation.new_authorization_id for rotation in self.load_rotations()}
+        self.oracle.note_edited(self.edited - recorded - named)
 
     def show_status(self) -> StatusDocument:
         """The JSON of `rotator status`."""
