@@ -304,7 +304,7 @@ class World:
     def lose_knowledge(self) -> None:
         """Tell the oracle what no database knows any more: which PATs of people were adopted, and whose secrets are.
 
-        And which PATs were minted while nothing but the lost database could tell of them, or were edited since.
+        And which PATs were minted while nothing but the lost database could tell of them.
         """
         with self.database.read() as reading:
             records = reading.inventory.load_all()

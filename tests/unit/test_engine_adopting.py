@@ -50,6 +50,17 @@ def list_names(plan: AdoptionPlan) -> list[str]:
     return [proposal.record.name for proposal in plan.proposals]
 
 
+def hide_in(world: EngineWorld, hidden: str, hiding: set[int]) -> None:
+    """Of the next lists, those with these numbers lack that PAT."""
+    listings = iter(range(3))
+
+    def hide(listed: tuple[Pat, ...]) -> PatList:
+        is_hidden = next(listings, None) in hiding
+        return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != hidden])
+
+    world.pats.change_listed = hide
+
+
 def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name() -> None:
     world = make_world()
     first, second = add_untracked(world, "CI build (Linux)", "deploy")
@@ -68,13 +79,7 @@ def test_proposal_shows_handle_vault_and_secret_when_named_by_id_or_display_name
 def test_none_of_two_namesakes_is_proposed_when_two_of_three_listings_hide_one(hiding: set[int]) -> None:
     world = make_world()
     first, second = add_untracked(world, "hook", "hook")
-    listings = iter(range(3))
-
-    def hide(listed: tuple[Pat, ...]) -> PatList:
-        is_hidden = next(listings, None) in hiding
-        return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != first])
-
-    world.pats.change_listed = hide
+    hide_in(world, first, hiding)
     plan = look(world)
     assert list_names(plan) == []
     refused = {refusal.reference for refusal in plan.refusals if refusal.kind is RefusalKind.SAME_NAME}
@@ -86,13 +91,7 @@ def test_display_name_is_ambiguous_when_two_of_three_listings_hide_one_of_two_na
     """Consumers of the secret may use the hidden one; only an id tells."""
     world = make_world()
     first, second = add_untracked(world, "hook", "hook")
-    listings = iter(range(3))
-
-    def hide(listed: tuple[Pat, ...]) -> PatList:
-        is_hidden = next(listings, None) in hiding
-        return PatList([pat for pat in listed if not is_hidden or pat.authorization_id != first])
-
-    world.pats.change_listed = hide
+    hide_in(world, first, hiding)
     plan = look(world, "hook")
     assert list_names(plan) == []
     (refusal,) = plan.refusals
