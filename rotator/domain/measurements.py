@@ -39,11 +39,15 @@ class PatFigures:
 
 @dataclass(frozen=True)
 class AccountFigures:
-    """One account. `is_down`: it cannot be used now, whatever its sign-in. `refreshed_at` is None if not known."""
+    """One account. `refreshed_at` is None if not known.
+
+    `is_down`: it cannot be used now, whatever its sign-in. `is_shut_out`: none of its organizations can be worked with.
+    """
 
     name: str
     needs_person: bool
     is_down: bool
+    is_shut_out: bool
     refreshed_at: datetime | None
 
 

@@ -132,13 +132,19 @@ def save_requests(database: Database, counter: RequestCounter) -> None:
 def find_unready(measured: Measurements) -> tuple[str, ...]:
     """Return what keeps rotator from its work, in sentences; none when it can work."""
     problems = ["the clock of this host is wrong, or nobody can tell"] if measured.is_clock_wrong else []
-    if not any(not found.needs_person and not found.is_down for found in measured.accounts):
-        waiting = [found.name for found in measured.accounts if found.needs_person]
-        down = [found.name for found in measured.accounts if not found.needs_person]
-        said = [f"{', '.join(waiting)} must sign in again"] if waiting else []
-        said += [f"{', '.join(down)} cannot be used now"] if down else []
+    said = [_explain_unusable(found) for found in measured.accounts]
+    if all(said):
         problems.append(f"no account can be used: {'; '.join(said)}")
     return tuple(problems)
+
+
+def _explain_unusable(found: AccountFigures) -> str:
+    """Return why nothing can be done with an account, or an empty text."""
+    if found.needs_person:
+        return f"{found.name} must sign in again"
+    if found.is_down:
+        return f"{found.name} cannot be used now"
+    return f"none of the organizations of {found.name} can be worked with" if found.is_shut_out else ""
 
 
 def _read_log(run: RunContext, reading: Reading, tally: RotationTally) -> tuple[Verdict | None, Mapping[str, int]]:
@@ -158,12 +164,14 @@ def _measure_accounts(
 ) -> Iterable[AccountFigures]:
     refused = _find_subjects(conditions, _SIGN_IN_NEEDED)
     down = _find_subjects(conditions, ConditionKind.ACCOUNT_DOWN)
+    shut = _find_subjects(conditions, ConditionKind.ORGANIZATION_DOWN)
     known = {status.account: status for status in sign_ins}
     for account in run.services.accounts:
         status = known.get(account.name)
         needs_person = account.name in refused or (status is not None and not status.is_signed_in(now))
         refreshed_at = None if status is None else status.refreshed_at
-        yield AccountFigures(account.name, needs_person, account.name in down, refreshed_at)
+        is_shut_out = all(name_organization((account.name, place)) in shut for place in account.organizations)
+        yield AccountFigures(account.name, needs_person, account.name in down, is_shut_out, refreshed_at)
 
 
 def _measure_sources(

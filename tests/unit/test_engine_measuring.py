@@ -17,6 +17,7 @@ from rotator.domain.events.places import (
     AuditBroken,
     ClockDoubted,
     OrganizationDown,
+    OrganizationRestored,
     SignInLapsed,
     SignInRestored,
     VaultDown,
@@ -233,6 +234,23 @@ def test_installation_is_ready_while_one_account_can_be_used() -> None:
     tell(world, ACCOUNT, AccountDown(code="x"))
     assert find_unready(measure_world(world)) == (f"no account can be used: {ACCOUNT} cannot be used now",)
     world.accounts += (replace(world.accounts[0], name="other"),)
+    assert find_unready(measure_world(world)) == ()
+
+
+def test_installation_is_not_ready_while_no_organization_can_be_worked_with() -> None:
+    """One organization that can be is enough, whatever the others say."""
+    world = make_small_world()
+    world.accounts = (replace(world.accounts[0], organizations=(ORGANIZATION, "fabrikam")),)
+    tell(world, f"{ACCOUNT}/{ORGANIZATION}", OrganizationDown(code="x"))
+    assert find_unready(measure_world(world)) == ()
+    tell(world, f"{ACCOUNT}/fabrikam", OrganizationDown(code="x"))
+    shut_out = f"none of the organizations of {ACCOUNT} can be worked with"
+    assert find_unready(measure_world(world)) == (f"no account can be used: {shut_out}",)
+    world.accounts += (replace(world.accounts[0], name="other"),)
+    tell(world, "other", SignInLapsed(code="x"))
+    said = f"no account can be used: {shut_out}; other must sign in again"
+    assert find_unready(measure_world(world)) == (said,)
+    tell(world, f"{ACCOUNT}/fabrikam", OrganizationRestored())
     assert find_unready(measure_world(world)) == ()
 
 

@@ -47,7 +47,7 @@ FULL = Measurements(
         PatFigures("npm-feed", "build-bot", "contoso", "ok", LATER, NOW, True),
         PatFigures('odd "name"\\\n', "build-bot", "contöso", "due", None, None, False),
     ),
-    accounts=(AccountFigures("build-bot", True, False, NOW), AccountFigures("other", False, True, None)),
+    accounts=(AccountFigures("build-bot", True, False, False, NOW), AccountFigures("other", False, True, False, None)),
     sources=(
         SourceFigures(SourceKind.ENTRA, "build-bot", True),
         SourceFigures(SourceKind.AZURE_DEVOPS, "build-bot/contoso", False),
