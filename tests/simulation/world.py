@@ -25,7 +25,7 @@ from rotator.engine.log_checking import check_log
 from rotator.engine.old_rotations import archive_rotations
 from rotator.engine.status import status_from
 from rotator.engine.stopping import make_stoppable
-from rotator.engine.tags import PREDECESSOR_TAG, ROTATION_TAG
+from rotator.engine.tags import INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
 from rotator.errors import DeniedError, SignInRequiredError, VerificationError
 from rotator.ports.claims import Claim, Claims
 from rotator.ports.clock import Clock
@@ -83,6 +83,10 @@ class InvariantError(AssertionError):
     """The promise was broken."""
 
 
+_MOST_INTENTS = 4
+"""So many has the tag of a secret room for."""
+
+
 class WatchedClock(FakeClock):
     """A clock whose every move lets the consumers be asked."""
 
@@ -112,6 +116,15 @@ class Spot:
     organization: str = ORGANIZATION
 
 
+@dataclass(frozen=True)
+class SentMint:
+    """A mint that was sent, for which rotation, when, and under which maximum of the organization."""
+
+    rotation: Rotation
+    at: datetime
+    longest: timedelta | None
+
+
 class World:
     """Azure DevOps, a vault and a database in memory, with two ManagedPats that are due, of one or two accounts.
 
@@ -130,8 +143,8 @@ class World:
     `unlisted` counts, by PAT, the lists of the newest run that hid it.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `stretch`: PATs live so many times longer than elsewhere, so that there is room for an overlap of days.
-    `unwitnessed` are rotations whose mint was sent, when, and under which maximum, while their secret did not exist: no
-    version of it can tell of them.
+    `sent` are the mints that were sent; `unwitnessed` those of them that no version of their secret can tell of: the
+    secret did not exist yet, or its tag had no room beside four newer ones.
     `something_else` are versions of secrets that hold no PAT, `seen` those versions
     that a person was shown and gave up, `proven` the newest version when a rotation last proved that it may write.
     """
@@ -166,7 +179,8 @@ class World:
         self._owners: dict[str, str] = {}
         self.human_ids: set[str] = set()
         self.made_by_people: set[str] = set()
-        self.unwitnessed: list[tuple[Rotation, datetime, timedelta | None]] = []
+        self.sent: list[SentMint] = []
+        self.unwitnessed: list[SentMint] = []
         self.adopted: set[str] = set()
         self.renamed: set[str] = set()
         self.condemned: set[str] = set()
@@ -308,19 +322,33 @@ class World:
         """
         with self.database.read() as reading:
             records = reading.inventory.load_all()
-            known = reading.journal.find_known([rotation.id for rotation, *_ in self.unwitnessed])
+            known = reading.journal.find_known([mint.rotation.id for mint in self.unwitnessed])
         recorded, places = {pat.authorization_id for pat in records}, {(pat.vault, pat.secret_name) for pat in records}
         lost = self.made_by_people - recorded
-        for rotation, sent_at, longest in self.unwitnessed:
+        for mint in self.unwitnessed:
+            rotation = mint.rotation
             if rotation.id not in known:
-                now_longest = self.pats.organizations[rotation.organization].max_lifetime  # for a mint that came late
+                longest = self.pats.organizations[rotation.organization].max_lifetime  # for a mint that came late
                 lost |= {
                     fake.pat.authorization_id
                     for fake in self.pats.live_pats(rotation.display_name)
                     if fake.pat.valid_to == rotation.planned_valid_to
-                    or (fake.pat.lifetime in (longest, now_longest) and fake.pat.valid_from >= sent_at)
+                    or (fake.pat.lifetime in (longest, mint.longest) and fake.pat.valid_from >= mint.at)
                 }
         self.oracle.note_lost(lost, [place for place in self.show_places() if place not in places])
+
+    def note_sent(self, rotation: Rotation) -> None:
+        """Note a mint that is sent, and of which mints no version of its secret tells, now or any more."""
+        versions = self.secrets.versions_of(SecretLocation(rotation.vault, rotation.secret_name, rotation.account))
+        tags = [stored.version.tags.get(INTENT_TAG, "").split() for stored in versions]
+        mint = SentMint(rotation, self.clock.now(), self.pats.organizations[rotation.organization].max_lifetime)
+        self.sent.append(mint)
+        if not versions:
+            self.unwitnessed.append(mint)
+        if any(len(intents) == _MOST_INTENTS for intents in tags):
+            told = {intent.split(":")[0] for intents in tags for intent in intents}
+            beside = [mint for mint in self.sent if mint.rotation.secret_name == rotation.secret_name]
+            self.unwitnessed += [mint for mint in beside if mint.rotation.id not in told]
 
     def note_edited(self) -> None:
         """Tell the oracle which PATs people edited that no record and no rotation names."""
@@ -891,9 +919,7 @@ class MortalPats:
         if not intents:
             raise self._world.make_break(f"I4: mint of {display_name} until {valid_to} without an intent")
         for rotation in intents:
-            if not self._world.secrets.versions_of(SecretLocation(rotation.vault, rotation.secret_name, account)):
-                longest = self._world.pats.organizations[organization].max_lifetime
-                self._world.unwitnessed.append((rotation, self._world.clock.now(), longest))
+            self._world.note_sent(rotation)
         try:
             return self._inner.mint(
                 account, organization, display_name=display_name, scope=scope, valid_to=valid_to, permit=permit
