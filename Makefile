@@ -39,7 +39,7 @@ check: $(INSTALLED) ## formatting, lint, types
 bench: $(INSTALLED) ## timings, side by side with the bare minimum
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
-simulate: $(INSTALLED) ## every crash point of a rotation, create and update, and RUNS=2000 random histories
+simulate: $(INSTALLED) ## RUNS=2000 random histories, and each crash of a rotation, create and update that matters
 	@$(BIN)/python -m tests.simulation --everywhere --runs $(or $(RUNS),2000) $(ARGS)
 
 soak: $(INSTALLED) ## DAYS=1000 virtual days of a daemon in a world that fails, one after the other; ARGS="--seed 7"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import repeat
 
 from tests.simulation.crashing import Crash
@@ -22,9 +23,13 @@ def ignore_crashes_in_finalizers(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def prepare_process() -> None:
+    """What each process of the pool begins with."""
+    sys.unraisablehook = ignore_crashes_in_finalizers
+
+
 def live(seeds: range) -> tuple[Counter[str], dict[int, str]]:
     """Run the histories of some seeds; return what happened in them, and for those that broke the promise, how."""
-    sys.unraisablehook = ignore_crashes_in_finalizers
     totals: Counter[str] = Counter()
     broken: dict[int, str] = {}
     for seed in seeds:
@@ -68,14 +73,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="the first seed; repeat a history with --runs 1 --seed N")
     parser.add_argument(
-        "--everywhere", action="store_true", help="also every single crash point of a rotation, create, update"
+        "--everywhere",
+        action="store_true",
+        help="also each crash of a rotation, create, update that leaves another world",
     )
     options = parser.parse_args()
     began, jobs = time.monotonic(), os.cpu_count() or 1
     totals: Counter[str] = Counter()
     broken: dict[int, str] = {}
     end = options.seed + options.runs
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=prepare_process) as pool:
         shares = [range(first, min(first + _SHARE, end)) for first in range(options.seed, end, _SHARE)]
         for number, (found, failed) in enumerate(pool.map(live, shares), start=1):
             totals.update(found)
@@ -85,7 +92,7 @@ def main() -> int:
             for seed, error in failed.items():
                 print(f"seed {seed}: {error}", flush=True)
         if options.everywhere:
-            totals["crash_points"] = sum(pool.map(crash_everywhere, range(jobs), repeat(jobs)))
+            totals["crash_points"] = sum(pool.map(partial(crash_everywhere, is_whole=False), range(jobs), repeat(jobs)))
     print(", ".join(f"{count} {what.replace('_', ' ')}" for what, count in totals.items()))
     span = f"seeds {options.seed} to {end - 1}, {time.monotonic() - began:.0f} s"
     print(f"{len(broken)} broke the promise, {span}")

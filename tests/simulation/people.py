@@ -225,14 +225,14 @@ class People:
         """`rotator inventory adopt ID --replace-foreign` for what is managed already."""
         self._command(partial(self._confirm, reference))
 
-    def create(self, name: str, at: int | None) -> int:
-        """`rotator create NAME`, killed before its bytecode `at`; how many it executed."""
+    def create(self, name: str, at: int | None) -> Life:
+        """`rotator create NAME`, killed before its bytecode `at`."""
         self._world.spots[name] = spot = Spot()
         order = make_order(name, spot.account, spot.organization, ("vso.code",), self._world.lifetime)
         return self._command(lambda run: create(run, order), at)
 
-    def update(self, name: str, at: int | None) -> int:
-        """`rotator update NAME` to all that can be wanted, killed before its bytecode `at`; how many it executed."""
+    def update(self, name: str, at: int | None) -> Life:
+        """`rotator update NAME` to all that can be wanted, killed before its bytecode `at`."""
         change = make_change(
             name, display_name=f"{name}-2", scopes=("vso.code", "vso.build"), lifetime=self._world.span(9)
         )
@@ -271,8 +271,8 @@ class People:
         """`rotator inventory rebuild`."""
         self._command(self._rebuild)
 
-    def _command(self, act: Callable[[RunContext], object], at: int | None = None) -> int:
-        """One command in a process of its own, killed before its bytecode `at`; how many it executed."""
+    def _command(self, act: Callable[[RunContext], object], at: int | None = None) -> Life:
+        """One command in a process of its own, killed before its bytecode `at`."""
         life = Life(at)
         run = self._world.make_run(life, is_person=True)
         self._history.commands += 1
@@ -284,7 +284,7 @@ class People:
         except RotatorError as error:
             self._history.notes.append(error.code)
         self._history.adoptions += self._world.note_adopted()
-        return life.executed
+        return life
 
     def _adopt_all(self, run: RunContext) -> None:
         self._adopt(run, [], None)

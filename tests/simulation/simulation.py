@@ -155,8 +155,8 @@ def make_world(
     return world
 
 
-def run_process(world: World, history: History, at: int | None, action: Callable[[], None] | None = None) -> int:
-    """One run, killed before the bytecode `at` (or `action` done there); how many it executed."""
+def run_process(world: World, history: History, at: int | None, action: Callable[[], None] | None = None) -> Life:
+    """One run, killed before the bytecode `at` (or `action` done there)."""
     history.old_rotations += world.archive_old()
     life = Life(at, action)
     run = world.make_run(life)
@@ -172,7 +172,7 @@ def run_process(world: World, history: History, at: int | None, action: Callable
         note_error(world, history, error)
     history.takeovers += world.note_taken_over()
     world.check_queue()
-    return life.executed
+    return life
 
 
 def note_error(world: World, history: History, error: RotatorError) -> None:
@@ -616,21 +616,24 @@ class Story(StrEnum):
     UPDATE = auto()
 
 
-def crash_everywhere(part: int, parts: int, stories: Iterable[Story] = tuple(Story)) -> int:
+def crash_everywhere(part: int, parts: int, stories: Iterable[Story] = tuple(Story), *, is_whole: bool = True) -> int:
     """Live through every single crash point of these stories, each once; return how many there were.
 
-    `part` of `parts` equal shares, so that several processes can do it.
+    `part` of `parts` equal shares, so that several processes can do it. Not `is_whole`: through the first and the last
+    of those that leave the same behind.
     """
     points = 0
     for story in stories:
-        for at in range(1 + part, _crash_at(story, 0) + 1, parts):
+        life = _crash_at(story, 0)
+        everywhere = range(1, life.executed + 1) if is_whole else sorted({*life.turns, life.executed} - {0})
+        for at in everywhere[part::parts]:
             _crash_at(story, at)
             points += 1
     return points
 
 
-def _crash_at(story: Story, at: int) -> int:
-    """Die before one bytecode of a story, come to rest, and check the rest. Return how many were executed.
+def _crash_at(story: Story, at: int) -> Life:
+    """Die before one bytecode of a story, come to rest, and check the rest. Return the life that ended.
 
     There is no bytecode 0: with that, the story is told to its end.
     """
@@ -643,18 +646,18 @@ def _crash_at(story: Story, at: int) -> int:
     people = People(world, history)
     match story:
         case Story.CREATION:
-            executed = people.create("deploy", at)
+            life = people.create("deploy", at)
         case Story.UPDATE:
-            executed = people.update("ci-build", at)
+            life = people.update("ci-build", at)
         case _:
-            executed = run_process(world, history, at)
+            life = run_process(world, history, at)
     try:
         settle(world, history)
         if at == 0:
             _check_told(world, story)
     except InvariantError as error:
         raise InvariantError(f"crash before bytecode {at} of a {story.value}: {error}") from error
-    return executed
+    return life
 
 
 def _check_told(world: World, story: Story) -> None:
