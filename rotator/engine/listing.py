@@ -18,10 +18,13 @@ from rotator.errors import (
     NotListedError,
     RotatorError,
     SignInRequiredError,
+    TransientError,
     UnknownAccountError,
 )
 from rotator.ports.pat_service import PatFilter
 
+_MOST_FAILURES = 2
+"""So often a run asks a place in vain, by the client that tries again by itself; then no other PAT waits for it."""
 CANNOT_WORK = (SignInRequiredError, UnknownAccountError, DeniedError)
 """What says that an account can do nothing in an organization, before a person changes that."""
 
@@ -101,8 +104,9 @@ class ServerView:
     """Sign-ins, identities and listings of one run, each fetched at most once; safe for threads.
 
     An account that needs a person stays down for the whole run, one that an organization denies only there: the error
-    is raised again without asking anything more. `remembers`: what becomes of a sign-in is kept, see
-    `refreshing`; what only looks leaves nothing behind.
+    is raised again without asking anything more. So it is where an organization failed twice to say what everything
+    there begins with: one that hangs would hold up all that waits behind its PATs. `remembers`: what becomes of a
+    sign-in is kept, see `refreshing`; what only looks leaves nothing behind.
     """
 
     def __init__(self, run: RunContext, *, remembers: bool = False) -> None:
@@ -111,6 +115,7 @@ class ServerView:
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
         self._known: dict[tuple[str, ...], object] = {}
         self._down: dict[tuple[str, str], RotatorError] = {}
+        self._in_vain: dict[tuple[str, ...], list[TransientError]] = {}
 
     def refresh_account(self, account: str) -> None:
         """Make sure that the account is signed in. Otherwise raise the error that brought it down.
@@ -181,7 +186,8 @@ class ServerView:
         with self._lock(*key):
             known = self._known.get(key)
             if not isinstance(known, Identity):
-                known = self._run.services.pats.fetch_identity(account, organization)
+                with self._asking(*key):
+                    known = self._run.services.pats.fetch_identity(account, organization)
                 self._known[key] = known
             return known
 
@@ -193,7 +199,8 @@ class ServerView:
             self._raise_if_down(account, organization)
             known = self._known.get(key)
             if not isinstance(known, Listing):
-                known = self._list(account, organization, identity)
+                with self._asking(*key):
+                    known = self._list(account, organization, identity)
                 self._known[key] = known
             return known
 
@@ -296,6 +303,18 @@ class ServerView:
         error = self._down.get((account, "")) or self._down.get((account, organization))
         if error is not None:
             raise error
+
+    @contextmanager
+    def _asking(self, *key: str) -> Iterator[None]:
+        """Ask under the lock of what is asked for; what there was no answer to twice raises the last error again."""
+        failed = self._in_vain.setdefault(key, [])
+        if len(failed) >= _MOST_FAILURES:
+            raise failed[-1]
+        try:
+            yield
+        except TransientError as error:
+            failed.append(error)
+            raise
 
     def _lock(self, *key: str) -> threading.Lock:
         with self._guard:

@@ -56,6 +56,9 @@ from rotator.ports.secret_store import SecretLocation, StoredSecret
 
 _BATCH = 50
 """How many tries one transaction enters."""
+LONGEST_PASS = timedelta(minutes=5)
+"""No further batch is begun after that time: its values are tried in the next pass. A pass that is well tells nothing,
+and must not look stuck."""
 _BY_CODE = {
     "wrong_identity": RefusalCause.WRONG_IDENTITY,
     "verification_forbidden": RefusalCause.ACCESS_LOST,
@@ -100,10 +103,15 @@ class _Pass:
     def do(self, since: timedelta | None) -> Counter[ProbeResult]:
         """See `probe_due`."""
         now, counts, gone = self._run.services.clock.now(), Counter[ProbeResult](), list[_Try]()
+        boot = self._run.services.boot
+        began = boot.read_boot().elapsed
         with self._run.services.database.read() as reading:
             share = make_share(reading.probes.count(), self._period, since)
             due = reading.probes.load_due(now, now + self._period + MOST_SKEW, share)
         for start in range(0, len(due), _BATCH):
+            if boot.read_boot().elapsed - began >= LONGEST_PASS:
+                counts[ProbeResult.UNKNOWN] += len(due) - start
+                break
             tried = self._try_all(due[start : start + _BATCH])
             counts.update(found.result for found in tried)
             self._save(tried)

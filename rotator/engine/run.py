@@ -226,6 +226,7 @@ class Run:
         """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
         try:
             with naming_bugs(), self.vaults.seeing_written(held):
+                self.vaults.check_answers(held)
                 work.work(held)
         except DatabaseError:
             raise

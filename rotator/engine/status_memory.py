@@ -119,9 +119,11 @@ class StatusMemory:
         with self._lock:
             basis = _make_basis(reading, policy, now, (settle, lease))
             names = self._find_changed(reading, basis, now)
-            self._newest, self._basis, self._looked_at = reading.audit.load_newest_number(), basis, now
+            newest = reading.audit.load_newest_number()
             if names is None or names:
                 self._read(reading, basis, names, now)
+            # Last: what a look that fails half-way did not see, the next one looks for.
+            self._newest, self._basis, self._looked_at = newest, basis, now
             return self._board
 
     def _find_changed(self, reading: Reading, basis: _Basis, now: datetime) -> set[str] | None:

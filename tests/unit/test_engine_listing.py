@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import NoReturn
+
 import pytest
 
 from rotator.engine.listing import ServerView
-from rotator.errors import DeniedError
-from tests.support.engine import ACCOUNT, ORGANIZATION, make_world
+from rotator.errors import DeniedError, TransientError
+from rotator.ports.secret_store import SecretLocation
+from tests.support.engine import ACCOUNT, ORGANIZATION, EngineWorld, make_world
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,54 @@ def test_pats_that_the_server_calls_revoked_are_fetched_once_until_they_are_want
     assert world.count("fetch_pats") == before + 1, "the list of the active ones is fetched each time"
     view.fetch_revoked_again(ACCOUNT, ORGANIZATION)
     assert world.count("fetch_pats") == before + 2
+
+
+def make_world_of_two_places() -> EngineWorld:
+    """Ten PATs here that expire first, and one in another organization with a vault of its own."""
+    world = make_world(*(f"pat-{number}" for number in range(10)))
+    world.add_managed("elsewhere", days_left=5, organization="fabrikam")
+    return world
+
+
+@pytest.mark.parametrize("operation", ["fetch_identity", "fetch_pats"])
+def test_organization_that_hangs_is_asked_twice_in_a_run_and_holds_up_no_other(operation: str) -> None:
+    """Each question may take a minute, and the PATs there wait for one another's."""
+    world = make_world_of_two_places()
+    fetch, asked = getattr(world.pats, operation), list[str]()
+
+    def hang(account: str, organization: str, *more: object) -> object:
+        if organization == ORGANIZATION:
+            asked.append(organization)
+            world.clock.advance(timedelta(minutes=1))
+            raise TransientError("no answer", service="azure_devops", operation=operation, code="read_timeout")
+        return fetch(account, organization, *more)
+
+    setattr(world.pats, operation, hang)
+    began = world.clock.now()
+    world.run()
+    assert len(asked) <= 4
+    assert world.clock.now() - began < timedelta(minutes=5)
+    assert world.record("elsewhere").failures == 0
+    setattr(world.pats, operation, fetch)
+    world.advance(hours=1)
+    world.run()
+    assert {world.record(f"pat-{number}").last_failure for number in range(10)} == {None}
+
+
+def test_vault_that_hangs_is_asked_twice_in_a_run_and_holds_up_no_other() -> None:
+    world = make_world_of_two_places()
+    asked = list[str]()
+
+    def hang(location: SecretLocation, *_: object, **__: object) -> NoReturn:
+        asked.append(location.name)
+        world.clock.advance(timedelta(minutes=1))
+        raise TransientError("no answer", service="key_vault", operation="ask", code="read_timeout")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for operation in ("fetch_latest", "fetch_version", "fetch_versions", "prove_writable", "prove_access"):
+            patch.setattr(world.secrets, operation, hang)
+        world.run()
+    assert len(asked) <= 4
+    world.advance(hours=1)
+    world.run()
+    assert {world.record(f"pat-{number}").last_failure for number in range(10)} == {None}

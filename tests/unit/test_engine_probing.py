@@ -93,6 +93,24 @@ def test_backlog_of_many_values_is_spread_over_passes() -> None:
     assert max(sizes) == 8
 
 
+def test_pass_that_takes_long_leaves_the_rest_to_the_next_one_and_is_no_success() -> None:
+    """Each read of the vault takes 4 s: 150 of them would take 10 minutes, in which the pass gives no sign of life."""
+    world = make_world(*(f"pat-{number}" for number in range(150)))
+    fetch, began = world.secrets.fetch_latest, world.clock.now()
+
+    def fetch_slowly(location: SecretLocation) -> StoredSecret | None:
+        world.clock.advance(timedelta(seconds=4))
+        return fetch(location)
+
+    world.secrets.fetch_latest = fetch_slowly  # type: ignore[method-assign]
+    first = probe_values(world.make_run(), timedelta(minutes=1))
+    assert (first.counts, first.is_down) == ({"works": 100, "unknown": 50}, True)
+    assert world.clock.now() - began < timedelta(minutes=7)
+    left = probe_values(world.make_run(), timedelta(minutes=1))
+    assert left.counts["works"] >= 50
+    assert len(list_results(world)) == 150
+
+
 def test_value_that_was_refused_once_is_tried_again_before_that_counts() -> None:
     world = make_rotated_world()
     probe(world)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -24,7 +25,7 @@ from rotator.engine.periods import do_in_period
 from rotator.engine.pulse import Pulse
 from rotator.engine.status import PatState
 from rotator.engine.status_memory import Board, StatusMemory
-from rotator.errors import RotatorError, SignInRequiredError, TransientError
+from rotator.errors import DatabaseError, RotatorError, SignInRequiredError, TransientError
 from tests.support.engine import ACCOUNT, OVERLAP, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
 
@@ -116,6 +117,27 @@ def test_memory_shows_what_a_look_at_everything_shows(seed: int) -> None:
         assert found.rows == world.show_status()
         seen.update(row.state for row in found.rows)
     assert len(seen) > 3
+
+
+@pytest.mark.parametrize("part", ["inventory", "journal", "probes"])
+def test_look_that_the_database_ended_half_way_hides_nothing_from_the_next(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The first look, which reads everything, and one that reads what changed since."""
+    world, memory = make_world("a", "b"), StatusMemory()
+    for name, act in (("load_all", lambda: None), ("load_named", lambda: pause(world.make_run(), "a"))):
+        act()
+        with world.database.read() as reading, monkeypatch.context() as patch:
+            names = {"inventory": [name], "journal": ["load_open", "load_open_for"], "probes": ["load_results"]}
+            for method in names[part]:
+                patch.setattr(type(getattr(reading, part)), method, _lose_the_database)
+            with pytest.raises(DatabaseError):
+                look(world, memory)
+        assert look(world, memory) == look(world, StatusMemory())
+
+
+def _lose_the_database(*_: object) -> NoReturn:
+    raise DatabaseError("the connection was lost", code="database_unreachable")
 
 
 def test_look_reads_no_record_while_nothing_happens_and_then_those_it_happened_to(
