@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rotator.domain.limit import LifetimeLimit, find_longest
 from rotator.domain.managed_pat import ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import PendingRevocation
-from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure, is_waiting
+from rotator.domain.plan import CHANGES, Action, choose_action, has_past_failure, is_waiting, may_be_granted
 from rotator.domain.policy import Decision, Policy, RuleAction, Verdict, find_last_call
 from rotator.domain.rotation import Rotation, RotationState
 from rotator.domain.settling import is_sent_ahead, is_settling, make_settled_at
@@ -116,6 +116,8 @@ def _find_own_step(pat: ManagedPat, policy: Policy, decision: Decision, now: dat
             return NextStep(NextAction.CHECK, pat.retry_at)
         rotates = decision.verdict is Verdict.DUE and not (pat.blocked or decision.is_wanted or decision.is_leak)
         return NextStep(NextAction.RETRY, policy.find_turn(pat, pat.retry_at, now) if rotates else pat.retry_at)
+    if may_be_granted(pat, decision, now):
+        return NextStep(NextAction.RETRY, now)
     if by_hand or decision.is_wanted or decision.is_leak or decision.rotate_after is None:
         return NextStep(NextAction.REPLACE_BY_HAND if by_hand else NextAction.ROTATE, decision.rotate_after)
     return NextStep(NextAction.ROTATE, policy.find_turn(pat, decision.rotate_after, now))
@@ -165,7 +167,7 @@ def _find_moment(matter: Matter, policy: Policy, limits: Limits, now: datetime, 
 
 
 def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle: timedelta) -> bool:
-    """Whether a run has something to do now: a change, a failure that is past, or a revocation to look for.
+    """Whether a run has something to do now: a change, a failure that may be past, or a revocation to look for.
 
     What is settling is looked at when that is over.
     """
@@ -176,8 +178,9 @@ def is_due(matter: Matter, policy: Policy, limits: Limits, now: datetime, settle
         settled_at = make_settled_at(rotation, pat, settle)
         return settled_at is None or now >= settled_at
     action = choose(matter, policy, limits, now)
-    is_past = action.decision is not None and has_past_failure(pat, action.decision, now)
-    return action.kind in CHANGES or is_past
+    if action.kind in CHANGES or action.decision is None:
+        return action.kind in CHANGES
+    return has_past_failure(pat, action.decision, now) or may_be_granted(pat, action.decision, now)
 
 
 def choose(matter: Matter, policy: Policy, limits: Limits, now: datetime) -> Action:

@@ -239,6 +239,17 @@ def has_past_failure(pat: ManagedPat, decision: Decision, now: datetime) -> bool
     return not pat.blocked and not is_waiting(pat, now)
 
 
+def is_denied(pat: ManagedPat) -> bool:
+    """Whether it is blocked because its vault, or who signs in to it, denied something."""
+    failure = pat.last_failure
+    return pat.blocked and pat.hold is None and failure is not None and failure.kind is FailureKind.DENIED
+
+
+def may_be_granted(pat: ManagedPat, decision: Decision, now: datetime) -> bool:
+    """Whether the vault is to be asked if it still denies what it denied: nothing else is to be done for the PAT."""
+    return is_denied(pat) and decision.verdict not in (Verdict.DUE, Verdict.BLOCKED) and not is_waiting(pat, now)
+
+
 def _plan_open(pat: ManagedPat, rotation: Rotation, policy: Policy, now: datetime) -> Action:
     until, held = rotation.overlap_until, policy.find_revocation_held_back(pat, rotation, now)
     if rotation.state is not RotationState.OVERLAPPING or until is None:

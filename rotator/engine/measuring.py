@@ -31,6 +31,7 @@ from rotator.domain.measurements import (
 )
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
+from rotator.engine.organizations import Pair
 from rotator.engine.run_memory import load_run_times
 from rotator.engine.stalled import KEEPS_NO_RUNS
 from rotator.engine.status_memory import Places, StatusMemory
@@ -96,11 +97,12 @@ def measure(
         verdict, rotations = _read_log(run, reading, tally)
         accounts = tuple(_measure_accounts(run, conditions, sign_ins, now))
         unasked = _find_unasked(run, reading)
+        pairs = _find_pairs(run, reading, accounts, board.places)
         is_broken = verdict is None or bool(_find_subjects(conditions, ConditionKind.AUDIT_BROKEN))
         return Measurements(
             pats=board.figures,
             accounts=accounts,
-            sources=tuple(_measure_sources(run, accounts, board.places, conditions, unasked))
+            sources=tuple(_measure_sources(accounts, pairs, board.places.vaults, conditions, unasked))
             if runs.started_at is not None
             else (),
             jobs=tuple(_measure_job(reading, job, runs, (every or {}).get(job)) for job in JobName),
@@ -141,7 +143,7 @@ def find_unready(measured: Measurements) -> tuple[str, ...]:
 def _explain_unusable(found: AccountFigures) -> str:
     """Return why nothing can be done with an account, or an empty text."""
     if found.needs_person:
-        return f"{found.name} must sign in again"
+        return f"{found.name} must sign in"
     if found.is_down:
         return f"{found.name} cannot be used now"
     return f"none of the organizations of {found.name} can be worked with" if found.is_shut_out else ""
@@ -174,10 +176,18 @@ def _measure_accounts(
         yield AccountFigures(account.name, needs_person, account.name in down, is_shut_out, refreshed_at)
 
 
+def _find_pairs(run: RunContext, reading: Reading, accounts: Iterable[AccountFigures], places: Places) -> set[Pair]:
+    """Return every account with each of its organizations, but for one that waits for its first sign-in."""
+    pairs = {(account.name, place) for account in run.services.accounts for place in account.organizations}
+    seen = {(found.account, found.organization) for found in reading.organizations.load() if found.worked_at}
+    signed_out = {account.name for account in accounts if account.needs_person}
+    return {pair for pair in pairs | places.pairs if pair in seen or pair[0] not in signed_out}
+
+
 def _measure_sources(
-    run: RunContext,
     accounts: Iterable[AccountFigures],
-    places: Places,
+    pairs: Iterable[Pair],
+    vaults: Iterable[str],
     conditions: Sequence[Condition],
     unasked: set[str],
 ) -> Iterable[SourceFigures]:
@@ -185,20 +195,16 @@ def _measure_sources(
 
     Entra is no source for an account that a person must sign in, nor for one that it could not be asked for last.
     """
-    pairs = {(account.name, place) for account in run.services.accounts for place in account.organizations}
-    pairs |= places.pairs
+    down = _find_subjects(conditions, ConditionKind.ORGANIZATION_DOWN)
     signed_out = {account.name for account in accounts if account.needs_person or account.is_down} | unasked
     found = {
         SourceKind.ENTRA: ({account.name for account in accounts}, signed_out),
-        SourceKind.AZURE_DEVOPS: (
-            set(map(name_organization, pairs)),
-            _find_subjects(conditions, ConditionKind.ORGANIZATION_DOWN),
-        ),
-        SourceKind.KEY_VAULT: (places.vaults, _find_subjects(conditions, ConditionKind.VAULT_DOWN)),
+        SourceKind.AZURE_DEVOPS: ({*map(name_organization, pairs), *down}, down),
+        SourceKind.KEY_VAULT: (set(vaults), _find_subjects(conditions, ConditionKind.VAULT_DOWN)),
     }
-    for kind, (sources, down) in found.items():
+    for kind, (sources, lost) in found.items():
         for source in sorted(sources):
-            yield SourceFigures(kind, source, source not in down)
+            yield SourceFigures(kind, source, source not in lost)
 
 
 def _find_unasked(run: RunContext, reading: Reading) -> set[str]:

@@ -9,7 +9,7 @@ from rotator.domain.events.rotations import FailureCleared, SettlingContinued
 from rotator.domain.limit import find_longest
 from rotator.domain.managed_pat import Failure, ManagedPat, ManagedPatState
 from rotator.domain.pending_revocation import RevocationKind
-from rotator.domain.plan import has_past_failure, is_waiting
+from rotator.domain.plan import has_past_failure, is_denied, is_waiting, may_be_granted
 from rotator.domain.policy import PAUSED, Decision, Verdict
 from rotator.domain.rotation import RotationState
 from rotator.domain.settling import is_settling, make_settled_at
@@ -143,8 +143,15 @@ class PatWork:
         elif self._is_by_hand or is_due:
             self._rotate(held, decision)
             self._retire(held)
-        elif not is_kept and held.pat.state is ManagedPatState.ACTIVE and has_past_failure(held.pat, decision, now):
+        elif not is_kept and held.pat.state is ManagedPatState.ACTIVE:
+            self._clear_failure(held, decision)
+
+    def _clear_failure(self, held: ClaimedPat, decision: Decision) -> None:
+        now = self.run.services.clock.now()
+        if has_past_failure(held.pat, decision, now):
             held.save(held.pat.healed(), FailureCleared())
+        elif may_be_granted(held.pat, decision, now):
+            self._clear_denial(held)
 
     def _report_postponed(self, held: ClaimedPat, error: PostponedError) -> None:
         if isinstance(error, AllPausedError):
@@ -267,11 +274,9 @@ class PatWork:
 
         What is not due gets no other occasion for that.
         """
-        pat, failure = held.pat, held.pat.last_failure
-        is_denied = pat.blocked and pat.hold is None and failure is not None and failure.kind is FailureKind.DENIED
-        if is_denied and not is_waiting(pat, self.run.services.clock.now()):
+        if is_denied(held.pat) and not is_waiting(held.pat, self.run.services.clock.now()):
             self.run.services.secrets.prove_access(held.location)
-            held.save(pat.healed(), FailureCleared())
+            held.save(held.pat.healed(), FailureCleared())
 
     def _restore(self, held: ClaimedPat) -> Restored:
         restored = restore_committed(held)

@@ -15,7 +15,7 @@ from rotator.engine.jobs import refresh_sign_ins
 from rotator.engine.keeping import forget, pause, resume, revoke_current
 from rotator.engine.left_behind import revoke_left_behind
 from rotator.engine.report import OutcomeKind
-from rotator.engine.run import Run, recover_interrupted, work_on_named
+from rotator.engine.run import Run, recover_interrupted, work_on_due, work_on_named
 from rotator.errors import DatabaseError, DeniedError, RotatorError, SignInRequiredError, TransientError
 from rotator.ports.audit_log import AuditFilter
 from rotator.ports.pat_service import PatFilter
@@ -422,6 +422,25 @@ def test_rotation_is_no_longer_failing_when_it_needs_no_further_try() -> None:
     world.run()
     assert "failure_cleared succeeded" in world.events()
     assert list_conditions(world) == {}
+
+
+@pytest.mark.parametrize("permission", ["set", "list"])
+def test_rotation_is_no_longer_blocked_when_the_vault_grants_what_it_denied(permission: str) -> None:
+    """Tried by hand long before it is due: each later try asks the vault, and changes nothing there."""
+    world = make_world("other")
+    world.add_managed(NAME, days_left=20)
+    world.secrets.denied.add(permission)
+    world.rotate(NAME)
+    assert list_conditions(world) == {"rotation_blocked": NAME}
+    versions, began = world.secrets.versions_of(world.location()), world.record().failures
+    world.advance(hours=1)
+    work_on_due(world.make_run())
+    assert (world.record().blocked, world.record().failures) == (True, began + 1)
+    world.secrets.denied.clear()
+    world.advance(hours=1)
+    work_on_due(world.make_run())
+    assert (list_conditions(world), world.events()[-1]) == ({}, "failure_cleared succeeded")
+    assert world.secrets.versions_of(world.location()) == versions
 
 
 def test_rotation_stays_blocked_while_its_organization_is_down() -> None:

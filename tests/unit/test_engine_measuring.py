@@ -207,6 +207,21 @@ def test_what_is_not_looked_at_while_an_account_must_sign_in_stays_as_it_was_fou
     assert list_down(measure_world(world)) == [("entra", ACCOUNT), ("azure_devops", f"{ACCOUNT}/{ORGANIZATION}")]
 
 
+def test_organization_that_nobody_has_looked_at_yet_is_not_known() -> None:
+    """Its account is not signed in; once it is, the first look tells."""
+    world = make_small_world()
+    world.accounts += (replace(world.accounts[0], name="other"),)
+    world.sign_in.refusals["other"] = SignInRequiredError("nobody is signed in", account="other", fix="Sign in.")
+    work(world)
+    places = {found.source for found in measure_world(world).sources if found.kind is SourceKind.AZURE_DEVOPS}
+    assert places == {f"{ACCOUNT}/{ORGANIZATION}"}
+    world.sign_in.refusals.clear()
+    world.advance(hours=7)
+    work(world)
+    places = {found.source for found in measure_world(world).sources if found.kind is SourceKind.AZURE_DEVOPS}
+    assert places == {f"{ACCOUNT}/{ORGANIZATION}", f"other/{ORGANIZATION}"}
+
+
 def test_account_needs_a_person_after_a_refusal_and_when_nobody_is_signed_in() -> None:
     """A sign-in that lapsed unused needs one too. Without the token cache, the refusal is what is known."""
     world = make_small_world()
@@ -225,7 +240,7 @@ def test_account_needs_a_person_after_a_refusal_and_when_nobody_is_signed_in() -
     measured = measure_world(world, signed_in)
     assert measured.accounts[0].needs_person
     assert list_down(measured) == []
-    assert find_unready(measured) == (f"no account can be used: {ACCOUNT} must sign in again",)
+    assert find_unready(measured) == (f"no account can be used: {ACCOUNT} must sign in",)
 
 
 def test_installation_is_ready_while_one_account_can_be_used() -> None:
@@ -248,7 +263,7 @@ def test_installation_is_not_ready_while_no_organization_can_be_worked_with() ->
     assert find_unready(measure_world(world)) == (f"no account can be used: {shut_out}",)
     world.accounts += (replace(world.accounts[0], name="other"),)
     tell(world, "other", SignInLapsed(code="x"))
-    said = f"no account can be used: {shut_out}; other must sign in again"
+    said = f"no account can be used: {shut_out}; other must sign in"
     assert find_unready(measure_world(world)) == (said,)
     tell(world, f"{ACCOUNT}/fabrikam", OrganizationRestored())
     assert find_unready(measure_world(world)) == ()
