@@ -46,10 +46,10 @@ def rotate(world: EngineWorld) -> None:
 
 
 def test_old_pat_stays_when_one_of_several_foreign_secrets_holds_it(world: EngineWorld) -> None:
-    """One that holds a value which is refused comes before it; and one of our versions is disabled."""
-    copy(world, "b", 1)
+    """One that holds a value which is refused comes before it; and one of the versions below ours is disabled."""
+    copy(world, "b", 2)
     old = copy(world, "c", 0)
-    world.secrets.disable_foreign(world.location("a"), 0)
+    world.secrets.disable_foreign(world.location("a"), 1)
     rotate(world)
     assert is_alive(world, old)
 
@@ -62,8 +62,8 @@ def test_old_pat_is_revoked_when_foreign_secrets_hold_only_values_that_are_refus
 
 
 def test_old_pat_is_revoked_when_a_foreign_secret_holds_the_new_one(world: EngineWorld) -> None:
-    old = world.latest("a").value.reveal()
-    world.run()
+    old = copy(world, "b", 0)
+    assert codes_of(world.run(), OutcomeKind.BLOCKED) == ["foreign_write"]
     copy(world, "b", 0)
     rotate(world)
     assert world.latest("b").value.same_as(world.latest("a").value)
