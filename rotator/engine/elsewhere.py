@@ -8,7 +8,7 @@ from rotator.engine.auditing import find_lasting
 from rotator.engine.claiming import ClaimedPat
 from rotator.engine.copies import fetch_enabled
 from rotator.engine.reading import fetch_newest
-from rotator.engine.replacing import identify
+from rotator.engine.replacing import SIGNS_IN_WITHOUT_RIGHTS, identify
 from rotator.errors import DeniedError, RejectedError, VerificationError
 from rotator.ports.database import Reading
 from rotator.ports.secret_store import StoredSecret
@@ -27,7 +27,9 @@ def find_reader(held: ClaimedPat) -> ManagedPat | None:
             if found is not None and _was_ours(held, found):
                 identify(held.run, pat.organization, found.value)
                 return pat
-        except (DeniedError, RejectedError, VerificationError):
+        except (DeniedError, RejectedError, VerificationError) as error:
+            if error.code == SIGNS_IN_WITHOUT_RIGHTS:
+                return pat  # genuine, whatever keeps its user from signing in here
             continue  # who reads it reads nothing that works, or nobody can tell: it holds up no other PAT
     return None
 

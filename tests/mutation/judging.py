@@ -38,8 +38,8 @@ _FIRST_SECONDS = 6.0
 _MEMORY = 4 * 2**30
 _CALLS = Path("mutants", "calls.json").absolute()
 _NEAR = (
-    "all_organizations", "backoff", "clocks", "engine_", "fault_matrix", "limit", "managed_pat", "marker", "next_step",
-    "outside", "planning", "policy_", "rotation_states", "throttle", "timetable", "urgency",
+    "all_organizations", "backoff", "clocks", "engine_", "fault_matrix", "job_run", "limit", "managed_pat", "marker",
+    "next_step", "outside", "planning", "policy_", "rotation_states", "throttle", "timetable", "urgency",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from rotator.domain.checkup import CheckResult, Grade
+from rotator.domain.managed_pat import ManagedPatState
 from rotator.domain.policy import Guardrails, Match, RuleAction
 from rotator.engine.anchoring import fetch_anchors
 from rotator.engine.canary import LEAST_SCOPE, find_longest_asked, plan_canary, send_canary
@@ -16,7 +18,7 @@ from rotator.engine.jobs import work_due
 from rotator.engine.keeping import resume
 from rotator.engine.planning import make_plan
 from rotator.engine.pulse import Pulse
-from rotator.engine.report import OutcomeKind
+from rotator.engine.report import OutcomeKind, OutcomeReason
 from rotator.errors import PlanRefusedError, UsageError, VerificationError
 from tests.support.engine import ACCOUNT, LIFETIME, ORGANIZATION, EngineWorld, make_world, names_of
 from tests.support.engine_fakes import ProcessDied
@@ -341,3 +343,88 @@ def test_person_who_resumes_or_rotates_an_interrupted_canary_makes_no_pat_of_it(
     finish(world)
     check_over(world)
     assert world.count("mint") - 1 == 1
+
+
+def test_record_of_a_canary_has_a_short_name_of_its_own_and_whole_seconds_as_the_server_gives_them() -> None:
+    world = make_calm()
+    world.advance(microseconds=123_456)
+    pat, other = (plan_canary(world.make_run(), ACCOUNT, ORGANIZATION, (LEAST_SCOPE, "app_token")) for _ in range(2))
+    assert re.fullmatch("canary-[0-9a-f]{8}", pat.name)
+    assert pat.name != other.name
+    assert pat.valid_from == world.clock.now().replace(microsecond=0)
+    assert (pat.display_name, pat.secret_name, pat.vault, pat.authorization_id) == (pat.name, pat.name, "", "")
+    assert (pat.account, pat.organization, pat.scope) == (ACCOUNT, ORGANIZATION, f"app_token {LEAST_SCOPE}")
+    assert (pat.state, pat.lifetime) == (ManagedPatState.PAUSED, LIFETIME)
+
+
+PLACE = f"{ACCOUNT}/{ORGANIZATION}"
+REFUSED = VerificationError("no", code="verification_failed", fix="Look.")
+MINTED = ("canary_mint", OK, "a PAT for 30d with vso.profile was created as asked", "")
+SIGNED_IN = ("canary_sign_in", OK, "it signed in as the account's user", "")
+REVOKED = ("canary_revocation", OK, "revoked, and Azure DevOps calls it revoked", "")
+
+
+def send_remarks(world: EngineWorld) -> tuple[list[tuple[str, Grade, str, str]], str, list[object]]:
+    """What one says, always of its place; the canary's id if it was made; and what the report says of it."""
+    results: list[CheckResult] = []
+    pat = plan_canary(world.make_run(), ACCOUNT, ORGANIZATION, (LEAST_SCOPE,))
+    outcomes = send_canary(world.make_run(), pat, results).outcomes
+    assert {result.remark.subject for result in results} == {PLACE}
+    ids = [fake.pat.authorization_id for fake in world.pats.pats.values() if fake.pat.display_name == pat.name]
+    [own] = [outcome for outcome in outcomes if outcome.name == pat.name and outcome.pending_id is None]
+    said = [(r.name, r.remark.grade, r.remark.message, r.remark.fix) for r in results]
+    return said, ids[0] if ids else "", [own.kind, own.reason, own.revoked_id]
+
+
+def test_canary_that_is_over_says_so_and_what_was_revoked() -> None:
+    said, made, outcome = send_remarks(make_calm())
+    assert said == [MINTED, SIGNED_IN, REVOKED]
+    assert outcome == [OutcomeKind.ABANDONED, OutcomeReason.INTERRUPTED, made]
+
+
+def test_canary_whose_revocation_had_no_effect_says_what_is_done_next() -> None:
+    world = make_calm()
+    world.pats.ignores_revoke = lambda _: True
+    said, made, outcome = send_remarks(world)
+    again = "Nothing to do: each run looks again, and revokes it again while it lives. `rotator status` shows it."
+    warned = ("canary_revocation", WARN, f"{made} was to be revoked, and that is not proven yet", again)
+    assert said == [MINTED, SIGNED_IN, warned]
+    assert outcome == [OutcomeKind.SETTLING, OutcomeReason.INTERRUPTED, made]
+
+
+def test_canary_whose_revocation_failed_says_why() -> None:
+    world, error = make_calm(), make_busy("revoke")
+    world.pats.fail("revoke", error)
+    said, _, outcome = send_remarks(world)
+    assert said == [
+        MINTED,
+        SIGNED_IN,
+        ("canary_revocation", FAIL, error.message, f"{error.fix} The next run tries again."),
+    ]
+    assert outcome[0] is OutcomeKind.SETTLING
+
+
+def test_canary_of_which_nobody_knows_whether_it_was_made_says_so() -> None:
+    world = make_calm()
+    world.pats.fail("mint", after_effect=True)
+    [(mint, grade, _, _), warned], _, outcome = send_remarks(world)
+    assert (mint, grade) == ("canary_mint", FAIL)
+    fix = "Nothing to do: the next run finds out, and revokes it if it was created. `rotator once` does it now."
+    assert warned == ("canary_revocation", WARN, "nobody knows yet whether it was created", fix)
+    assert outcome == [OutcomeKind.SETTLING, OutcomeReason.INTERRUPTED, None]
+
+
+def test_canary_that_does_not_sign_in_says_why() -> None:
+    world = make_calm()
+    world.pats.fail("verify", REFUSED, times=1000)
+    said, _, _ = send_remarks(world)
+    assert said == [MINTED, ("canary_sign_in", FAIL, "no", "Look."), REVOKED]
+
+
+def test_canary_that_lives_for_less_says_what_to_set() -> None:
+    world = make_calm()
+    world.pats.organizations[ORGANIZATION].max_lifetime = timedelta(days=7)
+    said, _, _ = send_remarks(world)
+    short = "a PAT for 30d with vso.profile was asked for, and Azure DevOps made it 7d"
+    assert [found[:3] for found in said[:1]] == [("canary_mint", WARN, short)]
+    assert said[0][3].startswith("Set `lifetime` in the policy, or `guardrails.max_lifetime`, to at most 7d; or ask")

@@ -108,8 +108,9 @@ def test_late_heartbeat_costs_no_claim_when_nobody_took_over(mark: str) -> None:
     assert names_of(first.run(), OutcomeKind.ROTATED) == [NAME]
     assert list_mutations(world).count("mint") == 1
     with world.database.read() as reading:
-        newest = {found.process: found.beat_at for found in reading.job_runs.load_heartbeats()}
-    assert newest[first.process] == world.clock.now()
+        newest = {found.process: found for found in reading.job_runs.load_heartbeats()}[first.process]
+    said = (newest.beat_at, newest.actor, newest.version, newest.policy)
+    assert said == (world.clock.now(), first.actor, first.pulse.version, world.policy.digest)
     world.finish()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rotator.domain.events.daemon import DaemonStarted
-from rotator.domain.job_run import JobName
+from rotator.domain.job_run import JobName, JobOutcome
 from rotator.engine.delivering import deliver
 from rotator.engine.jobs import beat
 from rotator.engine.lives import end_life
 from rotator.engine.outage import DeliveryMemory
 from rotator.engine.pulse import Pulse
-from tests.support.engine import EngineWorld, make_world
+from tests.support.engine import NAME, EngineWorld, make_world
 from tests.support.receivers import ScriptedNotifier
 
 
@@ -88,3 +90,18 @@ def test_start_is_in_the_audit_log_as_soon_as_that_can_be_written() -> None:
     world.database.audit_left = None
     end_life(world.make_run(), pulse.holder, pulse.began_at)
     assert count(world, "daemon_stopped") == 1
+
+
+def test_daemon_that_was_stopped_gives_back_what_it_still_has() -> None:
+    """Nothing else is read or written after a stop."""
+    world = make_world()
+    pulse = live(world, "first")
+    with world.database.begin() as work:
+        pulse.leave(work.claims.claim(NAME, "first", now=work.now(), span=world.timing.lease))
+    world.stop.set()
+    end_life(replace(world.make_run(), pulse=pulse), "first", pulse.began_at)
+    with world.database.read() as reading:
+        assert reading.claims.load_all() == ()
+        ended = reading.job_runs.find_last(JobName.HEARTBEAT, reading.now())
+    assert ended is not None
+    assert (ended.outcome, ended.ended_at, ended.period) == (JobOutcome.STOPPED, world.clock.now(), pulse.began_at)

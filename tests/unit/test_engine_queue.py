@@ -9,10 +9,13 @@ from rotator.domain.limit import LifetimeLimit
 from rotator.domain.managed_pat import ManagedPat
 from rotator.domain.next_step import LONG_AGO
 from rotator.domain.policy import Decision, Policy, RuleAction
+from rotator.domain.settling import make_settled_at
 from rotator.domain.threshold import Threshold
 from rotator.engine.claiming import claimed
 from rotator.engine.keeping import pause, resume
-from rotator.engine.queue import BATCH, enter, load_due
+from rotator.engine.queue import BATCH, enter, load_due, make_basis
+from rotator.engine.run import run_once
+from rotator.ports.queue import Entry
 from tests.support.clock import FakeClock
 from tests.support.engine import ACCOUNT, NAME, ORGANIZATION, EngineWorld, make_world
 from tests.support.policies import RULE, make_policy
@@ -151,3 +154,31 @@ def test_entry_is_of_one_look_at_the_clock_when_that_is_set_meanwhile() -> None:
         enter(work, stepping, [later])
     with world.database.read() as reading:
         assert reading.queue.find_next(world.clock.now()) == expected
+
+
+def test_request_without_an_answer_is_entered_for_the_end_of_its_wait_and_is_not_due_before() -> None:
+    world = make_world()
+    world.pats.postpone_mint()
+    world.run()
+    [rotation] = world.rotations()
+    until = make_settled_at(rotation, world.record(), world.timing.settle)
+    assert until is not None
+    assert find_next(world) == until
+    with world.database.begin() as work:
+        basis = make_basis(world.policy, world.timing.settle, {}, world.clock.now())
+        work.queue.save(NAME, Entry(LONG_AGO, basis.plain, world.clock.now()))
+    assert (list_due(world), find_next(world)) == ([], until)
+    world.clock.advance(until - world.clock.now())
+    assert list_due(world) == [NAME]
+
+
+def test_run_whose_queue_another_user_keeps_begins_with_what_expires_first() -> None:
+    world = make_world("a", "b")
+    world.add_managed("c", days_left=1)
+    alert = make_policy(replace(RULE, action=RuleAction.ALERT))
+    run_once(replace(world.make_run(), actor="other@host", policy=replace(alert, digest="2" * 64)))
+    world.advance(minutes=1)
+    assert list_due(world) == ["c", "a", "b"]
+    with world.database.read() as reading:
+        basis = make_basis(world.policy, world.timing.settle, {}, world.clock.now())
+        assert len(reading.queue.find_stale(basis, 9)) == 3

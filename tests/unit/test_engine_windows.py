@@ -260,6 +260,9 @@ def test_pat_that_vanished_is_replaced_without_a_window() -> None:
     assert [outcome.reason for outcome in report.of_kind(OutcomeKind.ROTATED)] == [OutcomeReason.VANISHED]
     assert find_despite(world, "rotation_planned") == "outside_windows"
     assert find_due_at(world) is None
+    action = plan(world)
+    assert action.despite is not None
+    assert (action.kind, action.despite.by.value) == (ActionKind.RETIRE, "outside_windows")
     world.run()
     assert world.states() == ["abandoned", "completed"]
 
