@@ -20,7 +20,7 @@ that died while it was held is a break of the promise, with these causes as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -79,6 +79,7 @@ class _Stretch:
     held_until: datetime | None = None
     is_excused: bool = False
     is_displaced: bool = False
+    is_untagged: bool = False
 
     @property
     def is_late(self) -> bool:
@@ -158,6 +159,11 @@ class Oracle:
         """
         self._short.add(authorization_id)
 
+    def note_untagged(self, place: Place) -> None:
+        """A tool took the tags off what is in that secret: nobody can tell whose write brought it."""
+        self.look()
+        self._stretches[place].is_untagged = True
+
     def note_fleeting(self, place: Place) -> None:
         """A person put a PAT of so short a life there that the rule replaces it with less than an overlap to go."""
         self._fleeting.add(place)
@@ -231,13 +237,17 @@ class Oracle:
                 self._ask(stretch, now)
         self._held = kept
 
-    def judge_served(self, status: Mapping[str, object]) -> None:
-        """I1: after an undisturbed run what a late write broke is whole again, or a person is told to act."""
+    def judge_served(self, status: Mapping[str, object], hidden: Collection[str] = ()) -> None:
+        """I1: after an undisturbed run what a late write broke is whole again, or a person is told to act.
+
+        `hidden` are PATs that the newest lists lacked: of these nobody can know that they live. Nor can anybody know a
+        late write whose tags a tool took off.
+        """
         self.look()
         for row in _rows_of(status):
             error, found = row["last_error"], str(row["authorization_id"])
             is_called_revoked = isinstance(error, dict) and error["code"] == "revoked_elsewhere"
-            if is_called_revoked and self._world.show_end(found) > self._world.now():
+            if is_called_revoked and found not in hidden and self._world.show_end(found) > self._world.now():
                 self.breaks.append(f"{row['name']} is said to be revoked outside, and its PAT {found} lives")
         waiting = [
             row
@@ -247,7 +257,7 @@ class Oracle:
         ]
         told = {(row["vault"], row["secret_name"]) for row in waiting}
         for place, stretch in self._stretches.items():
-            if place not in self._served - told - self._unowned or not self._is_late(stretch):
+            if place not in self._served - told - self._unowned or stretch.is_untagged or not self._is_late(stretch):
                 continue
             if self._is_dead(stretch, self._world.now()):
                 self.breaks.append(f"I1: a late effect on {place[1]} was not undone by an undisturbed run")

@@ -146,6 +146,7 @@ class People:
         world, location = self._world, self._world.location(name)
         if world.secrets.versions_of(location):
             world.secrets.replace_tags(location, {"env": "prod"})
+            world.oracle.note_untagged((location.vault, location.name))
             self._note_tool(location)
 
     def roll_back(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -339,16 +339,17 @@ def _is_ending(world: World, pause: timedelta) -> bool:
     return any(timedelta(0) < end - world.clock.now() <= pause for end in ends)
 
 
-def _judge_served(world: World) -> None:
-    """Ask the oracle after a run. Not while what an older database cannot know waits for a window: nobody looks yet.
+def _judge_served(world: World, hidden: Collection[str] = ()) -> None:
+    """Ask the oracle after a run; of the `hidden` PATs the run could not know that they live.
 
-    Nor after a run in which a sign-in was refused: what is to be put back must be seen to sign in.
+    Not while what an older database cannot know waits for a window: nobody looks yet. Nor after a run in which a
+    sign-in was refused: what is to be put back must be seen to sign in.
     """
     with world.database.read() as reading:
         is_paused = find_pause(reading) is not None
     is_closed = is_paused or (world.calendar is not None and not world.calendar.is_open(world.clock.now()))
     if not (world.was_refused or (world.restored and is_closed)):
-        world.oracle.judge_served(world.show_status())
+        world.oracle.judge_served(world.show_status(), hidden)
 
 
 def check_breaks(world: World) -> None:
@@ -433,7 +434,7 @@ def _live_shortly(history: History) -> None:
     world.daemon = _pick_daemon(history.seed)
     world.lag = timedelta(0)  # a shorter life that no list shows yet is not believed
     world.disturb(random.Random(f"short lives disturbed {history.seed}"))
-    rule = world.policy.rules[0]
+    rule, hidden = world.policy.rules[0], set[str]()
     for rotate_before, longest in (
         (Threshold(duration=timedelta(days=4)), timedelta(days=3)),
         (rule.rotate_before, None),
@@ -442,17 +443,19 @@ def _live_shortly(history: History) -> None:
         for organization in world.pats.organizations.values():
             organization.max_lifetime = longest
         for _ in range(96 if longest else 32):
-            _run_shortly(world, history, pick_point(randomness) if randomness.random() < 0.3 else None)
-            _judge_served(world)
+            seen = _run_shortly(world, history, pick_point(randomness) if randomness.random() < 0.3 else None)
+            hidden = (hidden | world.unlisted.keys()) - seen
+            _judge_served(world, hidden)
             world.clock.advance(timedelta(hours=3))
     settle(world, history)
 
 
-def _run_shortly(world: World, history: History, at: int | None) -> None:
-    """A run, after which the oracle is told which PATs it could work on.
+def _run_shortly(world: World, history: History, at: int | None) -> set[str]:
+    """A run, after which the oracle is told which PATs it could work on; return which it saw in every list.
 
     A wrong clock keeps it from none that is urgent.
     """
+    seen = set[str]()
     crashes, notes = history.crashes, len(history.notes)
     world.failed_by_database.clear()
     run_process(world, history, at)
@@ -465,6 +468,9 @@ def _run_shortly(world: World, history: History, at: int | None) -> None:
         is_unseen = record is not None and world.unlisted[record.authorization_id] > 1
         is_able = not (is_dead or is_unseen or name in world.failed_by_database) and (is_urgent or not is_held)
         world.oracle.note_run((location.vault, location.name), is_able=is_able)
+        if record is not None and not (is_dead or name in world.failed_by_database):
+            seen |= {record.authorization_id} - world.unlisted.keys()
+    return seen
 
 
 def _live_through_outage(world: World, history: History) -> None:
