@@ -90,3 +90,19 @@ def test_vault_that_hangs_is_asked_twice_in_a_run_and_holds_up_no_other() -> Non
     world.advance(hours=1)
     world.run()
     assert {world.record(f"pat-{number}").last_failure for number in range(10)} == {None}
+
+
+def test_secrets_that_are_being_changed_hold_up_no_other_of_their_vault() -> None:
+    """The vault answers, at once: what it says is about these secrets alone."""
+    world = make_world(*(f"pat-{number}" for number in range(5)))
+    fetch = world.secrets.fetch_versions
+
+    def refuse(location: SecretLocation) -> object:
+        if location.name in ("contoso-pat-0", "contoso-pat-1"):
+            raise TransientError("no", service="key_vault", operation="ask", code="vault_conflict", status=409)
+        return fetch(location)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.secrets, "fetch_versions", refuse)
+        world.run()
+    assert [world.record(f"pat-{number}").last_failure is None for number in range(5)] == [False, False, *[True] * 3]
