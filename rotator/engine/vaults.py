@@ -29,7 +29,6 @@ from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersio
 
 _MOST_FAILURES = 2
 """So often a run asks a vault in vain, by the client that tries again by itself; then no rotation there is begun."""
-_NO_ANSWER = ("connect_timeout", "read_timeout", "total_timeout")
 _Answer = TypeVar("_Answer")
 Answered = Mapping[VaultRequest, datetime]
 """What a vault did, and when it last did."""
@@ -121,9 +120,8 @@ class WatchedVaults:
         try:
             answer = act()
         except TransientError as error:
-            if error.code in _NO_ANSWER:  # what it answers may be about this secret alone, and kept nobody waiting
-                with self._guard:
-                    self._in_vain.setdefault(name_vault_at(vault), []).append(error)
+            with self._guard:
+                self._in_vain.setdefault(name_vault_at(vault), []).append(error)
             raise
         self._last.failed = None
         with self._guard:
