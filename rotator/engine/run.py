@@ -30,6 +30,7 @@ from rotator.engine.queue import leave_held, load_due, load_matters
 from rotator.engine.reconciling import Pair, Reconciliation, look_at, reconcile
 from rotator.engine.report import OutcomeFields, OutcomeKind, OutcomeReason, PatOutcome, RunReport, RunSkewedError
 from rotator.engine.revoking import confirm_requested, load_pending
+from rotator.engine.silence import Silences
 from rotator.engine.still_overlapping import check_overlap, leave_out
 from rotator.engine.subjects import find_place_down
 from rotator.engine.taking_over import take_over
@@ -62,6 +63,7 @@ class Run:
         self.vaults = VaultNotes(run)
         self.run = run = self.vaults.run
         self.view = ServerView(run, remembers=True)
+        self.silences = Silences(max(2, run.services.max_parallel))
         self.report = RunReport(run.run_id)
         self._down: set[Pair] = set()
         self.begun: dict[str, Claim] = {}  # the claims that this run has already, by name
@@ -226,8 +228,9 @@ class Run:
         """Work on one claimed PAT. Whatever goes wrong is noted on its record, except a fault of the database."""
         try:
             with naming_bugs(), self.vaults.seeing_written(held):
-                self.vaults.check_answers(held)
+                self.silences.check(held)
                 work.work(held)
+            self.silences.note_success(held.pat)
         except DatabaseError:
             raise
         except ClockSkewError as error:
@@ -236,6 +239,7 @@ class Run:
             self.report.add(replace(failed, reason=OutcomeReason.CLOCK_SKEWED))
         except RotatorError as error:
             self.view.note_error(held.pat.next_account, held.pat.organization, error)
+            self.silences.note_error(held.pat, error)
             self._note_failure(held, error)
 
     def _note_failure(self, held: ClaimedPat, error: RotatorError) -> None:

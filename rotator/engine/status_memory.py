@@ -121,8 +121,8 @@ class StatusMemory:
             names = self._find_changed(reading, basis, now)
             newest = reading.audit.load_newest_number()
             if names is None or names:
+                self._basis = None  # after a look that fails half-way the next one reads everything
                 self._read(reading, basis, names, now)
-            # Last: what a look that fails half-way did not see, the next one looks for.
             self._newest, self._basis, self._looked_at = newest, basis, now
             return self._board
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from rotator.engine.listing import ServerView
-from rotator.errors import DeniedError, TransientError
+from rotator.errors import DeniedError, TransientError, UnknownOutcomeError
 from rotator.ports.secret_store import SecretLocation
 from tests.support.engine import ACCOUNT, ORGANIZATION, EngineWorld, make_world
 
@@ -73,20 +73,55 @@ def test_organization_that_hangs_is_asked_twice_in_a_run_and_holds_up_no_other(o
     assert {world.record(f"pat-{number}").last_failure for number in range(10)} == {None}
 
 
-def test_vault_that_hangs_is_asked_twice_in_a_run_and_holds_up_no_other() -> None:
-    world = make_world_of_two_places()
-    asked = list[str]()
+@pytest.mark.parametrize(
+    ("port", "operations"),
+    [
+        ("secrets", ("fetch_latest", "fetch_version", "fetch_versions", "prove_writable", "prove_access")),
+        ("secrets", ("store",)),
+        ("pats", ("mint",)),
+    ],
+)
+def test_place_that_hangs_holds_up_no_other_and_nothing_more_is_begun_there(
+    port: str, operations: tuple[str, ...]
+) -> None:
+    """The vault of all of them, or an organization that says what it has and makes nothing."""
+    world, asked = make_world_of_two_places(), list[str]()
 
-    def hang(location: SecretLocation, *_: object, **__: object) -> NoReturn:
-        asked.append(location.name)
+    def hang(*_: object, **__: object) -> NoReturn:
+        asked.append(port)
         world.clock.advance(timedelta(minutes=1))
-        raise TransientError("no answer", service="key_vault", operation="ask", code="read_timeout")
+        kind = UnknownOutcomeError if operations[0] in ("store", "mint") else TransientError
+        service = "key_vault" if port == "secrets" else "azure_devops"
+        raise kind("no answer", service=service, operation="ask", code="read_timeout")
 
     with pytest.MonkeyPatch.context() as patch:
-        for operation in ("fetch_latest", "fetch_version", "fetch_versions", "prove_writable", "prove_access"):
-            patch.setattr(world.secrets, operation, hang)
+        for operation in operations:
+            patch.setattr(getattr(world, port), operation, hang)
         world.run()
-    assert len(asked) <= 4
+    begun = [rotation for rotation in world.rotations() if rotation.organization == ORGANIZATION]
+    assert len(begun) <= 2
+    assert len(asked) <= 12
+    last = world.record("pat-9").last_failure
+    assert last is not None
+    assert last.message.startswith("nothing was begun")
     world.advance(hours=1)
-    world.run()
+    for _ in range(3):
+        world.advance(minutes=11)
+        world.run()
     assert {world.record(f"pat-{number}").last_failure for number in range(10)} == {None}
+
+
+def test_secrets_that_are_being_changed_hold_up_no_other_of_their_vault() -> None:
+    """The vault answers, at once: what it says is about these secrets alone."""
+    world = make_world(*(f"pat-{number}" for number in range(5)))
+    fetch = world.secrets.fetch_versions
+
+    def refuse(location: SecretLocation) -> object:
+        if location.name in ("contoso-pat-0", "contoso-pat-1"):
+            raise TransientError("no", service="key_vault", operation="ask", code="vault_conflict", status=409)
+        return fetch(location)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.secrets, "fetch_versions", refuse)
+        world.run()
+    assert [world.record(f"pat-{number}").last_failure is None for number in range(5)] == [False, False, *[True] * 3]
