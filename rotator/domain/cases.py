@@ -84,15 +84,15 @@ def advise_lost_sign_in(account: Account, cache: str) -> Advice:
     )
 
 
-def advise_no_sign_in(account: Account) -> Advice:
-    """About an account that nobody is signed in for."""
+def advise_no_sign_in(who: str = "The person behind the account") -> Advice:
+    """About an account that nobody is signed in for, and whose user is `who`."""
     return replace(
         CONDITIONS[ConditionKind.SIGN_IN_NEEDED],
         one="{subject} is not signed in",
         many="{count} accounts are not signed in",
         meaning="No sign-in of the account is stored: nobody has signed in yet, or somebody signed it out. Entra "
         "refused nothing.",
-        fix=f"{account.username} must sign in, on any device.",
+        fix=f"{who} must sign in, on any device.",
     )
 
 

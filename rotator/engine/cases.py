@@ -102,7 +102,7 @@ def _know_sign_in(run: RunContext, reading: Reading, subjects: Sequence[str], af
     if account is None or affected.failure is None or affected.failure.code != NOT_SIGNED_IN:
         return affected
     damaged = sorted(find_lasting(reading, ConditionKind.TOKEN_CACHE_DAMAGED))
-    advice = advise_lost_sign_in(account, damaged[0]) if damaged else advise_no_sign_in(account)
+    advice = advise_lost_sign_in(account, damaged[0]) if damaged else advise_no_sign_in(account.username)
     return replace(affected, advice=advice)
 
 

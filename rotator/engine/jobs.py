@@ -30,7 +30,7 @@ from rotator.engine.queue import Terms, load_matters, read_fresh
 from rotator.engine.refreshing import refresh_account
 from rotator.engine.retrying import retry_now
 from rotator.engine.run import work_on_due, work_on_look
-from rotator.engine.run_memory import begin_work, end_work, fail_run, save_end
+from rotator.engine.run_memory import begin_work, end_work, fail_run, find_last_ended, save_end
 from rotator.engine.sealing import sealed
 from rotator.engine.signing_keys import follow_keys
 from rotator.engine.verified import load_verified, save_verified
@@ -119,7 +119,7 @@ def _look_back(run: RunContext) -> _Standing:
     moment = run.services.clock.now()
     with run.services.database.read() as reading:
         now = reading.now()
-        look, work = (reading.job_runs.find_last(job, now) for job in (JobName.RECONCILE, JobName.WORK))
+        look, work = find_last_ended(reading, JobName.RECONCILE), reading.job_runs.find_last(JobName.WORK, now)
         is_due, ahead = bool(reading.queue.load_due(moment)), reading.queue.find_next(moment)
     return _Standing(
         is_done=not is_due,

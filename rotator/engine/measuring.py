@@ -32,7 +32,7 @@ from rotator.domain.measurements import (
 from rotator.engine.context import RunContext
 from rotator.engine.moments import read_clocks
 from rotator.engine.organizations import Pair
-from rotator.engine.run_memory import load_run_times
+from rotator.engine.run_memory import find_last_ended, load_run_times
 from rotator.engine.stalled import KEEPS_NO_RUNS
 from rotator.engine.status_memory import Places, StatusMemory
 from rotator.engine.subjects import name_organization
@@ -209,7 +209,7 @@ def _measure_sources(
 
 def _find_unasked(run: RunContext, reading: Reading) -> set[str]:
     """Name the accounts that the last refresh got no new tokens for, although the old ones may still do."""
-    last = reading.job_runs.find_last(JobName.REFRESH, reading.now())
+    last = find_last_ended(reading, JobName.REFRESH)
     if last is None or last.outcome is not JobOutcome.FAILED:
         return set()
     known = {account.name: reading.sign_ins.load(account.name).refreshed_at for account in run.services.accounts}

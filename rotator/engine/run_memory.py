@@ -92,11 +92,16 @@ def _save(run: RunContext, ended: JobRun, *, is_audited: bool) -> None:
 
 
 def _has_failed(reading: Reading, job: JobName) -> bool:
-    """Whether the last of a job's runs that ended has failed."""
+    """Whether an error ended the last of a job's runs that ended."""
+    last = find_last_ended(reading, job)
+    return last is not None and last.failure is not None
+
+
+def find_last_ended(reading: Reading, job: JobName) -> JobRun | None:
+    """Return the last of a job's runs that ended, well or not. One that goes on, or was cut short, says nothing."""
     now = reading.now()
-    failed = reading.job_runs.find_last(job, now, JobOutcome.FAILED)
-    done = reading.job_runs.find_last(job, now, JobOutcome.SUCCEEDED)
-    return failed is not None and failed.failure is not None and (done is None or done.period < failed.period)
+    ended = (reading.job_runs.find_last(job, now, found) for found in (JobOutcome.FAILED, JobOutcome.SUCCEEDED))
+    return max(filter(None, ended), key=lambda run: run.period, default=None)
 
 
 def load_run_times(reading: Reading) -> RunTimes:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.documents.status import PatStatusDocument, StatusDocument, StatusSignInDocument
+from rotator.domain.cases import advise_no_sign_in
 from rotator.domain.condition import Condition
 from rotator.domain.job_run import JobName
 from rotator.domain.measurements import JobFigures
 from rotator.domain.next_step import BY_HAND
 from rotator.domain.runbook import CONDITIONS
+from rotator.domain.sign_in import NOT_SIGNED_IN
 from rotator.domain.telling import join_causes
 from rotator.domain.words import begin_sentence, say_ago, say_count, say_in, say_moment, say_span
 from rotator.engine.needs import Need, explain_replacement, find_need
@@ -153,7 +155,9 @@ def _list_conditions(conditions: Iterable[Condition]) -> Iterator[dict[str, str]
     for found in join_causes(conditions):
         kinds.setdefault(found.kind, []).append(found)
     for kind in kinds.values():
-        advice, subjects = CONDITIONS[kind[0].kind], [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
+        is_first = all(found.code == NOT_SIGNED_IN for found in kind)
+        advice = advise_no_sign_in() if is_first else CONDITIONS[kind[0].kind]
+        subjects = [_clip(found.subject) for found in kind[:_MOST_SUBJECTS]]
         more = len(kind) - len(subjects)
         codes = sorted({_clip(found.code) for found in kind if found.code})
         one, named = advice.say_seen(subjects[0]), advice.name_in([_clip(found.subject) for found in kind])

@@ -184,7 +184,7 @@ class Daemon:
         }
         for setting in [setting for setting, is_changed in changed.items() if is_changed]:
             installation.close()
-            raise ConfigError([f"{setting}: was changed"], fix=f"Restart the daemon: {setting} is read at the start.")
+            raise ConfigError([f"{setting}: it was changed, which needs a restart"], fix="Restart the daemon.")
         return self._make_workshop(installation)
 
     def _make_workshop(self, installation: Installation) -> Workshop:

@@ -109,6 +109,23 @@ def test_work_is_no_success_when_the_last_look_everywhere_was_none_although_it_r
         assert load_run_times(reading).succeeded_at is None
 
 
+@pytest.mark.parametrize("outcome", [None, JobOutcome.STOPPED])
+def test_work_is_no_success_while_another_look_goes_on_or_was_cut_short(outcome: JobOutcome | None) -> None:
+    """What the last whole look found down is down: a look that waits for it may take minutes, and says nothing yet."""
+    world = make_world()
+    world.run()
+    pulse, now = make_pulse(world), world.clock.now()
+    began = now - timedelta(minutes=5)
+    with world.database.begin() as work:
+        assert work.job_runs.begin(JobRun(JobName.RECONCILE, began, "daemon-1", began))
+        work.job_runs.end(JobRun(JobName.RECONCILE, began, "daemon-1", began, began, JobOutcome.FAILED))
+        assert work.job_runs.begin(JobRun(JobName.RECONCILE, now, "daemon-1", now))
+        if outcome is not None:
+            work.job_runs.end(JobRun(JobName.RECONCILE, now, "daemon-1", now, now, outcome))
+    assert work_due(world.make_run(), pulse).exit_code == 1
+    assert pulse.work_succeeded_at is None
+
+
 def test_work_of_a_daemon_is_known_as_such_before_its_next_heartbeat() -> None:
     world = make_world()
     pulse = make_pulse(world)

@@ -266,18 +266,19 @@ def test_terminal_has_our_events_in_words_within_its_width_and_nothing_twice() -
     assert "RuntimeError: outer ***" in lines
 
 
-def test_terminal_names_the_subject_and_the_cause_once_when_the_message_does() -> None:
+@pytest.mark.parametrize(("code", "why"), [(None, ""), ("replace_by_hand", "replace by hand, ")])
+def test_terminal_names_the_subject_and_the_cause_once_when_the_message_does(code: str | None, why: str) -> None:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 150))
     since, headline = datetime(2026, 12, 1, 9, tzinfo=UTC), "npm-feed expires and will not be rotated"
-    lasting = ConditionContinued(kind="pat_expiring", message=headline, since=since, code=None, severity="critical")
+    lasting = ConditionContinued(kind="pat_expiring", message=headline, since=since, code=code, severity="critical")
     with os.fdopen(theirs, "w", encoding="utf-8") as stream:
         configure_logging(stream=stream, level="info", as_json=False, words=say_fields)
         make_progress("run-1")(lasting, "npm-feed")
         reset_logging()
     shown = re.sub(r"\x1b\[[0-9;]*m", "", read_to_end(ours).decode()).rstrip()
     os.close(ours)
-    assert shown.partition("Z  ")[2] == f"critical  condition_continued  {headline}, since 2026-12-01 09:00Z"
+    assert shown.partition("Z  ")[2] == f"critical  condition_continued  {headline}, {why}since 2026-12-01 09:00Z"
 
 
 def test_terminal_names_the_subject_once_when_what_is_over_names_it() -> None:

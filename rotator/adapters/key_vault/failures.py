@@ -217,8 +217,8 @@ def _explain_forbidden(answer: _Answer, call: Call, said: str, origin: _Origin) 
         f"rotator may not {call.permission} {call.place} ({said}): {answer.text or 'no reason given'}",
         kind=FailureKind.DENIED,
         code="vault_denied",
-        fix=("" if is_explained else f"{_NO_PROXY} If all is right there: ")
-        + f"Grant the identity of key_vault.credential the permission `{call.permission}` on secrets of "
+        fix=("Grant" if is_explained else f"{_NO_PROXY} If both are right, grant")
+        + f" the identity of key_vault.credential the permission `{call.permission}` on secrets of "
         f'vault {call.vault_name}: the role "Key Vault Secrets Officer", or by access policy: '
         f"az keyvault set-policy --name {call.vault_name} --object-id ID --secret-permissions get list set",
         **origin,

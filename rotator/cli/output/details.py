@@ -224,6 +224,12 @@ def _say_over(details: Mapping[str, Detail], subject: str) -> str:
     return f"over: {CONDITIONS[ConditionKind(str(details['kind']))].say_one(subject)}"
 
 
+def _say_lasting(details: Mapping[str, Detail], _subject: str) -> str:
+    """Why it lasts, which its message leaves out, and since when."""
+    code = str(details.get("code") or "").replace("_", " ")
+    return ", ".join(filter(None, [code, f"since {_say_time(details['since'])}"]))
+
+
 def _say_doomed(details: Mapping[str, Detail], _subject: str) -> str:
     why, code = _WHYS.get(str(details["why"]), str(details["why"])), str(details.get("code") or "").replace("_", " ")
     if details["why"] == RevocationKind.ABANDONED.value and code == "value lost":
@@ -233,6 +239,7 @@ def _say_doomed(details: Mapping[str, Detail], _subject: str) -> str:
 
 _OWN: dict[str, dict[str, Callable[[Mapping[str, Detail], str], str]]] = {
     "clock_doubted": {"seconds": _say_skew},
+    "condition_continued": {"since": _say_lasting},
     "condition_ended": {"kind": _say_over},
     "hook_failed": {"output": _say_unsaid_output},
     "revoke_started": {"code": _say_nothing, "why": _say_doomed},
