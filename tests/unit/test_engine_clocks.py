@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -500,16 +501,18 @@ def test_pending_revocation_with_one_moment_ahead_of_every_clock_is_dated_anew(f
     now = world.clock.now()
     pat = world.record()
     place = (pat.account, pat.organization, pat.vault, pat.secret_name)
-    pending = PendingRevocation("old", NAME, *place, RevocationKind.ROTATED, now + DAY, now - HOUR, now - HOUR)
+    dated: dict[str, Any] = dict.fromkeys(("since", "requested_at", "missed_at"), now - HOUR)
+    moved: dict[str, Any] = {field: now + YEARS}
+    pending = PendingRevocation("old", NAME, *place, RevocationKind.ROTATED, now + DAY, **dated)
     with world.database.begin() as work:
         claim = work.claims.claim(NAME, "test", now=work.now(), span=HOUR)
-        moved = {field: now + YEARS}
-        work.revocations.save(replace(pending, **moved), claim)  # type: ignore[arg-type]
+        work.revocations.save(replace(pending, **moved), claim)
         work.claims.release(claim)
     redate(world.make_run())
     with world.database.read() as reading:
         [found] = reading.revocations.load()
-    assert found == replace(pending, **{field: now})  # type: ignore[arg-type]
+    healed: dict[str, Any] = {field: now}
+    assert found == replace(pending, **healed)
 
 
 def test_pending_revocation_that_was_dated_right_is_not_written() -> None:
