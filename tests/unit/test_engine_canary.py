@@ -168,6 +168,7 @@ def test_refusal_is_told_with_the_policy_that_it_comes_from(why: str) -> None:
     assert say(results) == {"canary_mint": FAIL}
     assert said in results[0].remark.message + results[0].remark.fix
     assert results[0].remark.fix
+    assert results[0].remark.subject == f"{ACCOUNT}/{ORGANIZATION}"
     check_over(world)
 
 

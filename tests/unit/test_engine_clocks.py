@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from rotator.cli.output.plan import render_plan
 from rotator.domain.clocks import Verdict
 from rotator.domain.condition import ConditionKind
 from rotator.domain.events.rotations import FailureCleared
+from rotator.domain.pending_revocation import PendingRevocation, RevocationKind
 from rotator.engine.claiming import claimed
-from rotator.engine.clocks import check_clocks, is_urgent, make_skew_error, notice_clocks, reckon
+from rotator.engine.clocks import check_clocks, is_urgent, make_skew_error, notice_clocks, reckon, redate
 from rotator.engine.keeping import revoke_current, revoke_previous
 from rotator.engine.moments import find_latest
 from rotator.engine.overlapping import is_overlap_over
@@ -490,3 +492,31 @@ def test_what_cannot_wait_is_rotated_when_a_fast_clock_is_set_right_in_the_middl
     assert names_of(caught.value.report, OutcomeKind.ROTATED) == ["a", "b"]
     for name in ("a", "b"):
         world.finish(name)
+
+
+@pytest.mark.parametrize("field", ["since", "requested_at", "missed_at"])
+def test_pending_revocation_with_one_moment_ahead_of_every_clock_is_dated_anew(field: str) -> None:
+    """Also where it was requested again since, by a clock that was right."""
+    world = make_world()
+    now = world.clock.now()
+    pat = world.record()
+    place = (pat.account, pat.organization, pat.vault, pat.secret_name)
+    dated: dict[str, Any] = dict.fromkeys(("since", "requested_at", "missed_at"), now - HOUR)
+    moved: dict[str, Any] = {field: now + YEARS}
+    pending = PendingRevocation("old", NAME, *place, RevocationKind.ROTATED, now + DAY, **dated)
+    with world.database.begin() as work:
+        claim = work.claims.claim(NAME, "test", now=work.now(), span=HOUR)
+        work.revocations.save(replace(pending, **moved), claim)
+        work.claims.release(claim)
+    redate(world.make_run())
+    with world.database.read() as reading:
+        [found] = reading.revocations.load()
+    healed: dict[str, Any] = {field: now}
+    assert found == replace(pending, **healed)
+
+
+def test_pending_revocation_that_was_dated_right_is_not_written() -> None:
+    world = make_world()
+    begun = world.database.begun
+    redate(world.make_run())
+    assert world.database.begun == begun

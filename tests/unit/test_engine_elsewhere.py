@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rotator.engine.auditing import load_events
 from rotator.engine.keeping import revoke_previous
 from rotator.engine.report import OutcomeKind
 from rotator.errors import PlanRefusedError, VerificationError
+from rotator.ports.audit_log import AuditFilter
 from tests.support.engine import EngineWorld, codes_of, make_world
 
 
@@ -50,8 +52,12 @@ def test_old_pat_stays_when_one_of_several_foreign_secrets_holds_it(world: Engin
     copy(world, "b", 2)
     old = copy(world, "c", 0)
     world.secrets.disable_foreign(world.location("a"), 1)
+    [kept] = [fake.pat.authorization_id for fake in world.pats.pats.values() if fake.value == old]
     rotate(world)
     assert is_alive(world, old)
+    [event] = load_events(world.database, AuditFilter(event="predecessor_kept", subject="a"))
+    details = event.entry.details
+    assert (details["authorization_id"], details["read_in"]) == (kept, world.record("c").secret_name)
 
 
 def test_old_pat_is_revoked_when_foreign_secrets_hold_only_values_that_are_refused(world: EngineWorld) -> None:

@@ -75,6 +75,8 @@ def test_pat_near_its_expiry_does_not_wait_for_another_run_when_its_mint_is_give
     world.advance(minutes=2)
     world.run()
     assert world.states() == states
+    failure = world.record().last_failure
+    assert (failure.code if failure else None) == (None if states[1:] else "mint_not_created")
     world.finish()
 
 

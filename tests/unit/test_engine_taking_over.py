@@ -75,7 +75,8 @@ def test_new_pat_is_taken_over_and_told_when_its_rule_says_so_and_its_secret_is_
     world = make_adopting_world()
     found, other = add(world, HOOK, "plain")
     report = world.run()
-    assert names_of(report, OutcomeKind.ADOPTED) == [HOOK]
+    [outcome] = report.of_kind(OutcomeKind.ADOPTED)
+    assert (outcome.name, outcome.decision) == (HOOK, Decision(Verdict.NOT_DUE, world.policy.rules[0]))
     record = world.record(HOOK)
     assert (record.authorization_id, record.secret_name, record.confirmed_version) == (found, "contoso-hook", None)
     assert record.taken_over

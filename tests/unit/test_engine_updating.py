@@ -245,6 +245,24 @@ def test_update_is_refused_before_anything_is_sent_and_the_record_stays(arrange:
     assert "update_dropped failed" in world.events()[-2:]  # then its clone may be seen gone
 
 
+def test_update_to_the_display_name_that_a_person_gave_this_pat_on_the_server_is_no_conflict() -> None:
+    world = make_current()
+    own = world.pats.pats[world.record().authorization_id]
+    own.pat = replace(own.pat, display_name=OTHER)
+    assert names_of(change(world), OutcomeKind.ROTATED) == [NAME]
+    assert len(world.live_ids(OTHER)) == 2
+
+
+def test_update_of_the_display_name_alone_keeps_the_scopes_that_the_server_has() -> None:
+    """A person changed them there since the last look."""
+    world = make_current()
+    own = world.pats.pats[world.record().authorization_id]
+    own.pat = replace(own.pat, scope="vso.code")
+    change(world, make_change(NAME, display_name=OTHER, scopes=(), lifetime=None))
+    [clone] = world.pats.live_pats(OTHER)
+    assert clone.pat.scope == "vso.code"
+
+
 def reject_mint(world: EngineWorld) -> None:
     """The server refuses the scopes."""
     rejected = RejectedError("no such scope", service="azure_devops", operation="mint", status=400, fix="Ask for less.")

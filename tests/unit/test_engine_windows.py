@@ -260,9 +260,6 @@ def test_pat_that_vanished_is_replaced_without_a_window() -> None:
     assert [outcome.reason for outcome in report.of_kind(OutcomeKind.ROTATED)] == [OutcomeReason.VANISHED]
     assert find_despite(world, "rotation_planned") == "outside_windows"
     assert find_due_at(world) is None
-    action = plan(world)
-    assert action.despite is not None
-    assert (action.kind, action.despite.by.value) == (ActionKind.RETIRE, "outside_windows")
     world.run()
     assert world.states() == ["abandoned", "completed"]
 
@@ -279,6 +276,20 @@ def test_person_is_not_held_back_and_is_told_of_a_freeze() -> None:
     revoke_previous(world.make_run(), NAME)
     revoke_current(world.make_run(), NAME)
     assert find_despite(world, "revoke_started") == "change_freeze"
+
+
+def test_plan_says_which_freeze_the_end_of_an_overlap_no_longer_waits_for() -> None:
+    """The new PAT is about to be rotated itself."""
+    world = make_held(Timetable((), (FREEZE,)), days_left=29)
+    world.rotate(NAME)
+    world.advance(days=20)
+    waiting = plan(world)
+    assert waiting.held_back is not None
+    assert (waiting.kind, waiting.held_back.by.value, waiting.despite) == (ActionKind.WAIT, "change_freeze", None)
+    world.advance(days=8)
+    action = plan(world)
+    assert action.despite is not None
+    assert (action.kind, action.held_back, action.despite.by.value) == (ActionKind.RETIRE, None, "change_freeze")
 
 
 def test_update_that_was_interrupted_is_finished_without_a_window() -> None:

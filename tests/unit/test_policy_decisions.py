@@ -192,6 +192,13 @@ def test_ignore_wins_over_everything_when_due_expired_or_denied() -> None:
     assert (decision.verdict, decision.rule, decision.rotate_after) == (Verdict.IGNORED, rule, None)
 
 
+def test_wish_is_ignored_where_the_rule_of_what_is_wanted_says_so() -> None:
+    rule = replace(RULE, action=RuleAction.IGNORE, match=Match(scope="vso.build"))
+    pat = replace(make_aged_pat(), wanted_scope="vso.build")
+    assert make_policy(rule, RULE).decide_wanted(pat, now=CREATED, longest=None) == Decision(Verdict.IGNORED, rule)
+    assert decide(RULE, pat, CREATED).verdict is Verdict.DUE
+
+
 @pytest.mark.parametrize(
     ("wanted", "cap", "longest", "expected"),
     [
