@@ -169,7 +169,8 @@ class People:
         with self._world.database.read() as reading:
             is_pending = bool(reading.revocations.load_by_ids([authorization_id]))
         retiring = [r for r in self._world.load_rotations() if r.state is RotationState.RETIRING]
-        return is_pending or authorization_id in {rotation.predecessor_id for rotation in retiring}
+        is_retiring = authorization_id in {rotation.predecessor_id for rotation in retiring}
+        return is_pending or is_retiring or authorization_id in self._world.named
 
     def _note_tool(self, location: SecretLocation) -> None:
         self._world.written.add(location.name)
