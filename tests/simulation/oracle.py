@@ -164,6 +164,11 @@ class Oracle:
         self.look()
         self._stretches[place].is_untagged = True
 
+    def note_doomed(self, place: Place) -> None:
+        """A tool wrote a value there whose revocation was requested already: no wonder that it ends."""
+        self.look()
+        self._stretches[place].is_excused = True
+
     def note_fleeting(self, place: Place) -> None:
         """A person put a PAT of so short a life there that the rule replaces it with less than an overlap to go."""
         self._fleeting.add(place)
