@@ -149,7 +149,9 @@ def test_row_says_what_status_says() -> None:
 
 
 def test_account_that_nobody_has_signed_in_yet_is_not_said_to_need_it_again() -> None:
-    lacking = [Condition(ConditionKind.SIGN_IN_NEEDED, name, NOW - DAY, code="not_signed_in") for name in ("a", "b")]
+    lacking = tuple(
+        Condition(ConditionKind.SIGN_IN_NEEDED, name, NOW - DAY, code="not_signed_in") for name in ("a", "b")
+    )
     seen = Seen(make_page(OK, conditions=lacking[:1]))
     assert "a is not signed in (since 2026-11-30 09:00Z; not_signed_in) Run rotator login a. The person" in seen.text
     assert "2 accounts are not signed in" in Seen(make_page(OK, conditions=lacking)).text
