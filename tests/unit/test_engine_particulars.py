@@ -237,7 +237,11 @@ def test_plan_by_hand_says_what_it_is_about_when_the_old_pat_goes_and_what_it_do
     with world.database.read() as reading:
         [blocked] = plan_by_hand(reading, forbidding, [NAME], world.clock.now()).actions
         [action] = plan_by_hand(reading, world.policy, [NAME], world.clock.now()).actions
+        denying = make_policy(RULE, guardrails=Guardrails(deny_scopes=world.record().scopes))
+        [denied] = plan_by_hand(reading, denying, [NAME], world.clock.now()).actions
     assert (blocked.pat, action.pat) == (world.record(), world.record())
+    assert denied.failure is not None
+    assert NAME in denied.failure.fix
     assert (action.retires_at, action.despite) == (world.clock.now() + OVERLAP, None)
     pause_all(replace(world.make_run(), reason="a change"))
     with world.database.read() as reading:
