@@ -22,13 +22,11 @@ from rotator.engine.context import RunContext
 from rotator.engine.noticing import notice_vault_down, notice_vault_works
 from rotator.engine.standing import load_standings
 from rotator.engine.subjects import is_of_vault, name_vault, name_vault_at
-from rotator.errors import DatabaseError, RotatorError, StoppedError, TransientError, UnknownOutcomeError
+from rotator.errors import DatabaseError, RotatorError, StoppedError, UnknownOutcomeError
 from rotator.ports.clock import Clock
 from rotator.ports.permit import Permit
 from rotator.ports.secret_store import SecretLocation, SecretStore, SecretVersion, StoredSecret, WrittenVersion
 
-_MOST_FAILURES = 2
-"""So often a run asks a vault in vain, by the client that tries again by itself; then no rotation there is begun."""
 _Answer = TypeVar("_Answer")
 Answered = Mapping[VaultRequest, datetime]
 """What a vault did, and when it last did."""
@@ -41,20 +39,12 @@ class WatchedVaults:
         self._secrets, self._clock = secrets, clock
         self._guard = threading.Lock()
         self._answered: dict[str, dict[VaultRequest, datetime]] = {}
-        self._in_vain: dict[str, list[TransientError]] = {}
         self._last = threading.local()
 
     def list_answered(self) -> dict[str, Answered]:
         """Return what each vault did, by its name as a subject."""
         with self._guard:
             return {vault: dict(answered) for vault, answered in self._answered.items()}
-
-    def check_answers(self, vault: str) -> None:
-        """Raise the last error again of a vault that gave no answer again and again: it may hang, and others wait."""
-        with self._guard:
-            failed = self._in_vain.get(name_vault_at(vault), [])
-        if len(failed) >= _MOST_FAILURES:
-            raise failed[-1]
 
     def find_failed(self, error: RotatorError) -> VaultRequest:
         """Return what failed in this thread. Where every answer was fine, a write had no effect, or a read was old."""
@@ -117,15 +107,8 @@ class WatchedVaults:
 
     def _ask(self, request: VaultRequest, vault: str, act: Callable[[], _Answer]) -> _Answer:
         self._last.failed = request
-        try:
-            answer = act()
-        except TransientError as error:
-            with self._guard:
-                self._in_vain.setdefault(name_vault_at(vault), []).append(error)
-            raise
+        answer = act()
         self._last.failed = None
-        with self._guard:
-            self._in_vain.pop(name_vault_at(vault), None)
         self.note_done(request, vault)
         return answer
 
@@ -151,11 +134,6 @@ class VaultNotes:
             with self._guard:
                 self._failed.add(vault)
             notice_vault_down(self.run, vault, VaultDown(code=error.code, message=error.message, asked_to=failed.word))
-
-    def check_answers(self, held: ClaimedPat) -> None:
-        """Raise what a vault failed with before, in this run, that nothing was begun with yet for a ManagedPat."""
-        if not held.has_open_rotation:
-            self._watched.check_answers(held.pat.vault)
 
     @contextmanager
     def seeing_written(self, held: ClaimedPat) -> Iterator[None]:
