@@ -164,10 +164,11 @@ class Oracle:
         self.look()
         self._stretches[place].is_untagged = True
 
-    def note_doomed(self, place: Place) -> None:
-        """A tool wrote a value there whose revocation was requested already: no wonder that it ends."""
+    def note_doomed(self, place: Place, authorization_id: str) -> None:
+        """A tool wrote that PAT's value there, and who revokes it did so before, or could not see it: it may end."""
         self.look()
-        self._stretches[place].is_excused = True
+        stretch = self._stretches[place]
+        stretch.is_excused |= stretch.owner == authorization_id
 
     def note_fleeting(self, place: Place) -> None:
         """A person put a PAT of so short a life there that the rule replaces it with less than an overlap to go."""

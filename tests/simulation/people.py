@@ -162,7 +162,7 @@ class People:
             # Whoever reads it may still hold it when a late write of ours has put the newer value back.
             world.oracle.note_ended_early(owner)
             if self._is_being_revoked(owner):
-                world.oracle.note_doomed((location.vault, location.name))
+                world.oracle.note_doomed((location.vault, location.name), owner)
 
     def _is_being_revoked(self, authorization_id: str) -> bool:
         """Whether its revocation was requested already, and may take effect late."""

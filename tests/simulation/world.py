@@ -140,7 +140,8 @@ class World:
     that cannot be read, to the end. `denied` are organizations that let nobody in, `stuck` the ManagedPats whose row in
     the database somebody else has locked, to the end too.
     `tools` draws what people's tools do that take tags off or copy them; None where they have none.
-    `unlisted` counts, by PAT, the lists of the newest run that hid it.
+    `unlisted` counts, by PAT, the lists of the newest run that hid it, `old_reads`, by secret, how many of the latest
+    reads in a row were old.
     `daemon`: what works is a daemon, whose choices it makes, and not `rotator once`.
     `stretch`: PATs live so many times longer than elsewhere, so that there is room for an overlap of days.
     `sent` are the mints that were sent; `unwitnessed` those of them that no version of their secret can tell of: the
@@ -212,6 +213,7 @@ class World:
         self.daemon: random.Random | None = None
         self.has_odd_entry = False
         self.unlisted = Counter[str]()
+        self.old_reads = Counter[Place]()
         self.gap_share, self.lag = 0.1, timedelta(minutes=randomness.choice((0, 0, 1, 10)))
         self.pats.change_listed = self._change_listed
         self.ignored, self.ignored_share = 0, randomness.choice((0.0, 0.2))
@@ -947,6 +949,10 @@ class MortalPats:
             if rotation.new_authorization_id == authorization_id
             and rotation.state in (RotationState.ABANDONING, RotationState.ABANDONED)
         ]
+        for rotation in intended:
+            place = (rotation.vault, rotation.secret_name)
+            if self._world.old_reads[place] > 1 and rotation.secret_name in self._world.written:
+                self._world.oracle.note_doomed(place, authorization_id)
         if not intended and not is_named:
             told = f"I4/I5: revoke of {authorization_id} without an intent or before the read-back"
             raise self._world.make_break(told)
@@ -986,7 +992,9 @@ class MortalSecrets:
     def fetch_latest(self, location: SecretLocation) -> StoredSecret | None:
         """See the port."""
         self._life.check()
-        return self._inner.fetch_latest(location)
+        found = self._inner.fetch_latest(location)
+        self._note_read(location, None if found is None else found.version.version)
+        return found
 
     def fetch_version(self, location: SecretLocation, version: str) -> StoredSecret | None:
         """See the port."""
@@ -996,7 +1004,13 @@ class MortalSecrets:
     def fetch_versions(self, location: SecretLocation) -> tuple[SecretVersion, ...]:
         """See the port."""
         self._life.check()
-        return self._inner.fetch_versions(location)
+        found = self._inner.fetch_versions(location)
+        self._note_read(location, found[0].version if found else None)
+        return found
+
+    def _note_read(self, location: SecretLocation, version: str | None) -> None:
+        place, is_old = (location.vault, location.name), version != self._world.find_newest(location)
+        self._world.old_reads[place] = self._world.old_reads[place] + 1 if is_old else 0
 
     def store(
         self,
