@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import product
 
 from rotator.domain.events.rotations import UnknownIntentFound
@@ -28,7 +29,7 @@ from rotator.engine.clocks import list_moments
 from rotator.engine.context import RunContext
 from rotator.engine.forgotten import standing_in
 from rotator.engine.listing import ServerView
-from rotator.engine.moments import find_earliest
+from rotator.engine.moments import find_earliest, find_latest
 from rotator.engine.provenance import find_behind, is_written_over, split_at_listed
 from rotator.engine.reading import fetch_history, look_twice
 from rotator.engine.tags import AUTHORIZATION_TAG, INTENT_TAG, PREDECESSOR_TAG, ROTATION_TAG
@@ -183,11 +184,12 @@ def _fetch_holding(held: ClaimedPat, pat: Pat) -> tuple[SecretVersion, ...] | No
 
 def _is_in_overlap(held: ClaimedPat) -> bool:
     """Whether consumers may still hold what a rotation of this ManagedPat replaced, by any clock at hand."""
-    now, rotations = min(list_moments(held)), held.load(lambda reading: reading.journal.load_for(held.pat.name))
+    now, latest = min(list_moments(held)), held.load(partial(find_latest, held.run))
+    rotations = held.load(lambda reading: reading.journal.load_for(held.pat.name))
     return any(
         r.overlap_until is not None
         and (r.overlap_until > now or (r.is_open and bool(r.awaited_hooks)))
-        and not r.is_misdated(now)
+        and not r.is_misdated(latest)
         for r in rotations
     )
 

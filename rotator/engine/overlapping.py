@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from rotator.domain.account import Identity
 from rotator.domain.clocks import BootMoment
@@ -27,7 +28,7 @@ from rotator.engine.freezing import freeze
 from rotator.engine.holds import OVERLAP_NOT_OVER
 from rotator.engine.listing import ServerView
 from rotator.engine.lost_clone import return_if_clone_lost
-from rotator.engine.moments import read_clocks, read_moments
+from rotator.engine.moments import find_latest, read_clocks, read_moments
 from rotator.engine.provenance import (
     make_foreign,
 )
@@ -147,13 +148,14 @@ def make_overlap(held: ClaimedPat, overlap: timedelta) -> tuple[datetime, BootMo
 def restart_overlap(held: ClaimedPat) -> None:
     """Begin the overlap anew when a wrong clock has dated its end so late that no overlap can last till then.
 
+    Every clock at hand must say so, a doubted one too: where two are slow alike, the third is the doubted one.
     Begin it also when the settings no longer require the hooks that it waited for: consumers get their whole overlap.
     """
     awaited = held.rotation.awaited_hooks
     if awaited and not held.run.policy.find_awaited(held.rotation):
         until, began = make_overlap(held, held.rotation.overlap)
         held.learn(OverlapReleased(overlap_until=until), awaited_hooks=(), overlap_until=until, overlap_began=began)
-    elif held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(max(list_moments(held))):
+    elif held.rotation.is_misdated(held.load(partial(find_latest, held.run))):
         until, began = make_overlap(held, held.rotation.overlap)
         held.learn(overlap_until=until, overlap_began=began)
 

@@ -280,6 +280,20 @@ def test_overlap_that_a_fast_clock_dated_begins_anew_and_ends() -> None:
     assert names_of(world.run(), OutcomeKind.RETIRED) == [NAME]
 
 
+def test_overlap_does_not_begin_anew_while_a_doubted_clock_knows_it_for_right() -> None:
+    """The host and one service are slow alike, so the other service is doubted; then they are set right."""
+    world = make_world()
+    world.run()
+    until = world.rotations()[0].overlap_until
+    set_host(world, -400 * DAY)
+    world.witnesses.ahead["azure_devops"] = -400 * DAY
+    world.run()
+    set_host(world, timedelta(0))
+    world.witnesses.ahead["azure_devops"] = timedelta(0)
+    world.run()
+    assert (world.states(), world.rotations()[0].overlap_until) == (["overlapping"], until)
+
+
 def test_overlap_that_begins_anew_is_measured_by_the_boot_clock_from_then_on() -> None:
     """The host is set two days ahead then, and nobody is heard: consumers have had the value for no time at all."""
     world = make_world()
