@@ -129,9 +129,9 @@ def test_daemon_is_alive_but_not_ready_while_a_person_must_sign_in(stage: Stage)
     daemon.wait_until(lambda: pages.scrape().get(("rotator_signin_needs_human", "build-bot")) == 1)
     daemon.wait_until(lambda: pages.scrape().get(("rotator_source_up", "entra", "build-bot")) == 0)
     daemon.wait_until(lambda: pages.scrape().get(name_pat("rotator_token_state", "blocked")) == 1)
-    assert pages.get("/readyz") == (503, "no account can be used: build-bot must sign in again\n")
+    assert pages.get("/readyz") == (503, "no account can be used: build-bot must sign in\n")
     assert pages.get("/healthz") == (200, "ok\n")
-    assert "No account can be used: build-bot must sign in again" in pages.get("/")[1]
+    assert "No account can be used: build-bot must sign in" in pages.get("/")[1]
     assert daemon.stop() == 0
 
 

@@ -456,7 +456,7 @@ class World:
             sign_in=MortalSignIn(self, life),
             clock=host,
             boot=self.clock,
-            witnesses=MortalWitnesses(self.clock, self._draw_wrong_date()),
+            witnesses=MortalWitnesses(self.clock, self._draw_wrong_date(), host),
             stop=stop,
             entropy=SeededEntropy(self.random),
             accounts=ACCOUNTS,
@@ -703,6 +703,10 @@ class HostClock:
         """Whether what was read last is further off than a run may believe."""
         return abs(self._find_ahead()) > MOST_SKEW
 
+    def is_wrong_by(self, ahead: timedelta) -> bool:
+        """Whether it is ahead by just that much, as far as anybody may tell."""
+        return abs(self._find_ahead() - ahead) <= MOST_SKEW
+
     def set_wrong(self, ahead: timedelta, after: int) -> None:
         """Let it be so far ahead once it was read so often."""
         self._wrong_after = (after, ahead)
@@ -721,15 +725,24 @@ class HostClock:
 
 
 class MortalWitnesses:
-    """Port Witnesses: the services' clocks, each right or `ahead`."""
+    """Port Witnesses: the services' clocks, each right or `ahead`, but never by what the host is ahead, too.
 
-    def __init__(self, clock: FakeClock, ahead: Mapping[str, timedelta] | None = None) -> None:
-        self._clock, self._ahead = clock, ahead or {}
+    Two that are wrong alike are believed: a limit in docs/promise.md.
+    """
+
+    def __init__(
+        self, clock: FakeClock, ahead: Mapping[str, timedelta] | None = None, host: HostClock | None = None
+    ) -> None:
+        self._clock, self._ahead, self._host = clock, ahead or {}, host
 
     def read_witnesses(self) -> dict[str, datetime]:
         """See the port."""
-        services = ("azure_devops", "key_vault")
-        return {service: self._clock.now() + self._ahead.get(service, timedelta(0)) for service in services}
+        now = self._clock.now()
+        return {service: now + self._find_ahead(service) for service in ("azure_devops", "key_vault")}
+
+    def _find_ahead(self, service: str) -> timedelta:
+        ahead = self._ahead.get(service, timedelta(0))
+        return timedelta(0) if self._host is not None and self._host.is_wrong_by(ahead) else ahead
 
     def forget(self, services: Collection[str]) -> None:
         """See the port. They answer again at once."""
