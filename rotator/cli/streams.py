@@ -32,6 +32,8 @@ class Output(io.TextIOWrapper):
     Whoever reads a pipe and closes it has enough of it: what follows goes nowhere, and the command ends as it would.
     """
 
+    is_needed = True
+    """Whether what cannot be written is an error. Not what stderr says of work that is done: there, later lines try."""
     is_heard = True
     """Whether nobody who read it has closed it, as far as writing has shown."""
 
@@ -57,7 +59,8 @@ def _naming_output(stream: Output) -> Iterator[None]:
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(error.errno, error.strerror) from error
+        if stream.is_needed:
+            raise OutputError(error.errno, error.strerror) from error
 
 
 def open_streams() -> None:
@@ -89,7 +92,9 @@ def _prepare(stream: TextIO) -> TextIO:
     # With PYTHONUNBUFFERED it is a raw one: of output, that loses without a word what a full place does not take.
     is_output = isinstance(raw, io.RawIOBase) and raw.fileno() == _STDOUT
     buffer = io.BufferedWriter(cast(io.RawIOBase, raw)) if is_output else raw
-    return Output(buffer, encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
+    output = Output(buffer, encoding=encoding, errors="backslashreplace", line_buffering=is_by_line)
+    output.is_needed = output.fileno() == _STDOUT
+    return output
 
 
 def is_heard(stream: IO[str]) -> bool:
@@ -108,10 +113,7 @@ def report_unwritten(error: OutputError) -> None:
         why, fix = "stdout is not open for writing", "Send it to a file, or to /dev/null."
     elif error.errno in _FULL:
         fix = "Free space where it goes, or send it somewhere else."
-    try:
-        click.echo(f"error: the output could not be written: {why}\nfix: {fix} {error.advice}", err=True)
-    except OutputError:
-        _silence(sys.stderr)
+    click.echo(f"error: the output could not be written: {why}\nfix: {fix} {error.advice}", err=True)
     _silence(sys.stdout)
 
 

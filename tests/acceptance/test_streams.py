@@ -18,16 +18,16 @@ UNWRITTEN = "error: the output could not be written: "
 
 
 def run_in_shell(
-    sandbox: Sandbox, command: str, *, cwd: Path | None = None, stdin: int = subprocess.DEVNULL
+    sandbox: Sandbox, command: str, *, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, unbuffered: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command as a shell does, with its redirections."""
+    """Run the installed command as a shell does, with its redirections; `unbuffered`: as Python's variable says."""
     return subprocess.run(
         ["/bin/sh", "-c", f"exec {shlex.quote(str(COMMAND))} {command}"],
         stdin=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox)},
+        env={**os.environ, "ROTATOR_CONFIG": config_of(sandbox), "PYTHONUNBUFFERED": unbuffered},
         cwd=cwd,
         check=False,
     )
@@ -109,18 +109,24 @@ def test_what_a_run_did_stays_done_when_its_report_cannot_be_written(
     assert adopted("audit", "verify").returncode == 0
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&- <&-"])
-def test_run_does_its_work_when_nobody_can_be_told_of_it(sandbox: Sandbox, adopted: Rotator, redirection: str) -> None:
-    """What goes to a closed stderr is for nobody; nothing of the run is."""
-    result = run_in_shell(sandbox, f"once -vv {redirection}")
+def test_run_does_its_work_when_nobody_can_be_told_of_it(
+    sandbox: Sandbox, adopted: Rotator, redirection: str, unbuffered: str
+) -> None:
+    """What goes to a closed or full stderr is for nobody; nothing of the run is."""
+    result = run_in_shell(sandbox, f"once -vv {redirection}", unbuffered=unbuffered)
     assert "rotated" in result.stdout
     assert result.returncode == 0
     assert "overlapping" in adopted("status").stdout
 
 
-def test_error_has_its_exit_code_when_stderr_is_closed_and_1_when_it_is_full(sandbox: Sandbox) -> None:
-    assert run_in_shell(sandbox, "config nothing 2>&-").returncode == 2
-    assert run_in_shell(sandbox, "config nothing 2>/dev/full").returncode == 1
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_error_has_its_exit_code_when_nobody_can_be_told_of_it(
+    sandbox: Sandbox, redirection: str, unbuffered: str
+) -> None:
+    assert run_in_shell(sandbox, f"config nothing {redirection}", unbuffered=unbuffered).returncode == 2
 
 
 def test_command_says_so_when_the_current_folder_was_deleted(sandbox: Sandbox, tmp_path: Path) -> None:
