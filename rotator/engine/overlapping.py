@@ -155,7 +155,9 @@ def restart_overlap(held: ClaimedPat) -> None:
     if awaited and not held.run.policy.find_awaited(held.rotation):
         until, began = make_overlap(held, held.rotation.overlap)
         held.learn(OverlapReleased(overlap_until=until), awaited_hooks=(), overlap_until=until, overlap_began=began)
-    elif held.rotation.is_misdated(held.load(partial(find_latest, held.run))):
+    elif held.rotation.is_misdated(held.services.clock.now()) and held.rotation.is_misdated(
+        held.load(partial(find_latest, held.run))
+    ):
         until, began = make_overlap(held, held.rotation.overlap)
         held.learn(overlap_until=until, overlap_began=began)
 
